@@ -1,0 +1,50 @@
+# make demo and make test work on a fresh machine: the first call sets up .venv, later ones find it ready.
+
+PYTHON ?= python3
+BIN = .venv/bin
+READY = .venv/.ready
+PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input
+
+# Two test processes of one thread each; the numerical libraries would otherwise fight over the cores.
+TEST_PROCESSES ?= 2
+PYTEST = OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(TEST_PROCESSES)
+
+.PHONY: setup demo test test-slow lint types format clean
+
+setup: $(READY)
+
+# torch first, by itself: whichever build of the pinned version is at hand (CPU or CUDA) is the one kept.
+$(READY): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo 'vqspeech needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11'; exit 1; }
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
+	$(PIP) install -c constraints.txt setuptools wheel
+	$(PIP) install -c constraints.txt torch==2.13.0
+	$(PIP) install -c constraints.txt -e '.[demo,dev]'
+	$(BIN)/python -m vqspeech.torchaudio_remedy
+	touch $@
+
+demo: $(READY)
+	$(BIN)/vqspeech demo --out runs/demo
+
+test: $(READY)
+	$(PYTEST) -m 'not slow'
+
+test-slow: $(READY)
+	$(PYTEST) -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Leaves .venv, runs/ and prepared/ alone: they are costly to make again.
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find vqspeech tests benchmarks egs -name __pycache__ -type d -prune -exec rm -rf {} +

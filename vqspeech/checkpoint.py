@@ -1,0 +1,175 @@
+"""Models on disk: safetensors whose metadata carries, as JSON, all that is needed to build the model again.
+
+Loading one runs no code. What resuming needs besides (optimiser, live weights) lies in another file, see
+`vqspeech.training.run`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vqspeech.config import Recipe, parse_recipe
+from vqspeech.errors import CheckpointError
+from vqspeech.files import write_whole
+from vqspeech.models.vqvae import VQVAE
+
+MODEL_FILE = "model.safetensors"
+FORMAT = 1  # raised when files of this version can no longer be read by older ones
+KEY = "vqspeech"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model says of itself.
+
+    Attributes
+    ----------
+    recipe : Recipe
+    speakers : names in the order of the one-hot
+    step : training steps behind the weights
+    metrics : figures of the last validation
+    training : how it was trained: minutes, samples seen, precision, fingerprint of the data
+    version : of vqspeech that wrote it
+    """
+
+    recipe: Recipe
+    speakers: tuple[str, ...]
+    step: int = 0
+    metrics: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    version: str = ""
+
+    def describe(self) -> str:
+        """Several lines for people: speakers, rates, steps, measured quality."""
+        recipe, metrics, training = self.recipe, self.metrics, self.training
+        names = ", ".join(self.speakers[:12]) + (", ..." if len(self.speakers) > 12 else "")
+        lines = [
+            f"recipe        {recipe.name} (vqspeech {self.version})",
+            f"speakers      {len(self.speakers)}: {names}",
+            f"sample rate   {recipe.data.sample_rate} Hz",
+            f"codes         {recipe.code_rate:g} per second ({recipe.encoder.hop_length}x), K = {recipe.bottleneck.num_codes}",
+            f"bit rate      {recipe.bit_rate:.0f} bit/s uniform"
+            + (f", {metrics['bit_rate']:.0f} bit/s at the codes' frequencies" if "bit_rate" in metrics else ""),
+            f"steps         {self.step} of {training.get('total_steps', '?')}, {training.get('minutes', '?')} minutes, "
+            f"{training.get('precision', '?')}",
+        ]
+        if metrics:
+            lines.append(
+                f"validation    {metrics['bits']:.3f} bits/sample, perplexity {metrics['perplexity']:.0f}, "
+                f"code gain {metrics['code_gain']:.3f}, speaker gain {metrics['speaker_gain']:.3f}"
+            )
+        if probe := metrics.get("probe"):
+            lines.append(
+                f"free-running  content {probe['content']:.2f} (another source: {probe['content_control']:.2f}), heard as "
+                f"target {probe['target']:.0%}, still as source {probe['still_source']:.0%}"
+            )
+        return "\n".join(lines)
+
+
+def save_model(path: str | Path, weights: dict[str, Tensor], card: ModelCard) -> None:
+    """Write weights and card to one file, whole or not at all.
+
+    Raises
+    ------
+    CheckpointError
+        If the place cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    header = asdict(card) | {"recipe": card.recipe.model_dump(mode="json"), "format": FORMAT}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    with write_whole(path, CheckpointError) as temporary:
+        save_file(tensors, temporary, metadata={KEY: json.dumps(header)})
+
+
+def find_model_file(path: str | Path) -> Path:
+    """The model file of a run folder, or the file itself.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none.
+    """
+    path = Path(path)
+    file = path / MODEL_FILE if path.is_dir() else path
+    if not file.is_file():
+        what = f"{path} holds no {MODEL_FILE}" if path.is_dir() else f"there is no model at {path}"
+        raise CheckpointError(f"{what}. Give a run folder, for example runs/fsdd, or train one: vqspeech train recipes/fsdd")
+    return file
+
+
+def read_card(path: str | Path) -> ModelCard:
+    """The card alone, without the weights (fast: no torch tensors are made).
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, truncated, from a newer version, or not one of ours.
+    """
+    import safetensors
+
+    file = find_model_file(path)
+    try:
+        with safetensors.safe_open(file, framework="pt") as tensors:
+            metadata = tensors.metadata() or {}
+    except (safetensors.SafetensorError, OSError) as reason:
+        raise CheckpointError(
+            f"{file} cannot be read as a model ({reason}): it is truncated or not a safetensors file. "
+            "Copy it again, or train again"
+        ) from None
+    if KEY not in metadata:
+        raise CheckpointError(f"{file} is a safetensors file, but not a vqspeech model. Give a run folder of vqspeech train")
+    try:
+        header = json.loads(metadata[KEY])
+        written = int(header.pop("format"))
+    except (ValueError, KeyError, TypeError):
+        raise CheckpointError(f"{file} has a damaged header. Copy it again, or train again") from None
+    if written > FORMAT:
+        raise CheckpointError(
+            f"{file} was written by a newer vqspeech ({header.get('version', '?')}, format {written}; this one reads up to "
+            f"{FORMAT}). Upgrade vqspeech: pip install -U vqspeech"
+        )
+    try:
+        recipe = parse_recipe(header.pop("recipe"), str(file))
+        return ModelCard(recipe=recipe, speakers=tuple(header.pop("speakers")), **header)
+    except (KeyError, TypeError) as reason:
+        raise CheckpointError(f"{file} has an incomplete header ({reason}). Copy it again, or train again") from None
+
+
+def load_model(path: str | Path, device: str = "cpu") -> VQVAE:
+    """Load a trained model, ready for inference.
+
+    Parameters
+    ----------
+    path : run folder, or model file
+    device : torch device
+
+    Returns
+    -------
+    model : VQVAE in evaluation mode, with its card as `model.card`
+
+    Raises
+    ------
+    CheckpointError
+        See `read_card`; also if weights are missing or of another shape.
+    """
+    from safetensors.torch import load_file
+
+    file = find_model_file(path)
+    card = read_card(file)
+    model = VQVAE(card.recipe, card.speakers)
+    try:
+        model.load_state_dict(load_file(file))
+    except Exception as reason:  # torch and safetensors raise several kinds for weights that do not fit
+        first = str(reason).strip().splitlines()[:2]
+        raise CheckpointError(f"{file} does not hold the weights its recipe asks for: {' '.join(first)}") from None
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    model.card = card
+    return model.eval().to(torch.device(device))

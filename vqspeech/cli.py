@@ -1,0 +1,239 @@
+"""The command line: each verb parses, calls one function, prints."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vqspeech.errors import VQSpeechError
+
+PATH = click.Path(path_type=Path)
+model_option = click.option(
+    "--model", type=PATH, help="Run folder or model file [VQSPEECH_MODEL, else the newest run that knows the speaker]."
+)
+speaker_option = click.option("--speaker", required=True, help="Whose voice to speak in; `vqspeech info` lists them.")
+force_option = click.option("--force", is_flag=True, help="Overwrite what exists.")
+
+
+def voice_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of every verb that samples."""
+    for option in (
+        click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="Of the samples drawn."),
+        click.option("--temperature", type=click.FloatRange(0), default=1.0, show_default=True, help="Below 1: calmer."),
+        click.option("--engine", type=click.Choice(["auto", "numba", "torch"]), default="auto", show_default=True),
+    ):
+        command = option(command)
+    return command
+
+
+class _Group(click.Group):
+    """Prints our own errors as one sentence and exits with 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except VQSpeechError as error:
+            raise click.ClickException(" ".join(str(error).split())) from None
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="vqspeech")
+def main() -> None:
+    """Learn speech units from raw audio and swap voices without transcripts (VQ-VAE + WaveNet)."""
+
+
+@main.command()
+@click.argument("recipe", type=PATH)
+@click.option("--data", type=PATH, help="Folder of the corpus [the recipe's data.root, else VQSPEECH_DATA].")
+@click.option("--out", type=PATH, help="Where the prepared speech goes [prepared/<recipe>].")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe's value; repeatable.")
+@click.option("--workers", type=click.IntRange(1), help="Processes [all cores].")
+def prepare(recipe: Path, data: Path | None, out: Path | None, overrides: tuple[str, ...], workers: int | None) -> None:
+    """Decode, resample and store a corpus for training (train does it when needed)."""
+    from vqspeech.config import load_recipe
+    from vqspeech.data.corpora import find_root
+    from vqspeech.data.preparation import prepare as prepare_corpus
+    from vqspeech.data.preparation import store_folder
+
+    settled = load_recipe(recipe, overrides)
+    report = prepare_corpus(
+        settled.data,
+        find_root(settled.data, data),
+        out or store_folder(settled.name),
+        num_workers=workers,
+        progress=sys.stderr.isatty(),
+    )
+    click.echo(f"{report.folder}: {report}" + (" (already done)" if report.already_done else ""))
+    click.echo(f"speakers: {_listed(report.speakers)}")
+    for problem in report.problems:
+        click.echo(f"left out: {problem}")
+    for note in report.notes:
+        click.echo(f"note: {note}")
+
+
+@main.command()
+@click.argument("recipe", type=PATH)
+@click.option("--data", type=PATH, help="Folder of the corpus [the recipe's data.root, else VQSPEECH_DATA].")
+@click.option("--out", type=PATH, help="Run folder [runs/<recipe>].")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe's value; repeatable.")
+@click.option("--resume", is_flag=True, help="Go on exactly where the run stopped.")
+def train(recipe: Path, data: Path | None, out: Path | None, overrides: tuple[str, ...], resume: bool) -> None:
+    """Train a recipe, for example: vqspeech train recipes/vctk --data ~/VCTK-Corpus-0.92"""
+    from vqspeech.training.start import train as train_recipe
+
+    result = train_recipe(
+        recipe, data=data, out=out, overrides=overrides, resume=resume, progress=True, notify=_tell
+    )
+    if not result.finished:
+        click.echo(
+            f"stopped and saved at step {result.step} of {result.total_steps}. "
+            f"Go on with: vqspeech train {recipe} --resume" + (f" --out {out}" if out else "")
+        )
+        sys.exit(130)
+    click.echo(f"trained {result.step} steps: {result.folder}. Convert with: vqspeech convert --model {result.folder} "
+               "--speaker NAME in.wav")  # fmt: skip
+
+
+@main.command()
+@click.argument("sources", nargs=-1, required=True, type=PATH, metavar="RECORDINGS...")
+@speaker_option
+@model_option
+@click.option("--out", type=PATH, help="Folder for the results [beside each recording].")
+@click.option("--threads", type=click.IntRange(1, 256), help="Recordings converted at a time [all cores].")
+@voice_options
+@force_option
+def convert(
+    sources: tuple[Path, ...],
+    speaker: str,
+    model: Path | None,
+    out: Path | None,
+    threads: int | None,
+    seed: int,
+    temperature: float,
+    engine: str,
+    force: bool,
+) -> None:
+    """Say recordings (files or folders) in another speaker's voice: in.wav becomes in.SPEAKER.wav."""
+    from vqspeech.checkpoint import load_model
+    from vqspeech.conversion import Voice, convert_files, plan_jobs
+    from vqspeech.shelf import find_model
+
+    loaded = load_model(find_model(model, speaker))
+    loaded.speaker_index(speaker)  # an unknown speaker is told before any work
+    jobs, problems = plan_jobs(sources, speaker, out, force=force)
+    cores = threads or len(os.sched_getaffinity(0))
+    with _seconds_bar() as advance:
+        voice = Voice(speaker, seed, temperature, engine)
+        failed = convert_files(loaded, jobs, voice, num_threads=min(cores, max(1, len(jobs))), advance=advance)
+    for job in jobs:
+        if job.source not in failed:
+            click.echo(job.target)
+    problems |= failed
+    for problem in problems.values():
+        click.echo(f"Error: {problem}", err=True)
+    if problems:
+        if jobs and len(jobs) > len(failed):
+            click.echo(f"{len(jobs) - len(failed)} converted, {len(problems)} not.", err=True)
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("source", type=PATH, metavar="RECORDING")
+@model_option
+@click.option("--out", type=PATH, help="File for the codes [beside the recording, .npz].")
+@force_option
+def encode(source: Path, model: Path | None, out: Path | None, force: bool) -> None:
+    """Write a recording's codes to an .npz file."""
+    from vqspeech.checkpoint import load_model
+    from vqspeech.codes import encode_file
+    from vqspeech.shelf import find_model
+
+    target = _free(out or source.with_suffix(".npz"), force)
+    count = encode_file(load_model(find_model(model)), source, target)
+    click.echo(f"{target}: {count} codes")
+
+
+@main.command()
+@click.argument("source", type=PATH, metavar="CODES")
+@speaker_option
+@model_option
+@click.option("--out", type=PATH, help="File for the sound [beside the codes: <name>.SPEAKER.wav].")
+@voice_options
+@force_option
+def decode(
+    source: Path,
+    speaker: str,
+    model: Path | None,
+    out: Path | None,
+    seed: int,
+    temperature: float,
+    engine: str,
+    force: bool,
+) -> None:
+    """Speak the codes of an .npz file in a speaker's voice."""
+    from vqspeech.checkpoint import load_model
+    from vqspeech.conversion import Voice, decode_file, target_name
+    from vqspeech.shelf import find_model
+
+    loaded = load_model(find_model(model, speaker))
+    target = _free(out or source.with_name(target_name(source, speaker)), force)
+    decode_file(loaded, source, target, Voice(speaker, seed, temperature, engine))
+    click.echo(target)
+
+
+@main.command()
+@click.argument("model", type=PATH, required=False)
+def info(model: Path | None) -> None:
+    """Speakers, code rate, bit rate, steps and measured quality of a model."""
+    from vqspeech.checkpoint import read_card
+    from vqspeech.shelf import find_model
+
+    file = find_model(model)
+    click.echo(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
+    click.echo(read_card(file).describe())
+
+
+@main.command()
+@click.option("--out", type=PATH, default=Path("runs/demo"), show_default=True, help="Run folder.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the demo's recipe.")
+def demo(out: Path, overrides: tuple[str, ...]) -> None:
+    """Train on the embedded corpus, convert, and print what to listen to (15 minutes)."""
+    from vqspeech.demo import run_demo
+
+    run_demo(out, overrides, _tell)
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _listed(names: tuple[str, ...], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f", ... ({len(names)})" if len(names) > most else "")
+
+
+def _free(target: Path, force: bool) -> Path:
+    if target.exists() and not force:
+        raise VQSpeechError(f"{target} exists. Overwrite it with --force, or choose another --out")
+    return target
+
+
+class _seconds_bar:  # noqa: N801 - a context manager, named like what it shows
+    """A counter of seconds of speech written, shown where stderr is a terminal."""
+
+    def __enter__(self) -> Callable[[float], None]:
+        from rich.console import Console
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = SpinnerColumn(), TextColumn("{task.completed:.1f} s of speech"), TimeElapsedColumn()
+        self.bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+        self.bar.start()
+        task = self.bar.add_task("", total=None)
+        return lambda seconds: self.bar.advance(task, seconds)
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()

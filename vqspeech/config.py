@@ -1,0 +1,218 @@
+"""Recipes: TOML files parsed into frozen models that refuse what they do not know."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vqspeech.errors import RecipeError
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataConfig(_Section):
+    """Where the speech comes from and how it is prepared."""
+
+    corpus: Literal["vctk", "librispeech", "fsdd", "folder", "manifest", "embedded"]
+    root: str | None = None  # folder of the corpus; --data and VQSPEECH_DATA stand in for it
+    help: str = "Give its folder with --data"  # how to get the corpus, said when it is missing
+    sample_rate: Annotated[int, Field(ge=4000, le=48000)] = 16000  # Hz
+    mic: Literal["mic1", "mic2"] = "mic1"  # VCTK 0.92 has two microphones
+    trim_db: Annotated[float, Field(ge=0, le=120)] = 0.0  # trim ends this far below the peak; 0 leaves them
+    level: Literal["none", "speaker"] = "none"  # one fixed gain per speaker, or none
+    level_db: Annotated[float, Field(le=0)] = -26.0  # RMS that `level = "speaker"` aims at, dB full scale
+    min_duration_s: Annotated[float, Field(ge=0)] = 0.1
+    max_minutes_per_speaker: Annotated[float, Field(gt=0)] | None = None
+    valid_share: Share = 0.05
+    test_share: Share = 0.05
+
+
+class EncoderConfig(_Section):
+    """Strided 1-D convolutions, window = 2 x stride [VQ-VAE §4.3]."""
+
+    strides: Annotated[tuple[Literal[2, 4, 5, 8], ...], Field(min_length=1)] = (2, 2, 2, 2, 2, 2)
+    channels: Positive = 128
+    residual_blocks: Annotated[int, Field(ge=0)] = 2
+    norm: Literal["none", "batch"] = "none"
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per code frame."""
+        return math.prod(self.strides)
+
+
+class BottleneckConfig(_Section):
+    """Discretisation of the encoder's output [VQ-VAE §3.1]."""
+
+    kind: Literal["vq", "vq-ema"] = "vq-ema"
+    num_codes: Annotated[int, Field(ge=2, le=65536)] = 512
+    code_dim: Positive = 64
+    normalize: Literal["none", "batch", "sphere"] = "batch"
+    commitment: Annotated[float, Field(ge=0)] = 0.25  # beta of [VQ-VAE eq. 3]
+    ema_decay: Share = 0.99  # gamma of [VQ-VAE appendix A.1]
+    restart_below: Annotated[float, Field(ge=0)] = 0.1  # share of the uniform usage under which a code restarts; 0: never
+    data_init: bool = True  # codebook from k-means on encoder outputs; otherwise uniform as in the paper
+
+
+class DecoderConfig(_Section):
+    """WaveNet over mu-law samples, conditioned on codes and speaker."""
+
+    residual_channels: Positive = 64
+    skip_channels: Positive = 128
+    cycles: Positive = 2
+    layers_per_cycle: Annotated[int, Field(gt=0, le=12)] = 10
+    condition_channels: Positive = 64
+    context_frames: Annotated[int, Field(ge=0)] = 2  # code frames seen on either side
+    speaker_dim: Positive = 32
+
+
+class LossConfig(_Section):
+    """Terms beside the paper's; 0 leaves a term out."""
+
+    spectral: Annotated[float, Field(ge=0)] = 0.0  # log-mel of the frame predicted from codes and speaker alone
+    adversary: Annotated[float, Field(ge=0)] = 0.0  # gradient-reversed speaker classifier on the quantized vectors
+
+
+class TrainConfig(_Section):
+    """One training run."""
+
+    steps: Positive = 500_000
+    max_minutes: Annotated[float, Field(gt=0)] | None = None  # turned into a number of steps once, after calibration
+    batch_size: Positive = 8
+    crop_samples: Positive = 5120
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 4e-4
+    warmup_steps: Annotated[int, Field(ge=0)] = 200
+    final_rate: Annotated[float, Field(ge=0, le=1)] = 0.05  # learning rate at the end, as a share of the peak
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    weight_average: Share = 0.999  # EMA of the weights, used for inference
+    warm_start_steps: Annotated[int, Field(ge=0)] = 0  # first steps without the WaveNet (needs loss.spectral)
+    continuous_steps: Annotated[int, Field(ge=0)] = 0  # first steps without quantization; then k-means makes the codebook
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    seed: Annotated[int, Field(ge=0)] = 0
+    validate_every: Positive = 1000
+    checkpoint_every: Positive = 1000
+    validation_utterances: Positive = 64
+    probe_utterances: Annotated[int, Field(ge=0)] = 6  # free-running conversions judged at each validation
+    probe_seconds: Annotated[float, Field(gt=0)] = 2.0  # at most this much of each
+
+
+class Recipe(_Section):
+    """Everything that defines a model and its training."""
+
+    name: str
+    data: DataConfig
+    encoder: EncoderConfig = EncoderConfig()
+    bottleneck: BottleneckConfig = BottleneckConfig()
+    decoder: DecoderConfig = DecoderConfig()
+    loss: LossConfig = LossConfig()
+    train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Recipe:
+        hop = self.encoder.hop_length
+        if self.train.crop_samples % hop:
+            raise ValueError(
+                f"train.crop_samples = {self.train.crop_samples} is not a multiple of the encoder's "
+                f"{hop} samples per code; use {max(1, round(self.train.crop_samples / hop)) * hop}"
+            )
+        if self.train.warm_start_steps and not self.loss.spectral:
+            raise ValueError("train.warm_start_steps needs loss.spectral > 0: without it nothing trains the encoder")
+        if self.data.valid_share + self.data.test_share >= 1:
+            raise ValueError("data.valid_share + data.test_share must stay below 1")
+        return self
+
+    @property
+    def code_rate(self) -> float:
+        """Codes per second, Hz."""
+        return self.data.sample_rate / self.encoder.hop_length
+
+    @property
+    def bit_rate(self) -> float:
+        """Bits per second under a uniform prior over codes."""
+        return self.code_rate * math.log2(self.bottleneck.num_codes)
+
+
+def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe: a TOML file, or a folder that holds `recipe.toml`.
+
+    Parameters
+    ----------
+    path : file or folder
+    overrides : iterable of "section.key=value"
+        Values are TOML (`8`, `0.5`, `true`, `[2, 2]`, `"vq"`); a bare word is taken as a string.
+
+    Raises
+    ------
+    RecipeError
+        If the file is missing or not TOML, or a key or value is not allowed: the message gives the key's path, what
+        was given and what is allowed.
+    """
+    path = Path(path)
+    file = path / "recipe.toml" if path.is_dir() else path
+    if not file.is_file():
+        raise RecipeError(f"no recipe at {file}. Give a folder with a recipe.toml, for example recipes/vctk")
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
+        raise RecipeError(f"{file} is not valid TOML: {reason}") from None
+    for override in overrides:
+        _set(values, override)
+    return parse_recipe(values, str(file))
+
+
+def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
+    """Check a recipe given as nested dictionaries; `source` names it in errors."""
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as invalid:
+        lines = [_explain(error) for error in invalid.errors()]
+        raise RecipeError(f"{source}: " + "; ".join(lines)) from None
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    *sections, name = key.strip().split(".")
+    if not equals or not name:
+        raise RecipeError(f"--set {override!r} is not of the form section.key=value, for example train.batch_size=8")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise RecipeError(f"--set {override!r}: {section!r} is a value, not a section")
+    values[name] = value
+
+
+def _explain(error: Any) -> str:
+    location = [part for part in error["loc"]]
+    key = ".".join(str(part) for part in location)
+    if error["type"] == "extra_forbidden":
+        allowed = _keys_at(location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), allowed, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(allowed)}"
+        return f"unknown key {key!r}: {hint}"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return message
+    return f"{key} = {error['input']!r}: {message}" if error["type"] != "missing" else f"{key} is missing"
+
+
+def _keys_at(location: list[Any]) -> list[str]:
+    model: Any = Recipe
+    for part in location:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)

@@ -1,0 +1,104 @@
+"""What training minimises, term by term as the paper writes it; pure functions of a batch and a model's output."""
+
+# B batch, T samples, N code frames of the crop, F = N + 2 * context frames, Q mu-law classes, M mel bands.
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vqspeech.data.batches import Batch
+from vqspeech.models.vqvae import NUM_MELS, VQVAE, VQVAEOutput
+from vqspeech.torchaudio_remedy import import_torchaudio
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The terms, each a scalar tensor; `total` is what is minimised."""
+
+    reconstruction: Tensor  # -log p(x | z_q, speaker), nats per sample
+    codebook: Tensor  # ||sg[z_e] - e||^2
+    commitment: Tensor  # beta ||z_e - sg[e]||^2
+    spectral: Tensor  # weighted log-mel distance of the warm start and its companion
+    adversary: Tensor  # cross-entropy of the reversed speaker classifier, nats per frame
+
+    @property
+    def total(self) -> Tensor:
+        """The sum [VQ-VAE eq. 3], with the terms a recipe adds."""
+        return self.reconstruction + self.codebook + self.commitment + self.spectral + self.adversary
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of `values` where `mask`, of the same shape, is true; 0 if it is nowhere."""
+    return (values * mask).sum() / mask.sum().clamp(min=1)
+
+
+def cross_entropy(logits: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Mean -log p(target), nats, over masked positions; logits (..., Q), target and mask (...)."""
+    return masked_mean(F.cross_entropy(logits.flatten(0, -2).float(), target.flatten(), reduction="none"), mask.flatten())
+
+
+def previous_classes(classes: Tensor, start: int) -> Tensor:
+    """The class one position earlier, (B, T); `start` before the first."""
+    return F.pad(classes[:, :-1], (1, 0), value=start)
+
+
+def bits(nats: float) -> float:
+    """Nats to bits."""
+    return nats / math.log(2)
+
+
+class FrameSpectrum(nn.Module):
+    """Log-mel spectrum around each code frame of a batch, the target of the spectral loss.
+
+    Windows of 32 ms (or one frame, if that is longer), centred on the frame.
+    """
+
+    def __init__(self, sample_rate: int, hop_length: int) -> None:
+        super().__init__()
+        transforms = import_torchaudio().transforms
+        self.hop_length = hop_length
+        self.window = max(2 ** round(math.log2(0.032 * sample_rate)), hop_length)
+        self.mel = transforms.MelSpectrogram(
+            sample_rate, n_fft=self.window, hop_length=hop_length, n_mels=NUM_MELS, center=False, power=1.0
+        )
+
+    def forward(self, wav: Tensor, lead: int, num_frames: int) -> Tensor:
+        """(B, N, M), natural logarithm, of N frames that begin `lead` samples into `wav`."""
+        before = lead - (self.window - self.hop_length) // 2
+        needed = before + (num_frames - 1) * self.hop_length + self.window
+        padded = F.pad(wav, (max(0, -before), max(0, needed - wav.shape[1])))
+        start = max(0, before)
+        frames = self.mel(padded[:, start : start + needed - before])  # (B, M, N)
+        return torch.log(frames + 1e-3).transpose(1, 2)
+
+
+def vqvae_losses(model: VQVAE, out: VQVAEOutput, batch: Batch, spectrum: FrameSpectrum | None) -> Losses:
+    """All terms of [VQ-VAE eq. 3] and those that the recipe adds, for one batch."""
+    recipe = model.recipe
+    context = model.conditioner.context
+    num_frames = batch.classes.shape[1] // model.hop_length
+    inside = batch.frame_mask[:, context : context + num_frames]
+    zero = out.quantized.codebook_loss.new_zeros(())
+    reconstruction = zero if out.logits is None else cross_entropy(out.logits, batch.classes, batch.sample_mask)
+    spectral = adversary = zero
+    if out.spectrum is not None and spectrum is not None:
+        lead = context * model.hop_length + model.encoder.halo[0]
+        with torch.no_grad():
+            target = spectrum(batch.wav, lead, num_frames)
+        distance = (out.spectrum.float() - target).abs().mean(-1)  # (B, N)
+        spectral = recipe.loss.spectral * masked_mean(distance, inside)
+    if out.speaker_logits is not None:
+        speaker = batch.speaker[:, None].expand(-1, out.speaker_logits.shape[1])
+        adversary = cross_entropy(out.speaker_logits, speaker, batch.frame_mask)
+    return Losses(
+        reconstruction=reconstruction,
+        codebook=out.quantized.codebook_loss,
+        commitment=recipe.bottleneck.commitment * out.quantized.commitment_loss,
+        spectral=spectral,
+        adversary=adversary,
+    )

@@ -1,0 +1,1 @@
+"""Models assembled from the parts in `nn`; they know no files."""

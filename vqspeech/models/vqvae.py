@@ -1,0 +1,261 @@
+"""The VQ-VAE of speech: encoder, bottleneck, WaveNet decoder conditioned on codes and speaker [VQ-VAE §4.3]."""
+
+# B batch, T samples, N code frames (T = hop * N), D code dimension, K codebook entries,
+# P speaker dimension, C conditioning channels, Q = 256 mu-law classes.
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vqspeech.audio import MU_LAW_CLASSES
+from vqspeech.config import Recipe
+from vqspeech.errors import AudioError, CodesError, UnknownSpeakerError
+from vqspeech.models.blocks import Blocks
+from vqspeech.nn.bottleneck import Quantized, make_bottleneck
+from vqspeech.nn.conditioning import Conditioner, SpeakerAdversary, SpectralHead
+from vqspeech.nn.encoder import Encoder
+from vqspeech.nn.wavenet import WaveNet
+
+NUM_MELS = 40  # of the spectral loss
+BLOCK_FRAMES = 128  # code frames that are encoded at a time
+
+
+class VQVAEOutput(NamedTuple):
+    """What one pass over a batch gives."""
+
+    logits: Tensor | None  # (B, T, Q); None while the WaveNet waits for its warm start
+    quantized: Quantized
+    spectrum: Tensor | None  # (B, N, M) log-mel of each frame, where the recipe asks for it
+    speaker_logits: Tensor | None  # (B, F, speakers) of the adversary, likewise
+
+
+class VQVAE(nn.Module):
+    """Waveform to codes, codes and speaker to a distribution over waveforms.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    speakers : sequence of str
+        Names, in the order of the one-hot.
+
+    Attributes
+    ----------
+    card : what the file it was loaded from says of it; None for a model that was made in memory
+    """
+
+    card: Any = None
+
+    def __init__(self, recipe: Recipe, speakers: Sequence[str]) -> None:
+        super().__init__()
+        encoder, bottleneck, decoder = recipe.encoder, recipe.bottleneck, recipe.decoder
+        self.recipe = recipe
+        self.speakers = tuple(speakers)
+        self.encoder = Encoder(
+            encoder.strides, encoder.channels, bottleneck.code_dim, encoder.residual_blocks, encoder.norm
+        )
+        self.bottleneck = make_bottleneck(
+            bottleneck.kind,
+            bottleneck.num_codes,
+            bottleneck.code_dim,
+            bottleneck.normalize,
+            bottleneck.ema_decay,
+            bottleneck.restart_below,
+        )
+        # The one-hot times a learned matrix: a voice is a vector that can later be fitted by itself.
+        self.speaker_vectors = nn.Embedding(len(self.speakers), decoder.speaker_dim)
+        self.conditioner = Conditioner(
+            bottleneck.code_dim, decoder.speaker_dim, decoder.condition_channels, decoder.context_frames
+        )
+        self.wavenet = WaveNet(
+            MU_LAW_CLASSES,
+            MU_LAW_CLASSES,
+            decoder.residual_channels,
+            decoder.skip_channels,
+            decoder.cycles,
+            decoder.layers_per_cycle,
+            self.conditioner.channels,
+        )
+        self.spectral_head = SpectralHead(self.conditioner.channels, NUM_MELS) if recipe.loss.spectral else None
+        self.adversary = (
+            SpeakerAdversary(bottleneck.code_dim, len(self.speakers)) if recipe.loss.adversary else None
+        )
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.recipe.data.sample_rate
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per code."""
+        return self.encoder.hop_length
+
+    @property
+    def num_codes(self) -> int:
+        """K."""
+        return self.bottleneck.num_codes
+
+    @property
+    def code_rate(self) -> float:
+        """Codes per second, Hz."""
+        return self.sample_rate / self.hop_length
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.speaker_vectors.weight.device
+
+    def forward(
+        self,
+        wav: Tensor,
+        previous: Tensor,
+        frame_mask: Tensor,
+        speaker: Tensor,
+        *,
+        warm_start: bool = False,
+        continuous: bool = False,
+    ) -> VQVAEOutput:
+        """One pass with teacher forcing.
+
+        Parameters
+        ----------
+        wav : Tensor, shape (B, halo + F * hop + halo), F = context + N + context frames
+        previous : LongTensor, shape (B, T), mu-law class one sample earlier
+        frame_mask : BoolTensor, shape (B, F), frames that lie inside the utterance
+        speaker : LongTensor, shape (B,)
+        warm_start : bool
+            Leave the WaveNet out.
+        continuous : bool
+            Do not quantize yet, see `VectorQuantizer.forward`.
+        """
+        quantized = self.bottleneck(self.encoder(wav), frame_mask, continuous)
+        condition = self.decoder_condition(quantized.z_q, frame_mask, speaker)
+        return VQVAEOutput(
+            logits=None if warm_start else self.wavenet(previous, condition),
+            quantized=quantized,
+            spectrum=self.spectral_head(condition) if self.spectral_head else None,
+            speaker_logits=self.adversary(quantized.z_q, self.recipe.loss.adversary) if self.adversary else None,
+        )
+
+    def decoder_condition(self, z_q: Tensor, frame_mask: Tensor, speaker: Tensor) -> Tensor:
+        """Conditioning frames (B, N, C) from z_q (B, F, D), zeroed outside the utterance, and speakers (B,)."""
+        return self.conditioner(z_q * frame_mask[..., None], self.speaker_vectors(speaker))
+
+    def speaker_index(self, name: str) -> int:
+        """Position of a speaker in the one-hot.
+
+        Raises
+        ------
+        UnknownSpeakerError
+            With the nearest names.
+        """
+        if name in self.speakers:
+            return self.speakers.index(name)
+        near = difflib.get_close_matches(name, self.speakers, n=3, cutoff=0.4)
+        known = f"Did you mean {' or '.join(near)}?" if near else f"It has {', '.join(self.speakers[:8])}" + (
+            " ..." if len(self.speakers) > 8 else ""
+        )
+        raise UnknownSpeakerError(
+            f"speaker {name!r} is not among this model's {len(self.speakers)}. {known} "
+            "List them with: vqspeech info MODEL"
+        )
+
+    def fingerprint(self) -> str:
+        """Hex digest of what gives codes their meaning, encoder and codebook: codes of one model fit no other."""
+        digest = hashlib.sha256()
+        for part in (self.encoder, self.bottleneck):
+            for name, tensor in sorted(part.state_dict().items()):
+                if name not in ("usage", "updates", "ema_count", "ema_sum"):
+                    digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def encoding(self) -> Blocks:
+        """A stream that takes samples (n,) and gives codes (N,), whatever the pieces."""
+
+        def compute(wav: Tensor) -> Tensor:
+            return self.bottleneck.encode(self.encoder(wav[None]))[0]
+
+        return Blocks(compute, BLOCK_FRAMES * self.hop_length, self.encoder.halo, self.hop_length)
+
+    def conditioning(self, speaker: int) -> Blocks:
+        """A stream that takes codes (n,) and gives the decoder's conditioning frames (N, C)."""
+        vector = self.speaker_vectors.weight[speaker][None]
+
+        def compute(z_q: Tensor) -> Tensor:
+            return self.conditioner(z_q[None], vector)[0]
+
+        context = self.conditioner.context
+        return Blocks(compute, BLOCK_FRAMES, (context, context))
+
+    @torch.no_grad()
+    def encode(self, wav: np.ndarray | Tensor) -> Tensor:
+        """Quantize a waveform, q(z|x) of [VQ-VAE §3.1].
+
+        Parameters
+        ----------
+        wav : array or Tensor, shape (T,), in [-1, 1], at the model's sample rate; a last incomplete frame is filled up
+            with zeros
+
+        Returns
+        -------
+        codes : LongTensor, shape (N,), in [0, K), N = ceil(T / hop)
+
+        Examples
+        --------
+        >>> model.encode(torch.zeros(10 * model.hop_length)).shape  # `model`: tiny, from conftest
+        torch.Size([10])
+        """
+        samples = torch.as_tensor(wav, dtype=torch.float32, device=self.device)
+        if samples.dim() != 1 or not len(samples):
+            raise AudioError(f"encode takes one waveform of shape (T,), T > 0, but got shape {tuple(samples.shape)}")
+        with evaluating(self):
+            stream = self.encoding()
+            return torch.cat(stream.push(samples) + stream.finish())
+
+    @torch.no_grad()
+    def condition(self, codes: np.ndarray | Tensor, speaker: int) -> Tensor:
+        """The decoder's conditioning frames (N, C) of codes (N,) as the given speaker.
+
+        Raises
+        ------
+        CodesError
+            If a code is outside [0, K).
+        """
+        with evaluating(self):
+            stream = self.conditioning(speaker)
+            return torch.cat(stream.push(self.lookup(codes)) + stream.finish())
+
+    @torch.no_grad()
+    def lookup(self, codes: np.ndarray | Tensor) -> Tensor:
+        """Codebook entries (N, D) of codes (N,), checked against K."""
+        codes = torch.as_tensor(codes, device=self.device).long()
+        if codes.dim() != 1 or not len(codes):
+            raise CodesError(f"expected codes of shape (N,), N > 0, but got shape {tuple(codes.shape)}")
+        if int(codes.min()) < 0 or int(codes.max()) >= self.num_codes:
+            raise CodesError(
+                f"codes run from {int(codes.min())} to {int(codes.max())}, but this model's codebook has "
+                f"{self.num_codes} entries (0 to {self.num_codes - 1}). They were made by another model: "
+                "encode the recording again with this one"
+            )
+        return self.bottleneck.lookup(codes)
+
+
+class evaluating:  # noqa: N801 - a context manager, named like a verb
+    """Put a module into evaluation mode for a while."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def __enter__(self) -> None:
+        self.was_training = self.module.training
+        self.module.eval()
+
+    def __exit__(self, *_: object) -> None:
+        self.module.train(self.was_training)

@@ -1,0 +1,75 @@
+"""What the decoder is told besides its own past: codes in their local context, and the speaker."""
+
+# B batch, N code frames, D code dimension, P speaker dimension, C conditioning channels, M mel bands.
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Conditioner(nn.Module):
+    """Convolve z_q with its neighbours and join the speaker's vector.
+
+    Like the encoder it does not pad: `context` frames are needed on either side (zeros beyond the utterance).
+    """
+
+    def __init__(self, code_dim: int, speaker_dim: int, channels: int, context: int) -> None:
+        super().__init__()
+        self.context = context
+        self.channels = channels + speaker_dim  # of the output
+        self.local = nn.Conv1d(code_dim + speaker_dim, channels, 2 * context + 1)
+        self.mix = nn.Conv1d(channels, channels, 1)
+
+    def forward(self, z_q: Tensor, speaker: Tensor) -> Tensor:
+        """Conditioning frames (B, N, C + P) of z_q (B, context + N + context, D) and speaker vectors (B, P)."""
+        voice = speaker[:, :, None]  # (B, P, 1)
+        x = torch.cat([z_q.transpose(1, 2), voice.expand(-1, -1, z_q.shape[1])], dim=1)
+        x = F.relu(self.local(x))
+        x = F.relu(x + self.mix(x))
+        return torch.cat([x, voice.expand(-1, -1, x.shape[-1])], dim=1).transpose(1, 2)
+
+
+class SpectralHead(nn.Module):
+    """Log-mel spectrum of each frame from its conditioning alone: no past samples to lean on."""
+
+    def __init__(self, channels: int, num_mels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(channels, 128), nn.ReLU(), nn.Linear(128, num_mels))
+
+    def forward(self, condition: Tensor) -> Tensor:
+        """(B, N, C) -> (B, N, M)."""
+        return self.layers(condition)
+
+
+class SpeakerAdversary(nn.Module):
+    """Guess the speaker from quantized vectors, while reversed gradients teach the encoder to hide it [arXiv 1505.07818]."""
+
+    def __init__(self, code_dim: int, num_speakers: int, width: int = 64) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv1d(code_dim, width, 5, padding=2),
+            nn.ReLU(),
+            nn.Conv1d(width, width, 5, padding=2),
+            nn.ReLU(),
+            nn.Conv1d(width, num_speakers, 1),
+        )
+
+    def forward(self, z_q: Tensor, scale: float) -> Tensor:
+        """Speaker logits (B, N, speakers) of (B, N, D); the gradient towards z_q is multiplied by -scale."""
+        reversed_z: Tensor = _ReverseGradient.apply(z_q, scale)
+        return self.layers(reversed_z.transpose(1, 2)).transpose(1, 2)
+
+
+class _ReverseGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return -ctx.scale * gradient, None

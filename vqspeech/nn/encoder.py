@@ -1,0 +1,95 @@
+"""Raw waveform to a low-rate sequence of vectors z_e [VQ-VAE §4.3].
+
+No layer pads: the caller gives the waveform with `halo` samples on either side (real audio, or zeros beyond its ends).
+So a frame depends on the samples around it and on nothing else, and encoding in blocks equals encoding at once.
+"""
+
+# B batch, T samples, N code frames (T = hop * N), C channels, D code dimension.
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vqspeech.nn.norm import FrameNorm
+
+
+class ResidualBlock(nn.Module):
+    """ReLU, convolution of kernel 3, ReLU, 1x1 convolution, added to the input without its outer frames."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.wide = nn.Conv1d(channels, channels, 3)
+        self.point = nn.Conv1d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :, 1:-1] + self.point(F.relu(self.wide(F.relu(x))))
+
+
+class Encoder(nn.Module):
+    """Strided convolutions of window 2 x stride, residual blocks, projection to the code dimension.
+
+    Parameters
+    ----------
+    strides : sequence of int
+        Six strides of 2 are the paper's 64 x.
+    channels, code_dim : int
+        C and D.
+    residual_blocks : int
+    norm : {"none", "batch"}
+        Normalise after each strided convolution.
+    """
+
+    def __init__(self, strides: Sequence[int], channels: int, code_dim: int, residual_blocks: int, norm: str) -> None:
+        super().__init__()
+        self.strides = tuple(strides)
+        self.num_residual = residual_blocks
+        widths = [1] + [channels] * len(self.strides)
+        self.strided = nn.ModuleList(
+            nn.Conv1d(a, b, 2 * stride, stride) for a, b, stride in zip(widths, widths[1:], self.strides, strict=False)
+        )
+        self.norms = nn.ModuleList(
+            FrameNorm(channels) if norm == "batch" else nn.Identity() for _ in range(len(self.strides))
+        )
+        self.residual = nn.Sequential(*(ResidualBlock(channels) for _ in range(residual_blocks)))
+        self.project = nn.Conv1d(channels, code_dim, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv1d):
+                # PyTorch's default shrinks a signal at every layer until biases drown speech of ordinary level.
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per frame."""
+        return math.prod(self.strides)
+
+    @property
+    def halo(self) -> tuple[int, int]:
+        """Samples needed before the first and after the last frame's own samples."""
+        field, step = 1, 1
+        for stride in self.strides:
+            field += (2 * stride - 1) * step
+            step *= stride
+        field += 2 * self.num_residual * step
+        left = (field - step) // 2
+        return left, field - step - left
+
+    def forward(self, wav: Tensor) -> Tensor:
+        """z_e of [VQ-VAE §3.1].
+
+        Parameters
+        ----------
+        wav : Tensor, shape (B, left + N * hop + right), in [-1, 1]
+
+        Returns
+        -------
+        z_e : Tensor, shape (B, N, D)
+        """
+        x = wav[:, None]
+        for conv, norm in zip(self.strided, self.norms, strict=True):
+            x = F.relu(norm(conv(x).transpose(1, 2)).transpose(1, 2))
+        return self.project(F.relu(self.residual(x))).transpose(1, 2)

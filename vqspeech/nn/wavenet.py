@@ -1,0 +1,160 @@
+"""One WaveNet for samples and for codes: gated, dilated, causal, conditioned [WaveNet §2].
+
+`forward` sees a whole sequence at once; `step` takes one position at a time and gives the same numbers.
+"""
+
+# B batch, T positions, N conditioning frames (T = N * hop), C conditioning channels,
+# R residual channels, S skip channels, L layers, Q output classes.
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class GatedLayer(nn.Module):
+    """Dilated convolution of kernel 2, gate, and 1x1 to residual and skip [WaveNet eq. 2, fig. 4]."""
+
+    def __init__(self, residual_channels: int, skip_channels: int, dilation: int) -> None:
+        super().__init__()
+        self.dilation = dilation
+        # The kernel's two taps as two matrices: the delayed sample's and the present one's.
+        self.past = nn.Linear(residual_channels, 2 * residual_channels, bias=False)
+        self.present = nn.Linear(residual_channels, 2 * residual_channels, bias=False)
+        self.out = nn.Linear(residual_channels, residual_channels + skip_channels)
+
+    def forward(self, x: Tensor, delayed: Tensor, condition: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+        """Next layer's input and the running sum of skips.
+
+        Parameters
+        ----------
+        x, delayed : Tensor, shape (B, T, R), the layer's input now and `dilation` positions ago
+        condition : Tensor, shape (B, N, 2R), T a multiple of N
+        total : Tensor, shape (B, T, S), sum of the skips below
+        """
+        # Both taps in one product: twice the inner dimension costs less than two products and a sum.
+        taps = torch.cat([self.past.weight, self.present.weight], dim=1)
+        z = F.linear(torch.cat([delayed, x], dim=-1), taps)
+        # One conditioning frame serves all positions that fall into it.
+        z = (z.unflatten(1, (condition.shape[1], -1)) + condition.unsqueeze(2)).flatten(1, 2)
+        filtered, gate = z.chunk(2, dim=-1)
+        out = self.out(torch.tanh(filtered) * torch.sigmoid(gate))
+        residual, skip = out.split([x.shape[-1], total.shape[-1]], dim=-1)
+        return (x + residual) * math.sqrt(0.5), total + skip
+
+
+@dataclass
+class WaveNetState:
+    """What `step` remembers: for each layer its inputs of the last `dilation` positions, (B, dilation, R)."""
+
+    buffers: list[Tensor]
+    position: int = 0
+
+
+class WaveNet(nn.Module):
+    """Autoregressive distribution over classes, p(x_t | x_<t, condition).
+
+    Parameters
+    ----------
+    num_classes : int
+        Classes that can be given as the previous position.
+    num_outputs : int
+        Classes that are predicted, Q.
+    residual_channels, skip_channels : int
+        R and S.
+    cycles, layers_per_cycle : int
+        Dilations are 1, 2, 4, ... doubled `layers_per_cycle` times, and that `cycles` times.
+    condition_channels : int
+        C, channels of the conditioning frames.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        num_outputs: int,
+        residual_channels: int,
+        skip_channels: int,
+        cycles: int,
+        layers_per_cycle: int,
+        condition_channels: int,
+    ) -> None:
+        super().__init__()
+        self.dilations = [2**i for i in range(layers_per_cycle)] * cycles
+        self.embedding = nn.Embedding(num_classes, residual_channels)
+        self.condition = nn.Linear(condition_channels, len(self.dilations) * 2 * residual_channels)
+        self.layers = nn.ModuleList(GatedLayer(residual_channels, skip_channels, d) for d in self.dilations)
+        self.head_hidden = nn.Linear(skip_channels, skip_channels)
+        self.head = nn.Linear(skip_channels, num_outputs)
+
+    @property
+    def receptive_field(self) -> int:
+        """Previous positions that a prediction sees."""
+        return 1 + sum(self.dilations)
+
+    @property
+    def num_outputs(self) -> int:
+        """Q, the classes that are predicted."""
+        return self.head.out_features
+
+    def forward(self, previous: Tensor, condition: Tensor) -> Tensor:
+        """Logits of every position at once, given the true past.
+
+        Parameters
+        ----------
+        previous : LongTensor, shape (B, T), the class one position earlier; before the start, the start class
+        condition : Tensor, shape (B, N, C), T a multiple of N
+
+        Returns
+        -------
+        logits : Tensor, shape (B, T, Q)
+        """
+        biases = self.layer_conditions(condition)  # (B, N, L, 2R)
+        # Under autocast the residual stream travels in the reduced precision of the products: half the bytes.
+        x = self.embedding(previous).to(biases.dtype)  # (B, T, R)
+        total = x.new_zeros(*previous.shape, self.head.in_features)
+        for i, layer in enumerate(self.layers):
+            delayed = F.pad(x, (0, 0, layer.dilation, 0))[:, : x.shape[1]]
+            x, total = layer(x, delayed, biases[:, :, i], total)
+        return self.classify(total)
+
+    def layer_conditions(self, condition: Tensor) -> Tensor:
+        """What each layer adds before its gate, once per frame: (B, N, C) -> (B, N, L, 2R)."""
+        return self.condition(condition).unflatten(-1, (len(self.dilations), -1))
+
+    def initial_state(self, batch: int = 1) -> WaveNetState:
+        """The state before the first position: silence in every layer."""
+        weight = self.embedding.weight
+        return WaveNetState([weight.new_zeros(batch, d, weight.shape[1]) for d in self.dilations])
+
+    def step(self, previous: Tensor, biases: Tensor, state: WaveNetState) -> Tensor:
+        """Logits of one position; advances `state`.
+
+        Parameters
+        ----------
+        previous : LongTensor, shape (B,)
+        biases : Tensor, shape (B, L, 2R), one frame of `layer_conditions`
+        state : WaveNetState
+
+        Returns
+        -------
+        logits : Tensor, shape (B, Q)
+        """
+        x = self.embedding(previous)[:, None]  # (B, 1, R)
+        total = x.new_zeros(len(previous), 1, self.head.in_features)
+        for i, (layer, buffer) in enumerate(zip(self.layers, state.buffers, strict=True)):
+            slot = state.position % layer.dilation
+            delayed = buffer[:, slot : slot + 1].clone()
+            buffer[:, slot] = x[:, 0]
+            x, total = layer(x, delayed, biases[:, i : i + 1], total)
+        state.position += 1
+        return self.classify(total)[:, 0]
+
+    def classify(self, total: Tensor) -> Tensor:
+        """Logits (B, T, Q) from the sum of all skips (B, T, S)."""
+        # Skips of L layers add up; dividing by sqrt(L) keeps the head's input of unit scale at any depth.
+        hidden = self.head_hidden(F.relu(total * (1 / math.sqrt(len(self.dilations)))))
+        return self.head(F.relu(hidden))

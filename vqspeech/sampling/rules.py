@@ -1,0 +1,87 @@
+"""Rules that all engines share: how a class is drawn from logits, and what they refuse to start with."""
+
+# T samples, N conditioning frames, C conditioning channels, Q classes.
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from vqspeech.errors import VQSpeechError
+from vqspeech.nn.wavenet import WaveNet
+from vqspeech.sampling.random import check_seed
+
+
+def cumulative_masses(logits: np.ndarray, temperature: float) -> np.ndarray:
+    """Cumulative probabilities of softmax(logits / temperature) in float64.
+
+    Parameters
+    ----------
+    logits : array, shape (..., Q)
+    temperature : float, > 0
+
+    Returns
+    -------
+    cumulative : float64 array, shape (..., Q), rising to 1
+    """
+    scaled = (logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)) / temperature
+    cumulative = np.cumsum(np.exp(scaled), axis=-1)
+    return cumulative / cumulative[..., -1:]
+
+
+def draw(logits: np.ndarray, u: float, temperature: float) -> int:
+    """The class drawn with the random number `u`: the first whose cumulative probability exceeds it.
+
+    Parameters
+    ----------
+    logits : array, shape (Q,)
+    u : float, in [0, 1)
+    temperature : float, >= 0; 0 takes the likeliest class, the first of several
+
+    Examples
+    --------
+    >>> draw(np.log(np.array([0.25, 0.5, 0.25])), 0.3, 1.0)
+    1
+    """
+    if temperature == 0:
+        return int(logits.argmax())
+    drawn = int(np.searchsorted(cumulative_masses(logits, temperature), u, side="right"))
+    return min(drawn, len(logits) - 1)
+
+
+def check_settings(
+    wavenet: WaveNet, hop_length: int, seed: int, utterance: int, temperature: float, start: int
+) -> None:
+    """Refuse what no engine can sample with; the errors of `Engine.open`."""
+    check_seed(seed)
+    check_seed(utterance, "utterance")
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise VQSpeechError(f"temperature {temperature} is not a number >= 0. Use 1 to sample, 0 for the likeliest")
+    if not all(bool(weight.isfinite().all()) for weight in wavenet.parameters()):
+        raise VQSpeechError("the model has weights that are not finite: its training went wrong. Use an earlier one")
+    assert hop_length > 0, hop_length
+    assert 0 <= start < wavenet.embedding.num_embeddings, (start, wavenet.embedding.num_embeddings)
+
+
+def check_condition(condition: np.ndarray, wavenet_channels: int) -> np.ndarray:
+    """Conditioning frames as a contiguous float32 array, shape (N, C).
+
+    Raises
+    ------
+    VQSpeechError
+        If a value is not finite: every sample after it would be noise.
+    """
+    condition = np.ascontiguousarray(condition, np.float32)
+    assert condition.ndim == 2 and condition.shape[1] == wavenet_channels, (condition.shape, wavenet_channels)
+    if not np.isfinite(condition).all():
+        raise VQSpeechError("conditioning frames are not finite. The model is damaged: use another checkpoint")
+    return condition
+
+
+def check_classes(classes: np.ndarray, samples: int, num_classes: int) -> np.ndarray:
+    """Forced classes as a contiguous int32 array, shape (T,), each in [0, num_classes)."""
+    classes = np.ascontiguousarray(classes, np.int32)
+    assert classes.shape == (samples,), (classes.shape, samples)
+    assert not samples or (classes.min() >= 0 and classes.max() < num_classes), (classes.min(), classes.max())
+    return classes

@@ -1,0 +1,126 @@
+"""torchaudio beside a CPU-only torch: set its compiled extension aside, and say so where it is missing.
+
+torchaudio's wheel carries three compiled files in `torchaudio/lib`, all linked against CUDA's torch. `_torchaudio` is
+loaded by `import torchaudio`, which therefore fails beside a CPU-only torch; the other two are loaded after it or on
+demand and would fail likewise. torchaudio looks for the files by suffix and does without them when they are absent:
+resampling, mu-law, mel and MFCC features, datasets and pipelines are plain PyTorch.
+
+    python -m vqspeech.torchaudio_remedy          # does nothing where `import torchaudio` works
+    python -m vqspeech.torchaudio_remedy --undo   # puts the files back, for example after installing CUDA's torch
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from vqspeech.errors import DependencyError
+
+COMMAND = "python -m vqspeech.torchaudio_remedy"
+COMPILED_SUFFIXES = (".so", ".pyd", ".dylib")
+DISABLED_SUFFIX = ".disabled"
+
+# What vqspeech uses of torchaudio, tried in a fresh interpreter: a failed import leaves a half-made module behind.
+PARTS_IN_USE = """
+import torch, torchaudio
+wav = torch.sin(torch.arange(3200) / 10).reshape(1, -1)
+torchaudio.functional.resample(wav, 16000, 8000)
+torchaudio.functional.mu_law_encoding(wav, 256)
+torchaudio.transforms.MelSpectrogram(16000, n_fft=400, n_mels=40)(wav)
+torchaudio.transforms.MFCC(16000, melkwargs={"n_fft": 400, "n_mels": 40})(wav)
+print(torchaudio.__version__)
+"""
+
+
+def import_torchaudio() -> ModuleType:
+    """Import torchaudio.
+
+    Raises
+    ------
+    DependencyError
+        If it is not installed, or its compiled part does not load; the message gives the command that mends it.
+    """
+    try:
+        return importlib.import_module("torchaudio")
+    except ModuleNotFoundError as reason:
+        raise DependencyError("torchaudio is not installed. Install it with: pip install torchaudio") from reason
+    except (ImportError, OSError, RuntimeError) as reason:
+        raise DependencyError(
+            f"torchaudio's compiled part does not load beside this torch ({reason}). "
+            f"Set it aside, the rest works without it: {COMMAND}"
+        ) from reason
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Apply the remedy where it is needed; return the exit status, 0 when `import torchaudio` works."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description="Make `import torchaudio` work beside a CPU-only torch.")
+    parser.add_argument("--undo", action="store_true", help="put the compiled files back")
+    undo = parser.parse_args(arguments).undo
+    try:
+        folder = find_compiled_folder()
+        for line in restore(folder) if undo else remedy(folder):
+            print(line)
+    except DependencyError as reason:
+        print(f"Error: {reason}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def find_compiled_folder() -> Path:
+    """Folder of torchaudio's compiled files, found without importing torchaudio."""
+    spec = importlib.util.find_spec("torchaudio")
+    if spec is None or spec.origin is None:
+        raise DependencyError("torchaudio is not installed. Install it with: pip install torchaudio")
+    return Path(spec.origin).parent / "lib"
+
+
+def remedy(folder: Path) -> list[str]:
+    """Set the compiled files in `folder` aside if torchaudio does not work with them; return what was done."""
+    works, answer = check()
+    if works:
+        return [f"torchaudio {answer} works; nothing to do"]
+    moved = set_aside(folder)
+    if not moved:
+        raise DependencyError(f"torchaudio does not work, and {folder} holds no compiled file to set aside: {answer}")
+    works, second = check()
+    if not works:
+        restore(folder)  # the compiled part was not the culprit: leave the installation as it was found
+        raise DependencyError(f"torchaudio does not work, with or without its compiled part: {second}")
+    return [
+        f"torchaudio's compiled part does not load here: {answer}",
+        *(f"set aside {path.name} as {path.name}{DISABLED_SUFFIX} in {folder}" for path in moved),
+        f"torchaudio {second} works without it. Undo with: {COMMAND} --undo",
+    ]
+
+
+def set_aside(folder: Path) -> list[Path]:
+    """Rename the compiled files so that torchaudio no longer finds them; return their former paths."""
+    compiled = sorted(path for path in folder.glob("*") if path.suffix in COMPILED_SUFFIXES)
+    for path in compiled:
+        path.rename(path.with_name(path.name + DISABLED_SUFFIX))
+    return compiled
+
+
+def restore(folder: Path) -> list[str]:
+    """Give files that were set aside their names back; return what was done."""
+    disabled = sorted(folder.glob(f"*{DISABLED_SUFFIX}"))
+    for path in disabled:
+        path.rename(path.with_name(path.name.removesuffix(DISABLED_SUFFIX)))
+    return [f"restored {path.name.removesuffix(DISABLED_SUFFIX)}" for path in disabled] or ["nothing was set aside"]
+
+
+def check() -> tuple[bool, str]:
+    """Try the parts in use in a fresh interpreter; return (works, version or the error's last line)."""
+    done = subprocess.run([sys.executable, "-c", PARTS_IN_USE], capture_output=True, text=True, check=False)
+    lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
+    return done.returncode == 0, lines[-1] if lines else f"exit status {done.returncode}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

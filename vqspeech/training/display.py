@@ -1,0 +1,146 @@
+"""What a training shows and keeps: progress bar, metrics.jsonl, TensorBoard, samples, checkpoints."""
+
+from __future__ import annotations
+
+import time
+from importlib.metadata import version
+from typing import Any
+
+from torch import Tensor
+
+from vqspeech.audio import save_audio
+from vqspeech.checkpoint import ModelCard
+from vqspeech.distributed import rank
+from vqspeech.evaluation.pictures import plot_spectrograms, save_picture
+from vqspeech.training.fit import TrainingState
+from vqspeech.training.run import Run
+from vqspeech.training.vqvae import VQVAETask
+
+REPORT_EVERY = 20  # steps between two lines of metrics.jsonl
+
+
+class Display:
+    """The observer of a training run; see `Observer`.
+
+    Parameters
+    ----------
+    run : open run folder
+    task : what is trained
+    training : what the model's card says of the training besides step and metrics
+    visible : whether a progress bar and lines are printed
+    """
+
+    def __init__(self, run: Run, task: VQVAETask, training: dict[str, Any], visible: bool) -> None:
+        self.run = run
+        self.task = task
+        self.training = training
+        self.visible = visible and rank() == 0
+        self.batch_samples = task.recipe.train.batch_size * task.recipe.train.crop_samples
+        self.bar: Any = None
+        self.writer: Any = None
+        self.last: tuple[float, int] | None = None  # when, and at which step, the last report was
+
+    def started(self, state: TrainingState) -> None:
+        """Open the bar and TensorBoard's writer."""
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from torch.utils.tensorboard import SummaryWriter
+
+        if rank() > 0:
+            return
+        self.writer = SummaryWriter(str(self.run.folder / "tensorboard"), purge_step=state.step or None)
+        columns = (
+            TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        )  # fmt: skip
+        self.bar = Progress(*columns, console=Console(stderr=True), disable=not self.visible)
+        self.bar.start()
+        self.bar_task = self.bar.add_task("", total=state.total_steps, completed=state.step, figures="")
+
+    def stepped(self, state: TrainingState, terms: dict[str, Tensor]) -> None:
+        """Report now and then."""
+        if rank() > 0:
+            return
+        self.bar.update(self.bar_task, completed=state.step)
+        if state.step % REPORT_EVERY:
+            return
+        now = time.monotonic()
+        row: dict[str, Any] = {name: round(float(value), 5) for name, value in terms.items()}
+        if self.last:
+            row["samples_per_s"] = round((state.step - self.last[1]) * self.batch_samples / (now - self.last[0]))
+        self.last = (now, state.step)
+        learning = state.optimizer.param_groups[0]["lr"]
+        self.run.report({"kind": "train", "step": state.step, "seconds": round(state.seconds, 1), "lr": learning} | row)
+        for name, value in row.items():
+            self.writer.add_scalar(f"train/{name}", value, state.step)
+        self.bar.update(
+            self.bar_task, figures=f"{row['bits']:.2f} bits/sample, {row.get('samples_per_s', 0):,} samples/s"
+        )
+
+    def validated(self, state: TrainingState, figures: dict[str, Any]) -> None:
+        """Report a validation, and keep what it can be heard and seen by."""
+        if rank() > 0:
+            return
+        self.run.report({"kind": "validation", "seconds": round(state.seconds, 1)} | figures)
+        flat = {k: v for k, v in figures.items() if k not in ("probe", "step", "warm_start")} | figures.get("probe", {})
+        for name, value in flat.items():
+            self.writer.add_scalar(f"validation/{name}", value, state.step)
+        self._keep_samples(state.step)
+        self.bar.console.print(describe(figures), highlight=False)
+        self.last = None  # a validation's time is not a step's
+
+    def save(self, state: TrainingState) -> None:
+        """Keep the state for resuming and the averaged weights for inference."""
+        if rank() > 0:
+            return
+        card = ModelCard(
+            recipe=self.task.recipe,
+            speakers=self.task.vqvae.speakers,
+            step=state.step,
+            metrics=state.history[-1] if state.history else {},
+            training=self.training
+            | {
+                "minutes": round(state.seconds / 60, 1),
+                "total_steps": state.total_steps,
+                "samples": state.step * self.batch_samples,
+            },
+            version=version("vqspeech"),
+        )
+        self.run.save(state.to_dict(), state.average.module.state_dict(), card)
+
+    def close(self) -> None:
+        """Stop the bar and flush what is written."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.writer.close()
+
+    def _keep_samples(self, step: int) -> None:
+        model, rate = self.task.vqvae, self.task.vqvae.sample_rate
+        for number, c in enumerate(self.task.conversions):
+            source, target = model.speakers[c.speaker], model.speakers[c.target]
+            rows = [(f"source, {source}", c.source), ("reconstruction", c.reconstruction), (f"as {target}", c.converted)]
+            names = (f"{number}.source", f"{number}.reconstruction", f"{number}.conversion")
+            for name, (_, wav) in zip(names, rows, strict=True):
+                save_audio(self.run.folder / "samples" / f"step{step:07d}" / f"{name}.wav", wav, rate)
+                self.writer.add_audio(name, wav[None], step, sample_rate=rate)
+            if number == 0:
+                codes = model.encode(c.source).cpu().numpy()
+                figure = plot_spectrograms(rows, rate, codes, model.hop_length)
+                save_picture(figure, self.run.folder / "samples" / f"step{step:07d}" / "0.png")
+                self.writer.add_figure("conversion", figure, step)
+        self.task.conversions = ()
+
+
+def describe(figures: dict[str, Any]) -> str:
+    """One line for the terminal on a validation."""
+    line = (
+        f"step {figures['step']:6d}  {figures['bits']:.3f} bits/sample (speech {figures['bits_speech']:.2f})  "
+        f"perplexity {figures['perplexity']:.0f} ({figures['bit_rate']:.0f} bit/s)  "
+        f"gain: codes {figures['code_gain']:.3f}, speaker {figures['speaker_gain']:.3f}"
+    )
+    if probe := figures.get("probe"):
+        line += (
+            f"  free-running: content {probe['content']:.2f} (control {probe['content_control']:.2f}), "
+            f"target {probe['target']:.0%}, still source {probe['still_source']:.0%}, own {probe['own']:.0%}"
+        )
+    return line

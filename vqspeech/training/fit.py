@@ -1,0 +1,221 @@
+"""The one training loop; what is trained is a `Task`."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from vqspeech.config import TrainConfig
+from vqspeech.distributed import all_reduce_sum, world_size
+from vqspeech.errors import TrainingError
+from vqspeech.training.schedule import learning_rate, steps_within
+
+
+class Task(Protocol):
+    """What the loop needs to know of a model and its data."""
+
+    model: nn.Module
+
+    def losses(self, step: int) -> dict[str, Tensor]:
+        """Terms of one step by name; "total" is minimised, "bits" is shown."""
+
+    def validate(self, model: nn.Module, step: int) -> dict[str, Any]:
+        """Figures of the averaged model on held-out data."""
+
+    def diagnose(self, history: list[dict[str, Any]]) -> str | None:
+        """A sentence if the validations so far show that going on is futile."""
+
+
+class Observer(Protocol):
+    """Who is told how it goes, and who keeps what must not be lost."""
+
+    def started(self, state: TrainingState) -> None: ...
+
+    def stepped(self, state: TrainingState, terms: dict[str, Tensor]) -> None: ...
+
+    def validated(self, state: TrainingState, figures: dict[str, Any]) -> None: ...
+
+    def save(self, state: TrainingState) -> None: ...
+
+
+@dataclass
+class TrainingState:
+    """All that changes while training, and nothing else: saved and loaded as one."""
+
+    average: AveragedModel  # holds the weights for inference
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    history: list[dict[str, Any]]  # figures of all validations
+    step: int = 0
+    total_steps: int = 0
+    seconds: float = 0.0  # of training, over all sittings
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values and tensors, loadable with weights_only=True."""
+        return {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "history": self.history,
+            "step": self.step,
+            "total_steps": self.total_steps,
+            "seconds": self.seconds,
+        }
+
+    def from_dict(self, saved: dict[str, Any]) -> None:
+        """Take over what `to_dict` gave."""
+        self.model.load_state_dict(saved["model"])
+        self.average.load_state_dict(saved["average"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.history = saved["history"]
+        self.step, self.total_steps, self.seconds = saved["step"], saved["total_steps"], saved["seconds"]
+
+
+def new_state(model: nn.Module, train: TrainConfig) -> TrainingState:
+    """The state before the first step."""
+
+    def follow(average: list[Tensor], live: list[Tensor], count: Tensor | int) -> None:
+        # The average starts short and lengthens: the random first weights leave it within a few hundred steps.
+        decay = min(train.weight_average, (1 + float(count)) / (10 + float(count)))
+        for mean, value in zip(average, live, strict=True):
+            mean.lerp_(value, 1 - decay) if mean.is_floating_point() else mean.copy_(value)
+
+    return TrainingState(
+        average=AveragedModel(model, multi_avg_fn=follow, use_buffers=True),
+        model=model,
+        optimizer=torch.optim.Adam(model.parameters(), lr=train.learning_rate, fused=True),
+        history=[],
+    )
+
+
+def fit(task: Task, state: TrainingState, train: TrainConfig, observer: Observer) -> bool:
+    """Train until `state.total_steps`; return whether they were all done (False: a signal asked to stop).
+
+    Raises
+    ------
+    TrainingError
+        When the loss is no longer finite (the last checkpoint stays as it is), or the task's diagnosis says that going
+        on is futile (the state is saved).
+    """
+    state.total_steps = state.total_steps or calibrate(task, state, train)
+    observer.started(state)
+    started = time.monotonic() - state.seconds
+    task.model.train()
+    with stop_requests() as is_stopping:
+        while state.step < state.total_steps and not is_stopping():
+            for group in state.optimizer.param_groups:
+                group["lr"] = learning_rate(state.step, state.total_steps, train)
+            terms = take_step(task, state, train)
+            state.seconds = time.monotonic() - started
+            observer.stepped(state, terms)
+            if state.step % train.validate_every == 0 or state.step == state.total_steps:
+                figures = {"step": state.step} | task.validate(state.average.module, state.step)
+                state.history.append(figures)
+                observer.validated(state, figures)
+                if diagnosis := task.diagnose(state.history):
+                    observer.save(state)
+                    raise TrainingError(f"stopped at step {state.step}: {diagnosis}")
+            if state.step % train.checkpoint_every == 0:
+                observer.save(state)
+    observer.save(state)
+    return state.step >= state.total_steps
+
+
+def take_step(task: Task, state: TrainingState, train: TrainConfig) -> dict[str, Tensor]:
+    """One optimiser step; nothing is changed when the loss is not finite.
+
+    Raises
+    ------
+    TrainingError
+        With a diagnosis, before the optimiser moves.
+    """
+    terms = task.losses(state.step)
+    state.optimizer.zero_grad(set_to_none=True)
+    terms["total"].backward()
+    norm = nn.utils.clip_grad_norm_(task.model.parameters(), train.clip_norm)
+    if not math.isfinite(float(norm)) or not math.isfinite(float(terms["total"].detach())):
+        found = ", ".join(f"{name} {float(value.detach()):.4g}" for name, value in terms.items())
+        raise TrainingError(
+            f"stopped at step {state.step}: the loss or its gradient (norm {float(norm):.4g}) is not finite ({found}). "
+            "Lower train.learning_rate, lengthen train.warmup_steps, or set train.precision=float32"
+        )
+    state.optimizer.step()
+    state.average.update_parameters(state.model)
+    state.step += 1
+    return terms | {"gradient_norm": norm}
+
+
+def calibrate(task: Task, state: TrainingState, train: TrainConfig) -> int:
+    """Number of steps: the recipe's, or those that its time budget allows on this machine.
+
+    Steps and a validation are timed on a state that is then put back, so a calibrated run is the run of that many
+    steps. All processes agree on the slowest one's figure.
+    """
+    if train.max_minutes is None:
+        return train.steps
+    started = time.monotonic()
+    saved = {name: value.clone() for name, value in state.model.state_dict().items()}
+    full = train.warm_start_steps  # the first step that includes the WaveNet
+
+    def measure(step: int, repeats: int) -> float:
+        for i in range(repeats + 2):  # the first two compile and warm up
+            if i == 2:
+                begun = time.monotonic()
+            task.losses(step + i)["total"].backward()
+            state.optimizer.zero_grad(set_to_none=True)
+        return (time.monotonic() - begun) / repeats
+
+    step_s = measure(full, 8)
+    warm_s = measure(0, 4) if full else step_s
+    begun = time.monotonic()
+    task.validate(state.model, 0)
+    validation_s = time.monotonic() - begun
+    state.model.load_state_dict(saved)
+    task.model.train()
+    spent_s = time.monotonic() - started
+    # The optimiser and the weight average take time too, about an eighth of a small model's step.
+    steps = steps_within(60 * train.max_minutes - spent_s, 1.1 * step_s, 1.1 * warm_s, validation_s, train)
+    if world_size() > 1:
+        from torch.distributed import ReduceOp, all_reduce
+
+        slowest = torch.tensor(steps, device=next(task.model.parameters()).device)
+        all_reduce(slowest, ReduceOp.MIN)
+        steps = int(slowest)
+    return steps
+
+
+@contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """A function that says whether SIGINT or SIGTERM came; the second SIGINT interrupts at once."""
+    requested = threading.Event()
+
+    def request(number: int, frame: object) -> None:
+        if requested.is_set():
+            raise KeyboardInterrupt
+        requested.set()
+
+    def asked() -> bool:
+        if world_size() == 1:
+            return requested.is_set()
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return bool(all_reduce_sum(torch.tensor(float(requested.is_set()), device=device)))
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,138 @@
+"""A run folder: what a training leaves behind, and what it needs to go on.
+
+    model.safetensors   weights for inference (their moving average) and the model's card
+    state.pt            for resuming: live weights, average, optimiser, step, number of steps
+    run.json            recipe as given, overrides, data: written once
+    metrics.jsonl       one line for each report and validation
+    samples/            free-running audio and pictures of each validation
+    tensorboard/
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vqspeech.checkpoint import MODEL_FILE, ModelCard, save_model
+from vqspeech.config import Recipe
+from vqspeech.errors import RunError
+from vqspeech.files import write_whole
+
+
+class Run:
+    """An open run folder, locked against a second training.
+
+    Raises
+    ------
+    RunError
+        If another training holds the folder, or it cannot be written.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        from filelock import FileLock, Timeout
+
+        self.folder = Path(folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(self.folder / ".lock", timeout=0)
+            self._lock.acquire()
+        except Timeout:
+            raise RunError(
+                f"another training is writing to {self.folder}. Wait for it, or choose another folder with --out"
+            ) from None
+        except OSError as reason:
+            raise RunError(f"cannot write to {self.folder}: {reason.strerror}. Choose another folder with --out") from None
+
+    def close(self) -> None:
+        """Let others train here."""
+        self._lock.release()
+
+    @property
+    def is_started(self) -> bool:
+        """Whether a training has saved its state here."""
+        return (self.folder / "state.pt").is_file()
+
+    def begin(self, base: Recipe, overrides: tuple[str, ...], data: dict[str, str]) -> None:
+        """Note what this run is: the recipe's file, what was set on the command line, the data."""
+        said = {"recipe": base.model_dump(mode="json"), "overrides": list(overrides), "data": data}
+        with write_whole(self.folder / "run.json", RunError) as temporary:
+            temporary.write_text(json.dumps(said, indent=2), encoding="utf-8")
+
+    def said(self) -> dict[str, Any]:
+        """What `begin` noted.
+
+        Raises
+        ------
+        RunError
+            If there is nothing to resume.
+        """
+        try:
+            said: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(f"nothing to resume in {self.folder}. Leave out --resume to start a training there") from None
+        except (OSError, ValueError) as reason:
+            raise RunError(f"{self.folder}/run.json is damaged ({reason}). Start anew with another --out") from None
+        return said
+
+    def save(self, state: dict[str, Any], weights: dict[str, Any], card: ModelCard) -> None:
+        """Write the state for resuming and the model for inference, each whole or not at all."""
+        import torch
+
+        with write_whole(self.folder / "state.pt", RunError) as temporary:
+            try:
+                torch.save(state, temporary)
+            except RuntimeError as reason:  # torch's writer reports a full disk so
+                raise RunError(f"cannot write {self.folder}/state.pt: {reason}. Free some space") from None
+        save_model(self.folder / MODEL_FILE, weights, card)
+
+    def load(self, device: str) -> dict[str, Any]:
+        """The state for resuming; only tensors and plain values are ever unpickled.
+
+        Raises
+        ------
+        RunError
+            If it is missing or damaged.
+        """
+        import torch
+
+        path = self.folder / "state.pt"
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        except FileNotFoundError:
+            raise RunError(f"nothing to resume in {self.folder}. Leave out --resume to start a training there") from None
+        except Exception as reason:  # torch raises many kinds for a damaged file
+            first = str(reason).strip().splitlines()[0]
+            raise RunError(f"{path} is damaged ({first}). Start anew with another --out") from None
+        return state
+
+    def forget_after(self, step: int) -> None:
+        """Drop reports of steps that a resumed training will do again."""
+        path = self.folder / "metrics.jsonl"
+        if not path.is_file():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except (ValueError, KeyError):
+                continue  # the line that a crash cut short
+        with write_whole(path, RunError) as temporary:
+            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+    def report(self, row: dict[str, Any]) -> None:
+        """Append one line to metrics.jsonl."""
+        try:
+            with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as reason:
+            raise RunError(f"cannot write to {self.folder}: {reason.strerror}. Free some space, then --resume") from None
+
+
+def changed_keys(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """Dotted paths at which two nested dictionaries differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(old.keys() | new.keys())
+        return [path for key in keys for path in changed_keys(old.get(key), new.get(key), f"{prefix}{key}.")]
+    return [] if old == new else [prefix.rstrip(".")]

@@ -1,0 +1,171 @@
+"""The VQ-VAE as a task for the training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vqspeech.audio import SILENCE_CLASS
+from vqspeech.config import Recipe
+from vqspeech.conversion import convert
+from vqspeech.data.batches import Batch, Batches
+from vqspeech.data.store import Store
+from vqspeech.distributed import rank, world_size
+from vqspeech.errors import CorpusError
+from vqspeech.evaluation.probe import Conversion, VoiceJudge, judge, store_wav
+from vqspeech.losses import FrameSpectrum, bits, previous_classes, vqvae_losses
+from vqspeech.models.vqvae import VQVAE, evaluating
+from vqspeech.training.acceleration import Acceleration
+from vqspeech.training.evidence import diagnose, gather_evidence
+
+INITIAL_VECTORS_PER_CODE = 30  # encoder outputs from which k-means makes the first codebook
+CROPS_AT_A_TIME = 8  # utterances in a validation batch
+
+
+class VQVAETask:
+    """Losses, evidence and diagnosis of a VQ-VAE on a prepared corpus.
+
+    Parameters
+    ----------
+    model : VQVAE, on its device
+    store : prepared corpus with the model's speakers
+    acceleration : precision of the forward pass
+    """
+
+    def __init__(self, model: VQVAE, store: Store, acceleration: Acceleration) -> None:
+        self.recipe: Recipe = model.recipe
+        self.store = store
+        self.acceleration = acceleration
+        self.vqvae = model
+        self.train_batches = self._batches("train")
+        self.valid_batches = self._batches("valid")
+        self.spectrum = (
+            FrameSpectrum(model.sample_rate, model.hop_length).to(model.device) if model.spectral_head else None
+        )
+        self.voices: VoiceJudge | None = None
+        self.conversions: Sequence[Conversion] = ()  # of the last validation, for listening
+        self.model: nn.Module = model
+        if world_size() > 1:
+            from torch.nn.parallel import DistributedDataParallel
+
+            self.model = DistributedDataParallel(
+                model, broadcast_buffers=False, find_unused_parameters=self.recipe.train.warm_start_steps > 0
+            )
+
+    def _batches(self, split: str) -> Batches:
+        train = self.recipe.train
+        return Batches(
+            self.store,
+            split,
+            crop_samples=train.crop_samples,
+            hop_length=self.vqvae.hop_length,
+            halo=self.vqvae.encoder.halo,
+            context_frames=self.vqvae.conditioner.context,
+            batch_size=train.batch_size,
+            seed=train.seed,
+        )
+
+    def initialise(self, step: int = 0) -> None:
+        """Set the codebook from encoder outputs on real speech."""
+        if not self.recipe.bottleneck.data_init:
+            return
+        needed = INITIAL_VECTORS_PER_CODE * self.vqvae.num_codes
+        vectors: list[Tensor] = []
+        self.vqvae.train()
+        with torch.no_grad(), self.acceleration.autocast():
+            for ahead in range(1000):
+                batch = self._batch(step + ahead)
+                vectors.append(self.vqvae.encoder(batch.wav)[batch.frame_mask].float())
+                if sum(len(v) for v in vectors) >= needed:
+                    break
+        z_e = torch.cat(vectors)
+        if len(z_e) < self.vqvae.num_codes:
+            raise CorpusError(
+                f"the training split gives only {len(z_e)} code frames for {self.vqvae.num_codes} codes. Give more "
+                "recordings, or lower bottleneck.num_codes"
+            )
+        self.vqvae.bottleneck.initialise(z_e, self.recipe.train.seed)
+
+    def losses(self, step: int) -> dict[str, Tensor]:
+        """Terms of one step, see `Task.losses`."""
+        train = self.recipe.train
+        if step == train.continuous_steps and self.vqvae.training:
+            self.initialise(step)  # depends on the weights and the seed alone, so a resumed run repeats it
+        batch = self._batch(step)
+        with self.acceleration.autocast():
+            out = self.model(
+                batch.wav,
+                previous_classes(batch.classes, SILENCE_CLASS),
+                batch.frame_mask,
+                batch.speaker,
+                warm_start=step < train.warm_start_steps,
+                continuous=step < train.continuous_steps,
+            )
+            losses = vqvae_losses(self.vqvae, out, batch, self.spectrum)
+        return {
+            "total": losses.total,
+            "bits": losses.reconstruction.detach() / bits_to_nats(),
+            "commitment": losses.commitment.detach(),
+            "spectral": losses.spectral.detach(),
+            "adversary": losses.adversary.detach(),
+        }
+
+    def _batch(self, step: int) -> Batch:
+        return self.train_batches.batch(step, rank(), world_size()).to(self.vqvae.device)
+
+    def validate(self, model: nn.Module, step: int) -> dict[str, Any]:
+        """Evidence on the validation split and, where the recipe asks for it, the free-running probe."""
+        assert isinstance(model, VQVAE)
+        train = self.recipe.train
+        if rank() > 0:
+            return {"warm_start": step < train.warm_start_steps}
+        with self.acceleration.autocast():
+            figures: dict[str, Any] = asdict(gather_evidence(model, self._validation_batches(), train.seed))
+        figures["warm_start"] = step <= train.warm_start_steps
+        if train.probe_utterances and not figures["warm_start"]:
+            figures["probe"] = self._probe(model)
+        return figures
+
+    def _validation_batches(self) -> list[Batch]:
+        chosen = self.valid_batches.spread(self.recipe.train.validation_utterances)
+        groups = [chosen[i : i + CROPS_AT_A_TIME] for i in range(0, len(chosen), CROPS_AT_A_TIME)]
+        longest = max(self.recipe.train.crop_samples, 2 * self.vqvae.sample_rate)
+        return [self.valid_batches.utterance_batch(group, longest).to(self.vqvae.device) for group in groups]
+
+    def _probe(self, model: VQVAE) -> dict[str, float]:
+        self.voices = self.voices or VoiceJudge(self.store)
+        train = self.recipe.train
+        limit = int(train.probe_seconds * model.sample_rate)
+        chosen = self.valid_batches.spread(train.probe_utterances)
+
+        def one(number: int) -> Conversion:
+            index = chosen[number]
+            wav = store_wav(self.store, index, limit)
+            speaker = self.store.speaker(index)
+            # Every other speaker in turn, so that targets are spread whatever the number of probes.
+            target = (speaker + 1 + number % max(1, len(model.speakers) - 1)) % len(model.speakers)
+            reconstruction, converted = (
+                convert(model, wav, model.speakers[voice], seed=train.seed, utterance=number)
+                for voice in (speaker, target)
+            )
+            return Conversion(wav, speaker, target, reconstruction, converted)
+
+        with evaluating(model), ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
+            self.conversions = list(pool.map(one, range(len(chosen))))
+        return judge(self.conversions, self.voices)
+
+    def diagnose(self, history: list[dict[str, Any]]) -> str | None:
+        """See `evidence.diagnose`; the warm start does not count."""
+        return diagnose([figures for figures in history if not figures["warm_start"]], len(self.vqvae.speakers))
+
+
+def bits_to_nats() -> float:
+    """Nats per bit."""
+    return 1 / bits(1.0)
+
+
