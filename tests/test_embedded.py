@@ -211,6 +211,13 @@ def test_the_zeros_before_a_stop_are_its_closure():
     assert labels == [(0.0, 0.2, "AY"), (0.2, 0.5, "T"), (0.5, 1.0, "SIL")]
 
 
+def test_a_silent_glottal_stop_is_a_sound_of_its_own():
+    wav = np.ones(22050, dtype=np.int16)
+    wav[4410:6615] = 0
+    labels = label_sounds(wav, [Sound(0, "'V"), Sound(4410, "?"), Sound(6615, "n-")])
+    assert labels == [(0.0, 0.2, "AH"), (0.2, 0.3, "OTH"), (0.3, 1.0, "N")]
+
+
 def test_the_zeros_of_a_pause_stay_a_pause():
     wav = np.ones(22050, dtype=np.int16)
     wav[4410:6615] = 0

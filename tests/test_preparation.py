@@ -5,6 +5,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -264,6 +268,43 @@ def test_a_full_disk_is_one_sentence_and_loses_no_finished_work(
         prepare(folder_config(), corpus, tmp_path / "out", num_workers=1)
     names = {path.name for path in (tmp_path / "out").glob("*/*")}
     assert names == {f"0000{i}.{suffix}" for i in range(3) for suffix in ("pcm", "json")}
+
+
+PREPARE = """
+import sys
+from pathlib import Path
+from vqspeech.config import DataConfig
+from vqspeech.data.preparation import prepare
+
+if __name__ == "__main__":
+    data = DataConfig(corpus="folder", sample_rate=8000)
+    prepare(data, Path(sys.argv[1]), Path(sys.argv[2]), num_workers=2)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_preparation_stopped_from_outside_goes_on_where_it_was(tmp_path: Path, how: signal.Signals) -> None:
+    first = write(tmp_path / "corpus" / "ann" / "000.wav", tone(10, 48000), 48000)
+    for number in range(1, 400):
+        os.link(first, first.with_name(f"{number:03d}.wav"))
+    (tmp_path / "script.py").write_text(PREPARE)
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "corpus"), str(tmp_path / "out")]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+    while not list(tmp_path.glob("out/*/*.json")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    # An interrupt typed at a terminal reaches all processes, a kill the one that it names.
+    os.killpg(process.pid, how) if how == signal.SIGINT else process.kill()
+    assert process.wait(30) != 0
+    time.sleep(1)  # the workers notice and end
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/*.json")}
+    assert 0 < len(kept) < 50 and not (tmp_path / "out" / "store.json").exists()
+    shards = {path.with_suffix(".pcm"): path.with_suffix(".pcm").stat().st_mtime_ns for path in kept}
+    report = prepare(folder_config(), tmp_path / "corpus", tmp_path / "out", num_workers=2)
+    assert report.utterances == 400
+    assert {path: path.stat().st_mtime_ns for path in shards} == shards
+    assert not list((tmp_path / "out").rglob("*.part*"))
 
 
 @pytest.mark.real_data

@@ -199,13 +199,14 @@ def info(model: Path | None) -> None:
 
 
 @main.command()
+@click.option("--recipe", type=PATH, default=Path("recipes/demo"), show_default=True, help="On the embedded corpus.")
 @click.option("--out", type=PATH, default=Path("runs/demo"), show_default=True, help="Run folder.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the demo's recipe.")
-def demo(out: Path, overrides: tuple[str, ...]) -> None:
+def demo(recipe: Path, out: Path, overrides: tuple[str, ...]) -> None:
     """Train on the embedded corpus, convert, and print what to listen to (15 minutes)."""
     from vqspeech.demo import run_demo
 
-    run_demo(out, overrides, _tell)
+    run_demo(recipe, out, overrides, _tell)
 
 
 def _tell(line: str) -> None:

@@ -187,7 +187,8 @@ def label_sounds(wav: NDArray[np.int16], sounds: list[Sound]) -> list[Label]:
         start, end = sound.start, min(sound.start, len(wav))
         while phonemes[-1] != SILENCE and end > starts[-1] and wav[end - 1] == 0:
             end -= 1
-        if start - end > 10:  # shorter runs are the waveform passing through zero
+        # Shorter runs are the waveform passing through zero; a sound of zeros alone (glottal stop) keeps them.
+        if start - end > 10 and end > starts[-1]:
             start = end
         phoneme = from_espeak(sound.mnemonic)
         if phonemes[-1] == phoneme == SILENCE:

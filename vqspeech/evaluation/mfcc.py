@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Plain coefficients: with their first and second differences (39 values) the clusters tell phonemes less well on the
-# embedded corpus (K = 128, 50 Hz: 42 % of frames against 49 %), and the control should be the stronger one.
+# embedded corpus (K = 128, 50 Hz: 45.0 % of frames against 46.6 %), and the control should be the stronger one.
 _NUM_MFCC = 13
 _WINDOW_S = 0.025  # of an MFCC frame, or one code frame where that is longer
 _MAX_FIT_FRAMES = 50_000  # keep k-means to seconds
