@@ -80,12 +80,12 @@ def save_model(path: str | Path, weights: dict[str, Tensor], card: ModelCard) ->
     CheckpointError
         If the place cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     header = asdict(card) | {"recipe": card.recipe.model_dump(mode="json"), "format": FORMAT}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     with write_whole(path, CheckpointError) as temporary:
-        save_file(tensors, temporary, metadata={KEY: json.dumps(header)})
+        temporary.write_bytes(save(tensors, metadata={KEY: json.dumps(header)}))  # save_file would deny others to read
 
 
 def find_model_file(path: str | Path) -> Path:

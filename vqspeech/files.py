@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vqspeech.errors import VQSpeechError
@@ -32,4 +32,5 @@ def write_whole(path: str | Path, error: type[VQSpeechError] = VQSpeechError) ->
             f"cannot write {path}: {reason.strerror or reason}. Free some space or choose another place with --out"
         ) from reason
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that is a file has no temporary either
+            temporary.unlink()

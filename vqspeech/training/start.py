@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,9 @@ import torch
 
 from vqspeech.config import Recipe, load_recipe, parse_recipe
 from vqspeech.data.corpora import find_root
-from vqspeech.data.preparation import PreparationReport, prepare, store_folder
+from vqspeech.data.preparation import prepare, store_folder
 from vqspeech.data.store import Store
-from vqspeech.distributed import local_device, rank, start_processes
+from vqspeech.distributed import local_device, rank, start_processes, world_size
 from vqspeech.errors import RunError
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.training.acceleration import compile_model, find_acceleration
@@ -106,10 +105,7 @@ def _train(
         )
     settled = load_recipe(path, overrides)
     root = find_root(settled.data, data)
-    report, store = _open_store(settled, root, progress)
-    notify(f"{settled.name}: {report}")
-    for problem in report.problems[:5]:
-        notify(f"  left out: {problem}")
+    store = _open_store(settled, root, progress, notify)
     if said and said["data"]["fingerprint"] != store.fingerprint:
         raise RunError(
             f"the recordings in {root} (or how they are prepared) changed since {folder.folder} was started. Restore them, "
@@ -157,17 +153,19 @@ class _Follower(Run):
         """Left to the first process."""
 
 
-def _open_store(recipe: Recipe, root: Path, progress: bool) -> tuple[PreparationReport, Store]:
-    if rank() > 0:
-        from torch.distributed import barrier
-
-        barrier()  # the first process prepares
-    report = prepare(recipe.data, root, store_folder(recipe.name), progress=progress)
-    if rank() == 0 and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+def _open_store(recipe: Recipe, root: Path, progress: bool, notify: Callable[[str], None]) -> Store:
+    """The prepared corpus; the first process prepares it while the others wait."""
+    folder = store_folder(recipe.name)
+    if rank() == 0:
+        report = prepare(recipe.data, root, folder, progress=progress)
+        notify(f"{recipe.name}: {report}")
+        for problem in report.problems[:5]:
+            notify(f"  left out: {problem}")
+    if world_size() > 1:
         from torch.distributed import barrier
 
         barrier()
-    return report, Store.open(store_folder(recipe.name))
+    return Store.open(folder)
 
 
 def _check_same(run: Run, base: Recipe, overrides: tuple[str, ...], said: dict[str, Any]) -> None:
