@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vqspeech.config import Recipe, parse_recipe
-from vqspeech.errors import CheckpointError
+from vqspeech.errors import CheckpointError, RecipeError
 from vqspeech.files import write_whole
 from vqspeech.models.vqvae import VQVAE
 
@@ -53,7 +53,8 @@ class ModelCard:
             f"recipe        {recipe.name} (vqspeech {self.version})",
             f"speakers      {len(self.speakers)}: {names}",
             f"sample rate   {recipe.data.sample_rate} Hz",
-            f"codes         {recipe.code_rate:g} per second ({recipe.encoder.hop_length}x), K = {recipe.bottleneck.num_codes}",
+            f"codes         {recipe.code_rate:g} per second ({recipe.encoder.hop_length}x), "
+            f"K = {recipe.bottleneck.num_codes}",
             f"bit rate      {recipe.bit_rate:.0f} bit/s uniform"
             + (f", {metrics['bit_rate']:.0f} bit/s at the codes' frequencies" if "bit_rate" in metrics else ""),
             f"steps         {self.step} of {training.get('total_steps', '?')}, {training.get('minutes', '?')} minutes, "
@@ -66,8 +67,8 @@ class ModelCard:
             )
         if probe := metrics.get("probe"):
             lines.append(
-                f"free-running  content {probe['content']:.2f} (another source: {probe['content_control']:.2f}), heard as "
-                f"target {probe['target']:.0%}, still as source {probe['still_source']:.0%}"
+                f"free-running  content {probe['content']:.2f} (another source: {probe['content_control']:.2f}), "
+                f"heard as target {probe['target']:.0%}, still as source {probe['still_source']:.0%}"
             )
         return "\n".join(lines)
 
@@ -100,7 +101,9 @@ def find_model_file(path: str | Path) -> Path:
     file = path / MODEL_FILE if path.is_dir() else path
     if not file.is_file():
         what = f"{path} holds no {MODEL_FILE}" if path.is_dir() else f"there is no model at {path}"
-        raise CheckpointError(f"{what}. Give a run folder, for example runs/fsdd, or train one: vqspeech train recipes/fsdd")
+        raise CheckpointError(
+            f"{what}. Give a run folder, for example runs/fsdd, or train one: vqspeech train recipes/fsdd"
+        )
     return file
 
 
@@ -124,21 +127,23 @@ def read_card(path: str | Path) -> ModelCard:
             "Copy it again, or train again"
         ) from None
     if KEY not in metadata:
-        raise CheckpointError(f"{file} is a safetensors file, but not a vqspeech model. Give a run folder of vqspeech train")
+        raise CheckpointError(
+            f"{file} is a safetensors file, but not a vqspeech model. Give a run folder of vqspeech train"
+        )
     try:
         header = json.loads(metadata[KEY])
         written = int(header.pop("format"))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise CheckpointError(f"{file} has a damaged header. Copy it again, or train again") from None
     if written > FORMAT:
         raise CheckpointError(
-            f"{file} was written by a newer vqspeech ({header.get('version', '?')}, format {written}; this one reads up to "
-            f"{FORMAT}). Upgrade vqspeech: pip install -U vqspeech"
+            f"{file} was written by a newer vqspeech ({header.get('version', '?')}, format {written}; this one reads "
+            f"up to {FORMAT}). Upgrade vqspeech: pip install -U vqspeech"
         )
     try:
         recipe = parse_recipe(header.pop("recipe"), str(file))
         return ModelCard(recipe=recipe, speakers=tuple(header.pop("speakers")), **header)
-    except (KeyError, TypeError) as reason:
+    except (KeyError, TypeError, RecipeError) as reason:
         raise CheckpointError(f"{file} has an incomplete header ({reason}). Copy it again, or train again") from None
 
 

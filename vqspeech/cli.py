@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,8 +23,8 @@ force_option = click.option("--force", is_flag=True, help="Overwrite what exists
 def voice_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of every verb that samples."""
     for option in (
-        click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="Of the samples drawn."),
-        click.option("--temperature", type=click.FloatRange(0), default=1.0, show_default=True, help="Below 1: calmer."),
+        click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="Of the draws."),
+        click.option("--temperature", type=click.FloatRange(0), default=1.0, show_default=True, help="Below 1: calmer"),
         click.option("--engine", type=click.Choice(["auto", "numba", "torch"]), default="auto", show_default=True),
     ):
         command = option(command)
@@ -38,7 +38,14 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except VQSpeechError as error:
-            raise click.ClickException(" ".join(str(error).split())) from None
+            raise click.ClickException(" ".join(str(error).splitlines())) from None
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader of our output left: click ends quietly
+                raise
+            place = click.format_filename(error.filename) if error.filename else "a file"
+            raise click.ClickException(
+                f"{place}: {error.strerror or error}. Check the path, its permissions and the free space"
+            ) from None
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -86,13 +93,11 @@ def train(recipe: Path, data: Path | None, out: Path | None, overrides: tuple[st
     """Train a recipe, for example: vqspeech train recipes/vctk --data ~/VCTK-Corpus-0.92"""
     from vqspeech.training.start import train as train_recipe
 
-    result = train_recipe(
-        recipe, data=data, out=out, overrides=overrides, resume=resume, progress=True, notify=_tell
-    )
+    result = train_recipe(recipe, data=data, out=out, overrides=overrides, resume=resume, progress=True, notify=_tell)
     if not result.finished:
         click.echo(
             f"stopped and saved at step {result.step} of {result.total_steps}. "
-            f"Go on with: vqspeech train {recipe} --resume" + (f" --out {out}" if out else "")
+            f"Go on with: vqspeech train {recipe} --resume --out {result.folder}"
         )
         sys.exit(130)
     click.echo(f"trained {result.step} steps: {result.folder}. Convert with: vqspeech convert --model {result.folder} "
@@ -121,18 +126,19 @@ def convert(
     """Say recordings (files or folders) in another speaker's voice: in.wav becomes in.SPEAKER.wav."""
     from vqspeech.checkpoint import load_model
     from vqspeech.conversion import Voice, convert_files, plan_jobs
+    from vqspeech.data.preparation import num_cores
     from vqspeech.shelf import find_model
 
     loaded = load_model(find_model(model, speaker))
     loaded.speaker_index(speaker)  # an unknown speaker is told before any work
-    jobs, problems = plan_jobs(sources, speaker, out, force=force)
-    cores = threads or len(os.sched_getaffinity(0))
+    jobs, problems = plan_jobs(sources, speaker, out, force=force, speakers=loaded.speakers)
+    cores = threads or num_cores()
     with _seconds_bar() as advance:
         voice = Voice(speaker, seed, temperature, engine)
         failed = convert_files(loaded, jobs, voice, num_threads=min(cores, max(1, len(jobs))), advance=advance)
     for job in jobs:
         if job.source not in failed:
-            click.echo(job.target)
+            click.echo(click.format_filename(job.target))
     problems |= failed
     for problem in problems.values():
         click.echo(f"Error: {problem}", err=True)
@@ -153,7 +159,7 @@ def encode(source: Path, model: Path | None, out: Path | None, force: bool) -> N
     from vqspeech.codes import encode_file
     from vqspeech.shelf import find_model
 
-    target = _free(out or source.with_suffix(".npz"), force)
+    target = _free(out or source.parent / f"{source.stem}.npz", source, force)
     count = encode_file(load_model(find_model(model)), source, target)
     click.echo(f"{target}: {count} codes")
 
@@ -181,9 +187,9 @@ def decode(
     from vqspeech.shelf import find_model
 
     loaded = load_model(find_model(model, speaker))
-    target = _free(out or source.with_name(target_name(source, speaker)), force)
+    target = _free(out or source.parent / target_name(source, speaker), source, force)
     decode_file(loaded, source, target, Voice(speaker, seed, temperature, engine))
-    click.echo(target)
+    click.echo(click.format_filename(target))
 
 
 @main.command()
@@ -217,7 +223,11 @@ def _listed(names: tuple[str, ...], most: int = 12) -> str:
     return ", ".join(names[:most]) + (f", ... ({len(names)})" if len(names) > most else "")
 
 
-def _free(target: Path, force: bool) -> Path:
+def _free(target: Path, source: Path, force: bool) -> Path:
+    if target.is_dir():
+        raise VQSpeechError(f"{target} is a folder. Give a file's name with --out")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise VQSpeechError(f"{target} would replace what it is made from. Choose another --out")
     if target.exists() and not force:
         raise VQSpeechError(f"{target} exists. Overwrite it with --force, or choose another --out")
     return target

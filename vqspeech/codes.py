@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -52,14 +51,20 @@ def load_codes(path: str | Path, model: VQVAE) -> tuple[NDArray[np.int32], int]:
             num_samples = int(arrays["num_samples"])
     except FileNotFoundError:
         raise CodesError(f"no codes at {path}. Make them with: vqspeech encode in.wav --out in.npz") from None
-    except (ValueError, KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile, AttributeError) as reason:
+    except Exception as reason:  # numpy, zipfile and zlib raise many kinds for a file that is not what they expect
+        if "pickle" in str(reason):
+            raise CodesError(
+                f"{path} holds pickled Python objects, which may run code and are never loaded. "
+                f"Make it with: vqspeech encode in.wav --out {path.name}"
+            ) from None
         raise CodesError(
-            f"{path} is not a file of codes, or is damaged ({reason}). Make it with: vqspeech encode in.wav --out {path.name}"
+            f"{path} is not a file of codes, or is damaged ({reason}). "
+            f"Make it with: vqspeech encode in.wav --out {path.name}"
         ) from None
     if fingerprint != model.fingerprint():
         raise CodesError(
-            f"{path} holds codes of another model ({fingerprint[:12]}, this one is {model.fingerprint()[:12]}): the same "
-            "number means another sound there. Encode the recording again with this model"
+            f"{path} holds codes of another model ({fingerprint[:12]}, this one is {model.fingerprint()[:12]}): the "
+            "same number means another sound there. Encode the recording again with this model"
         )
     if codes.ndim != 1 or not np.issubdtype(codes.dtype, np.integer) or not len(codes):
         raise CodesError(f"{path} holds no sequence of codes (shape {codes.shape}, {codes.dtype}). Encode again")
@@ -93,7 +98,9 @@ def encode_file(model: VQVAE, source: Path, target: Path) -> int:
         num_samples = stream.received
         pieces += stream.finish()
     if not num_samples:
-        raise AudioError(f"{source} is empty. Give a recording of at least one sample")
+        raise AudioError(
+            f"{source} is empty or shorter than one sample at {model.sample_rate} Hz. Give a longer recording"
+        )
     codes = torch.cat(pieces).cpu().numpy()
     save_codes(target, codes, model, num_samples)
     return len(codes)

@@ -61,7 +61,7 @@ class BottleneckConfig(_Section):
     normalize: Literal["none", "batch", "sphere"] = "batch"
     commitment: Annotated[float, Field(ge=0)] = 0.25  # beta of [VQ-VAE eq. 3]
     ema_decay: Share = 0.99  # gamma of [VQ-VAE appendix A.1]
-    restart_below: Annotated[float, Field(ge=0)] = 0.1  # share of the uniform usage under which a code restarts; 0: never
+    restart_below: Annotated[float, Field(ge=0)] = 0.1  # share of uniform usage under which a code restarts; 0: never
     data_init: bool = True  # codebook from k-means on encoder outputs; otherwise uniform as in the paper
 
 
@@ -97,7 +97,8 @@ class TrainConfig(_Section):
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     weight_average: Share = 0.999  # EMA of the weights, used for inference
     warm_start_steps: Annotated[int, Field(ge=0)] = 0  # first steps without the WaveNet (needs loss.spectral)
-    continuous_steps: Annotated[int, Field(ge=0)] = 0  # first steps without quantization; then k-means makes the codebook
+    continuous_steps: Annotated[int, Field(ge=0)] = 0  # first steps without quantization, before k-means
+    freeze_encoder: bool = False  # after the warm start, encoder and codebook stay as they are
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
@@ -129,6 +130,11 @@ class Recipe(_Section):
             )
         if self.train.warm_start_steps and not self.loss.spectral:
             raise ValueError("train.warm_start_steps needs loss.spectral > 0: without it nothing trains the encoder")
+        if self.train.freeze_encoder and self.train.continuous_steps >= self.train.warm_start_steps:
+            raise ValueError(
+                "train.freeze_encoder keeps what the warm start has learned: train.warm_start_steps must exceed "
+                "train.continuous_steps"
+            )
         if self.data.valid_share + self.data.test_share >= 1:
             raise ValueError("data.valid_share + data.test_share must stay below 1")
         return self
@@ -198,7 +204,7 @@ def _set(values: dict[str, Any], override: str) -> None:
 
 
 def _explain(error: Any) -> str:
-    location = [part for part in error["loc"]]
+    location = list(error["loc"])
     key = ".".join(str(part) for part in location)
     if error["type"] == "extra_forbidden":
         allowed = _keys_at(location[:-1])

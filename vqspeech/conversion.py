@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -30,7 +32,7 @@ class Voice:
 
     Attributes
     ----------
-    speaker : name, or None for the first
+    speaker : name
     seed : of the random numbers
     temperature : divides the logits; below 1 is calmer, 0 takes the likeliest class
     engine : "auto", "torch" or "numba"
@@ -94,9 +96,16 @@ def decode(
 
 
 def convert_stream(
-    model: VQVAE, blocks: Iterable[NDArray[np.float32] | Tensor], voice: Voice, utterance: int = 0
+    model: VQVAE,
+    blocks: Iterable[NDArray[np.float32] | Tensor],
+    voice: Voice,
+    utterance: int = 0,
+    what: str = "the waveform",
 ) -> Iterator[NDArray[np.float32]]:
-    """Converted pieces of a waveform that arrives in pieces of any size; as many samples as went in."""
+    """Converted pieces of a waveform that arrives in pieces of any size; as many samples as went in.
+
+    `what` names it in errors.
+    """
     received = 0
 
     def entries() -> Iterator[Tensor]:
@@ -104,12 +113,16 @@ def convert_stream(
         stream = model.encoding()
         for block in blocks:
             samples = torch.as_tensor(block, dtype=torch.float32, device=model.device)
+            if samples.dim() != 1:
+                raise AudioError(f"{what} has shape {tuple(samples.shape)}, expected (T,). Average its channels first")
             if not bool(samples.isfinite().all()):
-                raise AudioError("the waveform holds values that are not finite. Repair the recording first")
+                raise AudioError(f"{what} holds values that are not finite. Repair the recording first")
             received += len(samples)
             yield from (model.bottleneck.lookup(codes) for codes in stream.push(samples))
         if not received:
-            raise AudioError("the waveform is empty. Give a recording of at least one sample")
+            raise AudioError(
+                f"{what} is empty or shorter than one sample at {model.sample_rate} Hz. Give a longer recording"
+            )
         yield from (model.bottleneck.lookup(codes) for codes in stream.finish())
 
     produced = 0
@@ -123,6 +136,7 @@ def convert_stream(
         yield held[: received - produced]
 
 
+@torch.no_grad()  # as a decorator: between the pieces the caller's own setting holds
 def decode_stream(
     model: VQVAE, entries: Iterable[Tensor], voice: Voice, utterance: int = 0
 ) -> Iterator[NDArray[np.float32]]:
@@ -131,7 +145,7 @@ def decode_stream(
     session = get_engine(voice.engine).open(
         model.wavenet, model.hop_length, seed=voice.seed, utterance=utterance, temperature=voice.temperature
     )
-    with torch.no_grad(), evaluating(model):
+    with evaluating(model):
         stream = model.conditioning(index)
         for z_q in entries:
             for condition in stream.push(z_q):
@@ -155,40 +169,56 @@ class Job:
 
 
 def plan_jobs(
-    sources: Sequence[Path], speaker: str, out: Path | None, *, force: bool = False
+    sources: Sequence[Path],
+    speaker: str,
+    out: Path | None,
+    *,
+    force: bool = False,
+    speakers: Sequence[str] = (),
 ) -> tuple[list[Job], dict[Path, VQSpeechError]]:
     """Files named directly or found in folders, each with its target `<stem>.<speaker>.wav`.
 
     Targets lie beside their sources, or under `out` with the folder's inner structure kept. What cannot be done is
-    listed by path: a missing file, a folder without audio, a target that exists or that two sources share.
+    listed by path: a folder without audio, a target that exists or that two sources share. A file given twice is one
+    job; results of earlier calls, for any of the model's `speakers`, are no sources.
     """
     jobs: list[Job] = []
     problems: dict[Path, VQSpeechError] = {}
     taken: dict[Path, Path] = {}
-    ending = target_name(Path(), speaker)
     for given in sources:
-        if given.is_dir():
-            found = [
-                path
-                for path in sorted(given.rglob("*"))
-                if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
-                and not path.name.endswith(ending)  # what an earlier call wrote beside its sources is no source
-            ]
-            if not found:
-                problems[given] = AudioError(f"{given} holds no recordings ({', '.join(AUDIO_SUFFIXES)})")
-        else:
-            found = [given]
+        is_folder = os.path.isdir(given)
+        found = _recordings(given, out, (*speakers, speaker)) if is_folder else [given]
+        if not found:
+            problems[given] = AudioError(
+                f"{given} holds no recordings ({', '.join(AUDIO_SUFFIXES)}). Give a folder that does, or files"
+            )
         for source in found:
-            inner = source.relative_to(given).parent if given.is_dir() else Path()
+            inner = source.relative_to(given).parent if is_folder else Path()
             target = (out / inner if out else source.parent) / target_name(source, speaker)
+            if target in taken and os.path.abspath(taken[target]) == os.path.abspath(source):
+                continue
             if target in taken:
                 problems[source] = AudioError(f"{source} and {taken[target]} would both become {target}. Rename one")
-            elif target.exists() and not force:
+            elif os.path.lexists(target) and not force:
                 problems[source] = AudioError(f"{target} exists. Overwrite it with --force, or choose another --out")
             else:
                 taken[target] = source
                 jobs.append(Job(source, target))
     return jobs, problems
+
+
+def _recordings(folder: Path, out: Path | None, speakers: Sequence[str]) -> list[Path]:
+    """Recordings in a folder at any depth, sorted, without hidden files and without what earlier calls wrote."""
+    results = out.absolute() if out and folder.absolute() in out.absolute().parents else None
+    found = []
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() not in AUDIO_SUFFIXES or hidden or path.is_dir():
+            continue
+        if results is None or results not in path.absolute().parents:
+            found.append(path)
+    written = {path.parent / target_name(path, speaker) for path in found for speaker in speakers}
+    return [path for path in found if path not in written]
 
 
 def target_name(source: Path, speaker: str) -> str:
@@ -229,7 +259,7 @@ def convert_file(model: VQVAE, job: Job, voice: Voice, advance: Callable[[float]
     """
     utterance = _utterance_of(job.source)
     with open_audio(job.source, model.sample_rate) as reader, AudioWriter(job.target, model.sample_rate) as writer:
-        for piece in convert_stream(model, reader, voice, utterance):
+        for piece in convert_stream(model, reader, voice, utterance, str(job.source)):
             writer.write(piece)
             if advance:
                 advance(len(piece) / model.sample_rate)
@@ -250,8 +280,16 @@ def convert_files(
     problems : the error of each source that failed
     """
     problems: dict[Path, VQSpeechError] = {}
+    stopping = threading.Event()
+
+    def report(seconds: float) -> None:
+        if stopping.is_set():  # an interrupt: leave the file unwritten instead of finishing a long one
+            raise KeyboardInterrupt
+        if advance:
+            advance(seconds)
+
     with ThreadPoolExecutor(num_threads) as pool:
-        running = {pool.submit(convert_file, model, job, voice, advance): job for job in jobs}
+        running = {pool.submit(convert_file, model, job, voice, report): job for job in jobs}
         try:
             for finished in as_completed(running):
                 error = finished.exception()
@@ -260,6 +298,7 @@ def convert_files(
                 elif error is not None:
                     raise error
         except BaseException:
+            stopping.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return problems

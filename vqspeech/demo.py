@@ -9,14 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vqspeech.audio import save_audio
 from vqspeech.checkpoint import load_model
 from vqspeech.config import load_recipe
 from vqspeech.conversion import convert
 from vqspeech.data.batches import Batches
-from vqspeech.data.embedded import build_embedded
 from vqspeech.data.preparation import store_folder
 from vqspeech.data.store import Store
 from vqspeech.evaluation.phonemes import PhonemeAccuracy, code_phoneme_accuracy
@@ -44,15 +41,14 @@ def run_demo(
     figures : what the table shows, also written to `out`/demo.json
     """
     settled = load_recipe(recipe, overrides)
-    corpus = store_folder(f"{settled.name}-corpus")
     started = time.monotonic()
-    notify("speaking the embedded corpus: 8 voices of espeak-ng, 40 minutes of sentences")
-    build_embedded(corpus, sample_rate=settled.data.sample_rate, progress=True)
     begun = (out / "state.pt").is_file()
-    notify("training " + ("goes on or is already done" if begun else f"{settled.train.max_minutes or '?'} minutes"))
-    result = train(
-        recipe, data=corpus, out=out, overrides=() if begun else overrides, resume=begun, progress=True, notify=notify
-    )
+    if not begun:
+        notify(
+            "espeak-ng speaks 40 minutes of sentences in eight voices; then the recipe trains "
+            + (f"{settled.train.max_minutes:g} minutes" if settled.train.max_minutes else "without a time limit")
+        )
+    result = train(recipe, out=out, overrides=() if begun else overrides, resume=begun, progress=True, notify=notify)
     model = load_model(out)
     store = Store.open(store_folder(settled.name))
     evidence = measure_evidence(model, store)
@@ -84,7 +80,8 @@ def measure_evidence(model: VQVAE, store: Store, utterances: int = 40) -> Eviden
     )
     chosen = batches.spread(utterances)
     longest = 3 * model.sample_rate
-    return gather_evidence(model, (batches.utterance_batch(chosen[i : i + 4], longest) for i in range(0, len(chosen), 4)))
+    groups = [chosen[i : i + 4] for i in range(0, len(chosen), 4)]
+    return gather_evidence(model, (batches.utterance_batch(group, longest) for group in groups))
 
 
 def measure_phonemes(model: VQVAE, store: Store) -> PhonemeAccuracy:
@@ -171,4 +168,5 @@ def print_tables(
     for name, columns in rows.items():
         second.add_row(name, *(f"{value:.1f}" if value > 1 else f"{value:.3f}" for value in columns.values()))
     console.print(second)
-    console.print(f"Took {figures['minutes']:.1f} minutes. Listen to {out}/listen/*.wav, look at {out}/listen/*.png", highlight=False)
+    console.print(f"Took {figures['minutes']:.1f} minutes.", highlight=False)
+    console.print(f"Listen to {out}/listen/*.wav, look at {out}/listen/*.png", highlight=False)

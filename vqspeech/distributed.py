@@ -6,10 +6,12 @@ With a single process every function here is the identity, so callers need no sp
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+T = TypeVar("T")
 
 
 def rank() -> int:
@@ -35,7 +37,28 @@ def start_processes() -> None:
     import torch.distributed as dist
 
     if world_size() > 1 and not dist.is_initialized():
+        if torch.cuda.is_available():
+            torch.cuda.set_device(local_device())  # what names no device goes to the own one
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def stop_processes() -> None:
+    """Leave the process group."""
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def share(value: T) -> T:
+    """The first process's plain value in every process; the others wait for it."""
+    import torch
+    import torch.distributed as dist
+
+    box = [value]
+    if dist.is_available() and dist.is_initialized():
+        dist.broadcast_object_list(box, src=0, device=torch.device(local_device()))
+    return box[0]
 
 
 def all_reduce_sum(x: Tensor) -> Tensor:

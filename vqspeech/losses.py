@@ -39,7 +39,8 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 def cross_entropy(logits: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """Mean -log p(target), nats, over masked positions; logits (..., Q), target and mask (...)."""
-    return masked_mean(F.cross_entropy(logits.flatten(0, -2).float(), target.flatten(), reduction="none"), mask.flatten())
+    nats = F.cross_entropy(logits.flatten(0, -2).float(), target.flatten(), reduction="none")
+    return masked_mean(nats, mask.flatten())
 
 
 def previous_classes(classes: Tensor, start: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def find_model(given: Path | None = None, speaker: str | None = None, runs: Path
         return find_model_file(given)
     files = sorted(runs.glob(f"*/{MODEL_FILE}"), key=lambda file: file.stat().st_mtime, reverse=True)
     seen = []
+    known: set[str] = set()
     for file in files:
         try:
             speakers = read_card(file).speakers
@@ -38,6 +40,7 @@ def find_model(given: Path | None = None, speaker: str | None = None, runs: Path
             continue
         if speaker is None or speaker in speakers:
             return file
+        known |= set(speakers)
         shown = ", ".join(speakers[:8]) + (f", ... {len(speakers)} in all" if len(speakers) > 8 else "")
         seen.append(f"{file.parent} ({shown})")
     if not seen:
@@ -45,7 +48,11 @@ def find_model(given: Path | None = None, speaker: str | None = None, runs: Path
             f"no model found: none given with --model, VQSPEECH_MODEL is not set, and {runs}/ holds none. "
             "Train one: vqspeech train recipes/fsdd --data FOLDER"
         )
+    if speaker is None:
+        raise CheckpointError(f"no model under {runs}/ can be read: {'; '.join(seen)}. Give a model with --model")
+    near = difflib.get_close_matches(speaker, sorted(known), n=3, cutoff=0.4)
     raise CheckpointError(
-        f"no model at hand knows speaker {speaker!r}. Models and their speakers: {'; '.join(seen)}. "
-        "Choose one of these speakers, or give a model with --model"
+        f"no model at hand knows speaker {speaker!r}."
+        + (f" Did you mean {' or '.join(near)}?" if near else "")
+        + f" Models and their speakers: {'; '.join(seen)}. Choose one of these speakers, or give a model with --model"
     )

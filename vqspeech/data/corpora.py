@@ -53,9 +53,11 @@ def find_root(data: DataConfig, option: Path | None = None) -> Path:
     ------
     CorpusError
         If none is given, or the one given does not exist; the message tells how to get the corpus (data.help).
-        The embedded corpus need not exist yet: it is built on demand.
+        The embedded corpus need not exist yet: `prepare` builds it.
     """
     given = option or data.root or os.environ.get("VQSPEECH_DATA")
+    if data.corpus == "embedded" and not (option or data.root):
+        given = f"prepared/embedded-{data.sample_rate}"
     if not given:
         raise CorpusError(
             f"no {data.corpus} recordings given: neither --data, nor data.root in the recipe, nor VQSPEECH_DATA. "

@@ -26,6 +26,7 @@ from typing import Any
 from vqspeech.audio import open_audio
 from vqspeech.config import DataConfig
 from vqspeech.data.corpora import Utterance, find_utterances, split_of, stable_share
+from vqspeech.data.embedded import build_embedded
 from vqspeech.data.merging import merge_units
 from vqspeech.data.store import SPLITS, VERSION, Store
 from vqspeech.data.units import Unit, prepare_unit
@@ -87,6 +88,8 @@ def prepare(
         If the corpus is not found, nothing in it can be used, `out` cannot be written, or another process prepares it.
     """
     root, out = Path(root), Path(out)
+    if data.corpus == "embedded":
+        build_embedded(root, sample_rate=data.sample_rate, progress=progress)
     utterances = find_utterances(data, root)
     fingerprint = fingerprint_of(data, utterances)
     if store := _find_store(out, fingerprint):

@@ -38,7 +38,9 @@ def plot_spectrograms(
     num_fft = 2 ** round(np.log2(0.032 * sample_rate))
     for axis, (title, wav) in zip(axes, rows, strict=False):
         padded = np.pad(wav, (0, max(0, num_fft - len(wav))))
-        mel = librosa.feature.melspectrogram(y=padded, sr=sample_rate, n_fft=num_fft, hop_length=num_fft // 4, n_mels=64)
+        mel = librosa.feature.melspectrogram(
+            y=padded, sr=sample_rate, n_fft=num_fft, hop_length=num_fft // 4, n_mels=64
+        )
         level_db = librosa.power_to_db(mel, ref=np.max, top_db=70)
         extent = (0, len(padded) / sample_rate, 0, sample_rate / 2000)
         axis.imshow(level_db, origin="lower", aspect="auto", extent=extent, cmap="magma", interpolation="nearest")

@@ -83,9 +83,7 @@ class VQVAE(nn.Module):
             self.conditioner.channels,
         )
         self.spectral_head = SpectralHead(self.conditioner.channels, NUM_MELS) if recipe.loss.spectral else None
-        self.adversary = (
-            SpeakerAdversary(bottleneck.code_dim, len(self.speakers)) if recipe.loss.adversary else None
-        )
+        self.adversary = SpeakerAdversary(bottleneck.code_dim, len(self.speakers)) if recipe.loss.adversary else None
 
     @property
     def sample_rate(self) -> int:
@@ -121,6 +119,7 @@ class VQVAE(nn.Module):
         *,
         warm_start: bool = False,
         continuous: bool = False,
+        frozen: bool = False,
     ) -> VQVAEOutput:
         """One pass with teacher forcing.
 
@@ -134,15 +133,27 @@ class VQVAE(nn.Module):
             Leave the WaveNet out.
         continuous : bool
             Do not quantize yet, see `VectorQuantizer.forward`.
+        frozen : bool
+            Encoder and bottleneck give the codes of inference and do not learn.
         """
-        quantized = self.bottleneck(self.encoder(wav), frame_mask, continuous)
+        if frozen:
+            quantized = self.settled_codes(wav, frame_mask)
+        else:
+            quantized = self.bottleneck(self.encoder(wav, frame_mask), frame_mask, continuous)
         condition = self.decoder_condition(quantized.z_q, frame_mask, speaker)
+        hide = self.recipe.loss.adversary
         return VQVAEOutput(
             logits=None if warm_start else self.wavenet(previous, condition),
             quantized=quantized,
             spectrum=self.spectral_head(condition) if self.spectral_head else None,
-            speaker_logits=self.adversary(quantized.z_q, self.recipe.loss.adversary) if self.adversary else None,
+            speaker_logits=self.adversary(quantized.z_q, frame_mask, hide) if self.adversary and not frozen else None,
         )
+
+    @torch.no_grad()
+    def settled_codes(self, wav: Tensor, frame_mask: Tensor) -> Quantized:
+        """The codes that inference finds, in full precision and without updating anything; shapes as in `forward`."""
+        with torch.autocast(wav.device.type, enabled=False), evaluating(self.encoder), evaluating(self.bottleneck):
+            return self.bottleneck(self.encoder(wav), frame_mask)
 
     def decoder_condition(self, z_q: Tensor, frame_mask: Tensor, speaker: Tensor) -> Tensor:
         """Conditioning frames (B, N, C) from z_q (B, F, D), zeroed outside the utterance, and speakers (B,)."""
@@ -159,8 +170,10 @@ class VQVAE(nn.Module):
         if name in self.speakers:
             return self.speakers.index(name)
         near = difflib.get_close_matches(name, self.speakers, n=3, cutoff=0.4)
-        known = f"Did you mean {' or '.join(near)}?" if near else f"It has {', '.join(self.speakers[:8])}" + (
-            " ..." if len(self.speakers) > 8 else ""
+        known = (
+            f"Did you mean {' or '.join(near)}?"
+            if near
+            else f"It has {', '.join(self.speakers[:8])}" + (" ..." if len(self.speakers) > 8 else "")
         )
         raise UnknownSpeakerError(
             f"speaker {name!r} is not among this model's {len(self.speakers)}. {known} "
@@ -215,6 +228,8 @@ class VQVAE(nn.Module):
         samples = torch.as_tensor(wav, dtype=torch.float32, device=self.device)
         if samples.dim() != 1 or not len(samples):
             raise AudioError(f"encode takes one waveform of shape (T,), T > 0, but got shape {tuple(samples.shape)}")
+        if not bool(samples.isfinite().all()):
+            raise AudioError("the waveform holds values that are not finite. Repair the recording first")
         with evaluating(self):
             stream = self.encoding()
             return torch.cat(stream.push(samples) + stream.finish())

@@ -79,7 +79,8 @@ class VectorQuantizer(nn.Module):
 
     def encode(self, z_e: Tensor) -> Tensor:
         """Codes (B, N) of encoder outputs (B, N, D)."""
-        return self.nearest(self.prepare(z_e))
+        with torch.autocast(z_e.device.type, enabled=False):  # distances lose their order in bfloat16
+            return self.nearest(self.prepare(z_e))
 
     def forward(self, z_e: Tensor, mask: Tensor, continuous: bool = False) -> Quantized:
         """Quantize (B, N, D); `mask` (B, N) names the frames that count.
@@ -87,7 +88,7 @@ class VectorQuantizer(nn.Module):
         `continuous` only normalises, for the first steps of a training: an encoder that has not learned anything gives
         vectors in which k-means finds no codebook worth having.
         """
-        with torch.autocast(z_e.device.type, enabled=False):  # distances lose their order in bfloat16
+        with torch.autocast(z_e.device.type, enabled=False):  # as in `encode`
             z = self.prepare(z_e, mask)
             if continuous:
                 zero = z.new_zeros(())
@@ -114,8 +115,8 @@ class VectorQuantizer(nn.Module):
         assert len(z_e) >= self.num_codes, f"{len(z_e)} vectors for {self.num_codes} codes"
         z = self.prepare(z_e[None])[0].cpu().numpy()
         centres = KMeans(self.num_codes, n_init=1, max_iter=20, random_state=seed).fit(z).cluster_centers_
-        self._set_entries(torch.ones(self.num_codes, dtype=torch.bool), torch.from_numpy(centres).to(z_e))
-        broadcast(self.codebook.data)
+        entries = broadcast(torch.from_numpy(centres).to(self.codebook))  # each process has seen other frames
+        self._set_entries(torch.ones(self.num_codes, dtype=torch.bool), entries)
 
     def _codebook_loss(self, z: Tensor, e: Tensor) -> Tensor:
         return (z - e).pow(2).mean()

@@ -46,7 +46,7 @@ class SpectralHead(nn.Module):
 
 
 class SpeakerAdversary(nn.Module):
-    """Guess the speaker from quantized vectors, while reversed gradients teach the encoder to hide it [arXiv 1505.07818]."""
+    """Guess the speaker from quantized vectors; reversed gradients teach the encoder to hide it [arXiv 1505.07818]."""
 
     def __init__(self, code_dim: int, num_speakers: int, width: int = 64) -> None:
         super().__init__()
@@ -58,10 +58,15 @@ class SpeakerAdversary(nn.Module):
             nn.Conv1d(width, num_speakers, 1),
         )
 
-    def forward(self, z_q: Tensor, scale: float) -> Tensor:
-        """Speaker logits (B, N, speakers) of (B, N, D); the gradient towards z_q is multiplied by -scale."""
-        reversed_z: Tensor = _ReverseGradient.apply(z_q, scale)
-        return self.layers(reversed_z.transpose(1, 2)).transpose(1, 2)
+    def forward(self, z_q: Tensor, mask: Tensor, scale: float) -> Tensor:
+        """Speaker logits (B, N, speakers) of (B, N, D); the gradient towards z_q is multiplied by -scale.
+
+        Frames outside `mask` (B, N) are zeros to every layer, as what lies beyond the batch is.
+        """
+        x = _ReverseGradient.apply(z_q, scale).transpose(1, 2)
+        for layer in self.layers:
+            x = layer(x * mask[:, None])
+        return x.transpose(1, 2)
 
 
 class _ReverseGradient(torch.autograd.Function):

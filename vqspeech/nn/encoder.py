@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -60,7 +61,8 @@ class Encoder(nn.Module):
             if isinstance(module, nn.Conv1d):
                 # PyTorch's default shrinks a signal at every layer until biases drown speech of ordinary level.
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     @property
     def hop_length(self) -> int:
@@ -78,18 +80,32 @@ class Encoder(nn.Module):
         left = (field - step) // 2
         return left, field - step - left
 
-    def forward(self, wav: Tensor) -> Tensor:
+    def forward(self, wav: Tensor, mask: Tensor | None = None) -> Tensor:
         """z_e of [VQ-VAE §3.1].
 
         Parameters
         ----------
         wav : Tensor, shape (B, left + N * hop + right), in [-1, 1]
+        mask : BoolTensor, shape (B, N), frames that count in the statistics of the normalisation; None: all
 
         Returns
         -------
         z_e : Tensor, shape (B, N, D)
         """
         x = wav[:, None]
-        for conv, norm in zip(self.strided, self.norms, strict=True):
-            x = F.relu(norm(conv(x).transpose(1, 2)).transpose(1, 2))
+        field, step = 1, 1
+        for conv, norm, stride in zip(self.strided, self.norms, self.strides, strict=True):
+            x = conv(x)
+            field, step = field + (2 * stride - 1) * step, step * stride
+            if isinstance(norm, FrameNorm):
+                inside = None if mask is None else self._inside(mask, x.shape[-1], field, step)
+                x = norm(x.transpose(1, 2), inside).transpose(1, 2)
+            x = F.relu(x)
         return self.project(F.relu(self.residual(x))).transpose(1, 2)
+
+    def _inside(self, mask: Tensor, num: int, field: int, step: int) -> Tensor:
+        """Which of a layer's `num` positions, each of `field` samples, are centred in a frame that counts: (B, num)."""
+        centre = torch.arange(num, device=mask.device) * step + field // 2 - self.halo[0]
+        frame = torch.div(centre, self.hop_length, rounding_mode="floor")
+        known = (frame >= 0) & (frame < mask.shape[1])
+        return mask[:, frame.clamp(0, mask.shape[1] - 1)] & known

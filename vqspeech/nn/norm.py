@@ -31,9 +31,15 @@ class FrameNorm(nn.Module):
         if not self.training:
             return (x - self.mean) * torch.rsqrt(self.variance + self.epsilon)
         frames = x.flatten(0, 1) if mask is None else x[mask]
-        moments = all_reduce_mean(torch.stack([frames.mean(0), frames.pow(2).mean(0)]))
-        mean, variance = moments[0], (moments[1] - moments[0].pow(2)).clamp(min=0)
+        # Processes may have different numbers of frames: sums and count are averaged, then divided.
+        sums = torch.stack([frames.sum(0), frames.pow(2).sum(0), torch.full_like(self.mean, len(frames))])
+        total, square, count = all_reduce_mean(sums)
+        mean = total / count
+        variance = (square / count - mean.pow(2)).clamp(min=0)
         with torch.no_grad():
-            self.mean.lerp_(mean, self.momentum)
-            self.variance.lerp_(variance, self.momentum)
+            # The first statistics are taken over whole: from 0 and 1 it is hundreds of steps to an encoder's scale, and
+            # until then evaluation would see every frame in one spot.
+            weight = torch.where(self.mean.any(), self.momentum, 1.0).to(mean)
+            self.mean.lerp_(mean, weight)
+            self.variance.lerp_(variance, weight)
         return (x - mean) * torch.rsqrt(variance + self.epsilon)

@@ -116,8 +116,8 @@ class WaveNet(nn.Module):
         # Under autocast the residual stream travels in the reduced precision of the products: half the bytes.
         x = self.embedding(previous).to(biases.dtype)  # (B, T, R)
         total = x.new_zeros(*previous.shape, self.head.in_features)
-        for i, layer in enumerate(self.layers):
-            delayed = F.pad(x, (0, 0, layer.dilation, 0))[:, : x.shape[1]]
+        for i, (layer, dilation) in enumerate(zip(self.layers, self.dilations, strict=True)):
+            delayed = F.pad(x, (0, 0, dilation, 0))[:, : x.shape[1]]
             x, total = layer(x, delayed, biases[:, :, i], total)
         return self.classify(total)
 
@@ -146,7 +146,7 @@ class WaveNet(nn.Module):
         x = self.embedding(previous)[:, None]  # (B, 1, R)
         total = x.new_zeros(len(previous), 1, self.head.in_features)
         for i, (layer, buffer) in enumerate(zip(self.layers, state.buffers, strict=True)):
-            slot = state.position % layer.dilation
+            slot = state.position % buffer.shape[1]
             delayed = buffer[:, slot : slot + 1].clone()
             buffer[:, slot] = x[:, 0]
             x, total = layer(x, delayed, biases[:, i : i + 1], total)

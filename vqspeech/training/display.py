@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vqspeech.audio import save_audio
 from vqspeech.checkpoint import ModelCard
-from vqspeech.distributed import rank
+from vqspeech.distributed import rank, world_size
 from vqspeech.evaluation.pictures import plot_spectrograms, save_picture
 from vqspeech.training.fit import TrainingState
 from vqspeech.training.run import Run
@@ -35,7 +35,7 @@ class Display:
         self.task = task
         self.training = training
         self.visible = visible and rank() == 0
-        self.batch_samples = task.recipe.train.batch_size * task.recipe.train.crop_samples
+        self.batch_samples = world_size() * task.recipe.train.batch_size * task.recipe.train.crop_samples
         self.bar: Any = None
         self.writer: Any = None
         self.last: tuple[float, int] | None = None  # when, and at which step, the last report was
@@ -43,7 +43,9 @@ class Display:
     def started(self, state: TrainingState) -> None:
         """Open the bar and TensorBoard's writer."""
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import TimeElapsedColumn as Elapsed
+        from rich.progress import TimeRemainingColumn as Remaining
         from torch.utils.tensorboard import SummaryWriter
 
         if rank() > 0:
@@ -51,7 +53,7 @@ class Display:
         self.writer = SummaryWriter(str(self.run.folder / "tensorboard"), purge_step=state.step or None)
         columns = (
             TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+            Elapsed(), TextColumn("left"), Remaining(),
         )  # fmt: skip
         self.bar = Progress(*columns, console=Console(stderr=True), disable=not self.visible)
         self.bar.start()
@@ -85,7 +87,7 @@ class Display:
         flat = {k: v for k, v in figures.items() if k not in ("probe", "step", "warm_start")} | figures.get("probe", {})
         for name, value in flat.items():
             self.writer.add_scalar(f"validation/{name}", value, state.step)
-        self._keep_samples(state.step)
+        self._keep_samples(state)
         self.bar.console.print(describe(figures), highlight=False)
         self.last = None  # a validation's time is not a step's
 
@@ -114,11 +116,15 @@ class Display:
             self.bar.stop()
             self.writer.close()
 
-    def _keep_samples(self, step: int) -> None:
-        model, rate = self.task.vqvae, self.task.vqvae.sample_rate
+    def _keep_samples(self, state: TrainingState) -> None:
+        model, step, rate = state.average.module, state.step, self.task.vqvae.sample_rate
         for number, c in enumerate(self.task.conversions):
             source, target = model.speakers[c.speaker], model.speakers[c.target]
-            rows = [(f"source, {source}", c.source), ("reconstruction", c.reconstruction), (f"as {target}", c.converted)]
+            rows = [
+                (f"source, {source}", c.source),
+                ("reconstruction", c.reconstruction),
+                (f"as {target}", c.converted),
+            ]
             names = (f"{number}.source", f"{number}.reconstruction", f"{number}.conversion")
             for name, (_, wav) in zip(names, rows, strict=True):
                 save_audio(self.run.folder / "samples" / f"step{step:07d}" / f"{name}.wav", wav, rate)

@@ -53,14 +53,17 @@ def gather_evidence(model: VQVAE, batches: Iterable[Batch], seed: int = 0) -> Ev
     counts = torch.zeros(model.num_codes)
     with evaluating(model):
         for batch in batches:
-            codes = model.bottleneck.encode(model.encoder(batch.wav))
+            with torch.autocast(batch.wav.device.type, enabled=False):  # the codes that `convert` will find
+                codes = model.bottleneck.encode(model.encoder(batch.wav))
             counts += torch.bincount(codes[batch.frame_mask].cpu(), minlength=model.num_codes)
             true = _nats(model, batch, codes, batch.speaker)
             quiet = _silent_samples(batch, model.hop_length)
             sums["true"] += float(true.sum())
             sums["silence"] += float(true[quiet].sum())
-            sums["shuffled"] += float(_nats(model, batch, shuffle(codes, batch.frame_mask, generator), batch.speaker).sum())
-            sums["swapped"] += float(_nats(model, batch, codes, swap(batch.speaker, len(model.speakers), generator)).sum())
+            shuffled = shuffle(codes, batch.frame_mask, generator)
+            swapped = swap(batch.speaker, len(model.speakers), generator)
+            sums["shuffled"] += float(_nats(model, batch, shuffled, batch.speaker).sum())
+            sums["swapped"] += float(_nats(model, batch, codes, swapped).sum())
             samples += int(batch.sample_mask.sum())
             silent += int(quiet.sum())
     share = counts / counts.sum()
@@ -136,5 +139,3 @@ def _silent_samples(batch: Batch, hop_length: int) -> Tensor:
     power = wav.unflatten(1, (-1, hop_length)).pow(2).mean(-1)  # (B, N)
     quiet = 10 * torch.log10(power + 1e-12) < SILENCE_DB
     return quiet.repeat_interleave(hop_length, dim=1) & batch.sample_mask
-
-

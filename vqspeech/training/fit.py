@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -84,7 +84,7 @@ class TrainingState:
 def new_state(model: nn.Module, train: TrainConfig) -> TrainingState:
     """The state before the first step."""
 
-    def follow(average: list[Tensor], live: list[Tensor], count: Tensor | int) -> None:
+    def follow(average: Sequence[Tensor], live: Sequence[Tensor], count: Tensor | int) -> None:
         # The average starts short and lengthens: the random first weights leave it within a few hundred steps.
         decay = min(train.weight_average, (1 + float(count)) / (10 + float(count)))
         for mean, value in zip(average, live, strict=True):
@@ -152,7 +152,7 @@ def take_step(task: Task, state: TrainingState, train: TrainConfig) -> dict[str,
     state.optimizer.step()
     state.average.update_parameters(state.model)
     state.step += 1
-    return terms | {"gradient_norm": norm}
+    return {name: value.detach() for name, value in terms.items()} | {"gradient_norm": norm}
 
 
 def calibrate(task: Task, state: TrainingState, train: TrainConfig) -> int:
@@ -178,7 +178,7 @@ def calibrate(task: Task, state: TrainingState, train: TrainConfig) -> int:
     step_s = measure(full, 8)
     warm_s = measure(0, 4) if full else step_s
     begun = time.monotonic()
-    task.validate(state.model, 0)
+    task.validate(state.average.module, max(full, train.continuous_steps) + 1)  # with all that later ones include
     validation_s = time.monotonic() - begun
     state.model.load_state_dict(saved)
     task.model.train()

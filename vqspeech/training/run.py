@@ -1,11 +1,11 @@
 """A run folder: what a training leaves behind, and what it needs to go on.
 
-    model.safetensors   weights for inference (their moving average) and the model's card
-    state.pt            for resuming: live weights, average, optimiser, step, number of steps
-    run.json            recipe as given, overrides, data: written once
-    metrics.jsonl       one line for each report and validation
-    samples/            free-running audio and pictures of each validation
-    tensorboard/
+model.safetensors   weights for inference (their moving average) and the model's card
+state.pt            for resuming: live weights, average, optimiser, step, number of steps
+run.json            recipe as given, overrides, data: written once
+metrics.jsonl       one line for each report and validation
+samples/            free-running audio and pictures of each validation
+tensorboard/
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class Run:
                 f"another training is writing to {self.folder}. Wait for it, or choose another folder with --out"
             ) from None
         except OSError as reason:
-            raise RunError(f"cannot write to {self.folder}: {reason.strerror}. Choose another folder with --out") from None
+            raise RunError(
+                f"cannot write to {self.folder}: {reason.strerror}. Choose another folder with --out"
+            ) from None
 
     def close(self) -> None:
         """Let others train here."""
@@ -55,6 +57,7 @@ class Run:
 
     def begin(self, base: Recipe, overrides: tuple[str, ...], data: dict[str, str]) -> None:
         """Note what this run is: the recipe's file, what was set on the command line, the data."""
+        (self.folder / "metrics.jsonl").unlink(missing_ok=True)  # of a run that ended before its first checkpoint
         said = {"recipe": base.model_dump(mode="json"), "overrides": list(overrides), "data": data}
         with write_whole(self.folder / "run.json", RunError) as temporary:
             temporary.write_text(json.dumps(said, indent=2), encoding="utf-8")
@@ -70,7 +73,7 @@ class Run:
         try:
             said: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise RunError(f"nothing to resume in {self.folder}. Leave out --resume to start a training there") from None
+            raise self._nothing_to_resume() from None
         except (OSError, ValueError) as reason:
             raise RunError(f"{self.folder}/run.json is damaged ({reason}). Start anew with another --out") from None
         return said
@@ -100,11 +103,14 @@ class Run:
         try:
             state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         except FileNotFoundError:
-            raise RunError(f"nothing to resume in {self.folder}. Leave out --resume to start a training there") from None
+            raise self._nothing_to_resume() from None
         except Exception as reason:  # torch raises many kinds for a damaged file
-            first = str(reason).strip().splitlines()[0]
+            first = (str(reason).strip() or type(reason).__name__).splitlines()[0]
             raise RunError(f"{path} is damaged ({first}). Start anew with another --out") from None
         return state
+
+    def _nothing_to_resume(self) -> RunError:
+        return RunError(f"nothing to resume in {self.folder}. Leave out --resume to start a training there")
 
     def forget_after(self, step: int) -> None:
         """Drop reports of steps that a resumed training will do again."""
@@ -127,7 +133,9 @@ class Run:
             with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as reason:
-            raise RunError(f"cannot write to {self.folder}: {reason.strerror}. Free some space, then --resume") from None
+            raise RunError(
+                f"cannot write to {self.folder}: {reason.strerror}. Free some space, then --resume"
+            ) from None
 
 
 def changed_keys(old: Any, new: Any, prefix: str = "") -> list[str]:

@@ -10,6 +10,8 @@ from vqspeech.config import TrainConfig
 def learning_rate(step: int, total_steps: int, train: TrainConfig) -> float:
     """Linear warm-up, then half a cosine down to `final_rate` of the peak.
 
+    The cosine begins when the WaveNet joins, after `warm_start_steps`: it would come too late for most of it otherwise.
+
     Examples
     --------
     >>> train = TrainConfig(learning_rate=0.1, warmup_steps=10, final_rate=0.0)
@@ -17,14 +19,13 @@ def learning_rate(step: int, total_steps: int, train: TrainConfig) -> float:
     [0.01, 0.1, 0.05, 0.0]
     """
     warm = min(1.0, (step + 1) / max(1, train.warmup_steps))
-    done = min(1.0, max(0.0, (step - train.warmup_steps) / max(1, total_steps - train.warmup_steps)))
+    start = max(train.warmup_steps, train.warm_start_steps)
+    done = min(1.0, max(0.0, (step - start) / max(1, total_steps - start)))
     cosine = 0.5 * (1 + math.cos(math.pi * done))
     return train.learning_rate * warm * (train.final_rate + (1 - train.final_rate) * cosine)
 
 
-def steps_within(
-    budget_s: float, step_s: float, warm_step_s: float, validation_s: float, train: TrainConfig
-) -> int:
+def steps_within(budget_s: float, step_s: float, warm_step_s: float, validation_s: float, train: TrainConfig) -> int:
     """Steps that fit into a time budget, at least one and at most `train.steps`.
 
     Parameters

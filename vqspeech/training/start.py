@@ -13,7 +13,7 @@ from vqspeech.config import Recipe, load_recipe, parse_recipe
 from vqspeech.data.corpora import find_root
 from vqspeech.data.preparation import prepare, store_folder
 from vqspeech.data.store import Store
-from vqspeech.distributed import local_device, rank, start_processes, world_size
+from vqspeech.distributed import local_device, rank, start_processes, stop_processes, world_size
 from vqspeech.errors import RunError
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.training.acceleration import compile_model, find_acceleration
@@ -72,10 +72,15 @@ def train(
         If the training stopped itself, with a diagnosis.
     """
     base = load_recipe(recipe)
-    run = Run(Path(out or Path("runs") / base.name)) if rank() == 0 else None
+    settled = load_recipe(recipe, overrides)
+    if not resume:
+        find_root(settled.data, data)  # what is wrong in the call is told before a folder is made
+    out = Path(out or Path("runs") / settled.name)
+    run = Run(out) if rank() == 0 else None
     try:
         return _train(run, base, recipe, data, out, tuple(overrides), resume, progress, notify)
     finally:
+        stop_processes()
         if run:
             run.close()
 
@@ -85,14 +90,16 @@ def _train(
     base: Recipe,
     path: str | Path,
     data: Path | None,
-    out: Path | None,
+    out: Path,
     overrides: tuple[str, ...],
     resume: bool,
     progress: bool,
     notify: Callable[[str], None],
 ) -> TrainingResult:
     start_processes()
-    folder = run or _Follower(Path(out or Path("runs") / base.name))
+    if rank() > 0:
+        notify = _say_nothing
+    folder = run or _Follower(out)
     said: dict[str, Any] = {}
     if resume:
         said = folder.said()
@@ -108,8 +115,8 @@ def _train(
     store = _open_store(settled, root, progress, notify)
     if said and said["data"]["fingerprint"] != store.fingerprint:
         raise RunError(
-            f"the recordings in {root} (or how they are prepared) changed since {folder.folder} was started. Restore them, "
-            "or start a new training with another --out"
+            f"the recordings in {root} (or how they are prepared) changed since {folder.folder} was started. Restore "
+            "them, or start a new training with another --out"
         )
 
     device = local_device()
@@ -141,6 +148,10 @@ def _train(
     return TrainingResult(
         folder.folder, state.step, state.total_steps, finished, state.history[-1] if state.history else {}
     )
+
+
+def _say_nothing(line: str) -> None:
+    """What the processes after the first tell the user."""
 
 
 class _Follower(Run):
@@ -178,6 +189,7 @@ def _check_same(run: Run, base: Recipe, overrides: tuple[str, ...], said: dict[s
         )
     if overrides and list(overrides) != said["overrides"]:
         raise RunError(
-            f"{run.folder} was started with --set {' '.join(said['overrides']) or '(nothing)'}, which --resume repeats by "
-            f"itself; {' '.join(overrides)} would change it. Leave out --set, or start a new training with another --out"
+            f"{run.folder} was started with --set {' '.join(said['overrides']) or '(nothing)'}, which --resume repeats "
+            f"by itself; {' '.join(overrides)} would change it. Leave out --set, or start a new training with another "
+            "--out"
         )

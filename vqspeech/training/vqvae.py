@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
@@ -15,10 +16,10 @@ from vqspeech.config import Recipe
 from vqspeech.conversion import convert
 from vqspeech.data.batches import Batch, Batches
 from vqspeech.data.store import Store
-from vqspeech.distributed import rank, world_size
+from vqspeech.distributed import all_reduce_sum, rank, share, world_size
 from vqspeech.errors import CorpusError
 from vqspeech.evaluation.probe import Conversion, VoiceJudge, judge, store_wav
-from vqspeech.losses import FrameSpectrum, bits, previous_classes, vqvae_losses
+from vqspeech.losses import FrameSpectrum, previous_classes, vqvae_losses
 from vqspeech.models.vqvae import VQVAE, evaluating
 from vqspeech.training.acceleration import Acceleration
 from vqspeech.training.evidence import diagnose, gather_evidence
@@ -54,8 +55,13 @@ class VQVAETask:
             from torch.nn.parallel import DistributedDataParallel
 
             self.model = DistributedDataParallel(
-                model, broadcast_buffers=False, find_unused_parameters=self.recipe.train.warm_start_steps > 0
+                model, broadcast_buffers=False, find_unused_parameters=self._settling_steps > 0
             )
+
+    @property
+    def _settling_steps(self) -> int:
+        """First steps in which parts of the model wait, so that its figures mean nothing yet."""
+        return max(self.recipe.train.warm_start_steps, self.recipe.train.continuous_steps)
 
     def _batches(self, split: str) -> Batches:
         train = self.recipe.train
@@ -80,8 +86,10 @@ class VQVAETask:
         with torch.no_grad(), self.acceleration.autocast():
             for ahead in range(1000):
                 batch = self._batch(step + ahead)
-                vectors.append(self.vqvae.encoder(batch.wav)[batch.frame_mask].float())
-                if sum(len(v) for v in vectors) >= needed:
+                vectors.append(self.vqvae.encoder(batch.wav, batch.frame_mask)[batch.frame_mask].float())
+                # All processes leave together: the encoder's statistics are a conversation among them.
+                found = torch.tensor(float(sum(len(v) for v in vectors)), device=self.vqvae.device)
+                if float(all_reduce_sum(found)) >= needed * world_size():
                     break
         z_e = torch.cat(vectors)
         if len(z_e) < self.vqvae.num_codes:
@@ -105,11 +113,12 @@ class VQVAETask:
                 batch.speaker,
                 warm_start=step < train.warm_start_steps,
                 continuous=step < train.continuous_steps,
+                frozen=train.freeze_encoder and step >= train.warm_start_steps,
             )
             losses = vqvae_losses(self.vqvae, out, batch, self.spectrum)
         return {
             "total": losses.total,
-            "bits": losses.reconstruction.detach() / bits_to_nats(),
+            "bits": losses.reconstruction.detach() / math.log(2),
             "commitment": losses.commitment.detach(),
             "spectral": losses.spectral.detach(),
             "adversary": losses.adversary.detach(),
@@ -122,14 +131,13 @@ class VQVAETask:
         """Evidence on the validation split and, where the recipe asks for it, the free-running probe."""
         assert isinstance(model, VQVAE)
         train = self.recipe.train
-        if rank() > 0:
-            return {"warm_start": step < train.warm_start_steps}
-        with self.acceleration.autocast():
-            figures: dict[str, Any] = asdict(gather_evidence(model, self._validation_batches(), train.seed))
-        figures["warm_start"] = step <= train.warm_start_steps
-        if train.probe_utterances and not figures["warm_start"]:
-            figures["probe"] = self._probe(model)
-        return figures
+        figures: dict[str, Any] = {"warm_start": step <= self._settling_steps}
+        if rank() == 0:
+            with self.acceleration.autocast():
+                figures |= asdict(gather_evidence(model, self._validation_batches(), train.seed))
+            if train.probe_utterances and not figures["warm_start"]:
+                figures["probe"] = self._probe(model)
+        return share(figures)  # all processes have to come to the same diagnosis
 
     def _validation_batches(self) -> list[Batch]:
         chosen = self.valid_batches.spread(self.recipe.train.validation_utterances)
@@ -162,10 +170,3 @@ class VQVAETask:
     def diagnose(self, history: list[dict[str, Any]]) -> str | None:
         """See `evidence.diagnose`; the warm start does not count."""
         return diagnose([figures for figures in history if not figures["warm_start"]], len(self.vqvae.speakers))
-
-
-def bits_to_nats() -> float:
-    """Nats per bit."""
-    return 1 / bits(1.0)
-
-

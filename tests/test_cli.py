@@ -1,0 +1,243 @@
+"""The command line: each verb does one thing, says what it did, and picks the model that is meant."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from commands import call, refuse
+
+from vqspeech.audio import load_audio, save_audio
+from vqspeech.cli import main
+
+VERBS = ["prepare", "train", "convert", "encode", "decode", "info", "demo"]
+HEAVY = {"torch", "torchaudio", "numba", "librosa", "scipy", "sklearn", "matplotlib", "tensorboard", "rich", "pydantic"}
+
+
+def link_run(run: Path, name: str, age_s: float = 0) -> None:
+    """Make `run` known as runs/`name`, written `age_s` seconds ago."""
+    folder = Path("runs") / name
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes((run / "model.safetensors").read_bytes())
+    written = (folder / "model.safetensors").stat().st_mtime - age_s
+    os.utime(folder / "model.safetensors", (written, written))
+
+
+def test_every_verb_explains_itself():
+    overview = call("--help")
+    for verb in VERBS:
+        assert verb in overview
+        assert "Usage" in call(verb, "--help")
+    assert set(main.commands) == set(VERBS)
+
+
+def test_the_version_is_told():
+    assert "0.1.0" in call("--version")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["convert", "--help"], ["train", "--help"]])
+def test_help_loads_nothing_heavy(arguments):
+    script = (
+        "import sys\nfrom vqspeech.cli import main\n"
+        f"main({arguments!r}, standalone_mode=False)\nprint('LOADED', *sorted(set(sys.modules) & {HEAVY!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].strip() == "LOADED"
+
+
+def test_convert_writes_beside_the_recording(place, tiny_run):
+    assert call("convert", "--speaker", "theo", "--model", tiny_run, "in.wav").split() == ["in.theo.wav"]
+    assert load_audio("in.theo.wav").shape == (2000,)
+
+
+def test_convert_says_the_same_with_the_same_seed(place, tiny_run):
+    for out, seed in (("a", 7), ("b", 7), ("c", 8)):
+        call("convert", "--speaker", "theo", "--model", tiny_run, "--out", out, "--seed", seed, "in.wav")
+    first, same, other = (Path(out, "in.theo.wav").read_bytes() for out in "abc")
+    assert first == same != other
+
+
+def test_convert_takes_a_folder_and_keeps_its_structure(place, tiny_run, chirp):
+    Path("recordings/deep").mkdir(parents=True)
+    for name in ("recordings/a.wav", "recordings/deep/b.flac"):
+        save_audio(name, chirp[:500], 8000)
+    call("convert", "--speaker", "ann", "--model", tiny_run, "--threads", 2, "recordings", "--out", "converted")
+    assert Path("converted/a.ann.wav").is_file()
+    assert Path("converted/deep/b.ann.wav").is_file()
+    assert not list(Path("recordings").rglob("*.ann.wav"))
+
+
+def test_convert_lists_what_failed_after_doing_the_rest(place, tiny_run, chirp):
+    Path("many").mkdir()
+    for name in ("a", "c"):
+        save_audio(f"many/{name}.wav", chirp[:500], 8000)
+    Path("many/b.wav").write_text("text")
+    result = CliRunner().invoke(main, ["convert", "--speaker", "ann", "--model", str(tiny_run), "many"])
+    assert result.exit_code == 1
+    assert result.stdout.split() == ["many/a.ann.wav", "many/c.ann.wav"]
+    assert "many/b.wav" in result.stderr
+    assert "2 converted, 1 not" in result.stderr
+    assert sorted(os.listdir("many")) == ["a.ann.wav", "a.wav", "b.wav", "c.ann.wav", "c.wav"]
+
+
+def test_convert_overwrites_only_when_forced(place, tiny_run):
+    Path("in.theo.wav").write_text("precious")
+    arguments = ["convert", "--speaker", "theo", "--model", tiny_run, "in.wav"]
+    assert "--force" in refuse(*arguments)
+    assert Path("in.theo.wav").read_text() == "precious"
+    call(*arguments, "--force")
+    assert load_audio("in.theo.wav").shape == (2000,)
+
+
+def test_encode_then_decode_equals_convert(place, tiny_run):
+    assert call("encode", "in.wav", "--model", tiny_run, "--out", "in.npz") == "in.npz: 125 codes\n"
+    call("decode", "in.npz", "--speaker", "ann", "--model", tiny_run, "--seed", 3)
+    decoded = Path("in.ann.wav").read_bytes()
+    call("convert", "in.wav", "--speaker", "ann", "--model", tiny_run, "--seed", 3, "--force")
+    assert Path("in.ann.wav").read_bytes() == decoded
+
+
+def test_encode_writes_beside_the_recording_and_only_once(place, tiny_run):
+    call("encode", "in.wav", "--model", tiny_run)
+    with np.load("in.npz", allow_pickle=False) as arrays:
+        assert arrays["codes"].shape == (125,)
+    assert "--force" in refuse("encode", "in.wav", "--model", tiny_run)
+    call("encode", "in.wav", "--model", tiny_run, "--force")
+
+
+def test_encode_never_replaces_the_recording_itself(place, tiny_run):
+    before = Path("in.wav").read_bytes()
+    message = refuse("encode", "in.wav", "--model", tiny_run, "--out", "in.wav", "--force")
+    assert "Choose another --out" in message
+    assert Path("in.wav").read_bytes() == before
+
+
+def test_info_describes_a_model(tiny_run):
+    said = call("info", tiny_run)
+    for fact in ("tiny", "3: ann, bob, theo", "8000 Hz", "500 per second (16x), K = 8", "1500 bit/s", "100"):
+        assert fact in said
+
+
+def test_the_model_given_is_the_one_used(place, tiny_run, other_run, monkeypatch):
+    monkeypatch.setenv("VQSPEECH_MODEL", str(other_run))
+    link_run(other_run, "newest")
+    call("convert", "--speaker", "ann", "--model", tiny_run, "in.wav")
+    call("convert", "--speaker", "bob", "--model", tiny_run / "model.safetensors", "in.wav")
+
+
+def test_the_environment_names_a_model_where_none_is_given(place, tiny_run, other_run, monkeypatch):
+    link_run(other_run, "newest")
+    monkeypatch.setenv("VQSPEECH_MODEL", str(tiny_run))
+    call("convert", "--speaker", "ann", "in.wav")
+    assert str(tiny_run) in call("info")
+
+
+def test_else_the_newest_run_that_knows_the_speaker_is_used(place, tiny_run, other_run):
+    link_run(tiny_run, "oldest", age_s=300)
+    link_run(tiny_run, "older", age_s=200)
+    link_run(other_run, "newest")
+    call("convert", "--speaker", "ann", "in.wav")
+    call("convert", "--speaker", "eve", "in.wav")
+    assert str(Path("runs/newest")) in call("info")
+    from vqspeech.shelf import find_model
+
+    assert find_model(speaker="ann") == Path("runs/older/model.safetensors")
+
+
+def test_where_no_run_knows_the_speaker_models_and_speakers_are_named(place, tiny_run, other_run):
+    link_run(tiny_run, "first")
+    link_run(other_run, "second")
+    message = refuse("convert", "--speaker", "the", "in.wav")
+    for fact in ("'the'", "Did you mean theo?", "runs/first (ann, bob, theo)", "runs/second (eve, frank)", "--model"):
+        assert fact in message
+
+
+def test_a_damaged_run_is_passed_over(place, tiny_run):
+    link_run(tiny_run, "good", age_s=100)
+    Path("runs/damaged").mkdir()
+    Path("runs/damaged/model.safetensors").write_bytes(b"\0" * 50)
+    call("convert", "--speaker", "ann", "in.wav")
+    assert "runs/good" in call("info")
+
+
+def test_where_there_is_no_model_at_all_the_way_to_one_is_told(place):
+    for arguments in (["convert", "--speaker", "theo", "in.wav"], ["encode", "in.wav"], ["info"]):
+        message = refuse(*arguments)
+        assert "--model" in message
+        assert "vqspeech train" in message
+
+
+def test_a_name_that_is_not_utf8_is_converted_too(place, tiny_run):
+    odd = os.fsencode(place) + b"/\xff\xfe.wav"
+    os.rename(place / "in.wav", odd)
+    script = "from vqspeech.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "convert", "--speaker", "ann", "--model", str(tiny_run), odd],
+        capture_output=True,
+        env=os.environ | {"PYTHONUTF8": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert os.path.exists(os.fsencode(place) + b"/\xff\xfe.ann.wav")
+
+
+def test_train_leaves_a_model_that_converts(place, chirp):
+    for speaker, pitch in (("low", 1), ("high", 2)):
+        for take in range(4):
+            wav = np.tile(chirp[take * 100 :: pitch], 2)
+            Path("voices", speaker).mkdir(parents=True, exist_ok=True)
+            save_audio(f"voices/{speaker}/{take}.wav", wav, 8000)
+    Path("recipe.toml").write_text(
+        """
+        name = "mine"
+        [data]
+        corpus = "folder"
+        sample_rate = 8000
+        test_share = 0.0
+        valid_share = 0.3
+        [encoder]
+        strides = [4, 4]
+        channels = 8
+        [bottleneck]
+        num_codes = 8
+        code_dim = 4
+        [decoder]
+        residual_channels = 8
+        skip_channels = 8
+        cycles = 1
+        layers_per_cycle = 3
+        condition_channels = 8
+        speaker_dim = 4
+        [train]
+        steps = 4
+        batch_size = 2
+        crop_samples = 512
+        validation_utterances = 2
+        probe_utterances = 0
+        compile = "off"
+        """
+    )
+    said = call("prepare", "recipe.toml", "--data", "voices", "--workers", 1)
+    assert "2 speakers, 8 utterances" in said
+    assert "speakers: high, low" in said
+    assert "already done" in call("prepare", "recipe.toml", "--data", "voices", "--workers", 1)
+    assert "trained 4 steps: runs/mine" in call("train", "recipe.toml", "--data", "voices")
+    assert "high, low" in call("info", "runs/mine")
+    assert call("convert", "--speaker", "low", "in.wav").split() == ["in.low.wav"]
+    assert "--resume" in refuse("train", "recipe.toml", "--data", "voices")
+    call("train", "recipe.toml", "--resume")  # nothing is left to do, and nothing is lost
+    call("train", "recipe.toml", "--data", "voices", "--set", "name=other", "--set", "train.steps=2")
+    assert Path("runs/other/model.safetensors").is_file()
+
+
+def test_options_are_documented():
+    for verb in main.commands.values():
+        assert verb.help
+        for parameter in verb.params:
+            if isinstance(parameter, click.Option) and parameter.name not in ("help", "engine"):
+                assert parameter.help, (verb.name, parameter.name)

@@ -1,0 +1,85 @@
+"""The examples run as their first lines say, and what they print is right."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vqspeech.audio import load_audio, save_audio
+from vqspeech.conversion import convert
+
+EGS = Path(__file__).resolve().parent.parent / "egs"
+
+
+@pytest.fixture()
+def runs(place, tiny_run) -> Path:
+    """The folder an example's first lines suppose: runs/fsdd beside in.wav."""
+    (place / "runs" / "fsdd").mkdir(parents=True)
+    (place / "runs" / "fsdd" / "model.safetensors").write_bytes((tiny_run / "model.safetensors").read_bytes())
+    return place
+
+
+@pytest.fixture()
+def run(monkeypatch, capsys):
+    """Run a script as Python does, within this process; what it prints."""
+
+    def run_script(*command: str) -> str:
+        monkeypatch.setattr(sys, "argv", list(command))
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(command[0], run_name="__main__")
+        assert ended.value.code == 0
+        return capsys.readouterr().out
+
+    return run_script
+
+
+def usage(example: Path) -> list[str]:
+    """The command in an example's docstring, without what is optional."""
+    line = next(line for line in example.read_text().splitlines() if line.startswith("python egs/"))
+    words = re.sub(r"\[.*?\]", "", line).split()
+    return [str(EGS.parent / words[1]), *words[2:]]
+
+
+def test_there_are_examples_and_each_is_short_and_documented():
+    examples = sorted(EGS.glob("*.py"))
+    assert [example.stem for example in examples] == ["convert", "inspect_codes", "reconstruct"]
+    for example in examples:
+        text = example.read_text()
+        assert len(text.splitlines()) < 50
+        assert text.startswith('"""')
+
+
+def test_reconstruct_writes_the_recording_again_and_a_picture(runs, run):
+    example = usage(EGS / "reconstruct.py")
+    said = run(*["ann" if word == "theo" else word for word in example])
+    assert len(load_audio("in.reconstructed.wav")) == 2000
+    assert Path("in.reconstructed.png").stat().st_size > 1000
+    # 2,000 samples of 16 bits; 125 codes of 3 bits.
+    assert said == "in.reconstructed.wav: 32.0 kbit of sound through 0.38 kbit of codes, 85 times less\n"
+
+
+def test_convert_speaks_in_every_voice(runs, run, tiny_model):
+    assert run(*usage(EGS / "convert.py")).split() == ["in.ann.wav", "in.bob.wav", "in.theo.wav", "in.voices.png"]
+    expected = convert(tiny_model, load_audio("in.wav", 8000), "bob")
+    assert np.abs(load_audio("in.bob.wav") - expected).max() <= 1 / 32768
+    assert Path("in.voices.png").stat().st_size > 1000
+
+
+def test_inspect_codes_counts_what_the_encoder_gave(runs, tiny_model, chirp):
+    save_audio("more.wav", chirp[:800], 8000)
+    command = [sys.executable, *usage(EGS / "inspect_codes.py"), "more.wav"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    codes = [tiny_model.encode(load_audio(name)).tolist() for name in ("in.wav", "more.wav")]
+    assert "175 in 2 recordings, 500 per second" in said
+    assert f"{len(set(codes[0] + codes[1]))} of 8" in said
+    changes = sum(a != b for track in codes for a, b in zip(track, track[1:], strict=False))
+    assert f"{175 / (changes + 2) * 2:.1f} ms" in said  # a code lasts 2 ms
+    commonest = max(range(8), key=(codes[0] + codes[1]).count)
+    assert re.search(rf"commonest +{commonest} \(", said)
+    assert Path("in.codes.png").is_file() and Path("more.codes.png").is_file()

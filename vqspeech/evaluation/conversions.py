@@ -1,0 +1,113 @@
+"""Free-running conversions of a closed corpus, heard by its frozen judges: the right word, the right voice, both."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqspeech.conversion import convert
+from vqspeech.data.store import Store
+from vqspeech.evaluation.judges import Judges
+from vqspeech.evaluation.probe import store_wav
+from vqspeech.models.vqvae import VQVAE
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares of utterances, in [0, 1], and how many were judged.
+
+    Attributes
+    ----------
+    content : heard as the word that was said
+    speaker : heard as the speaker asked for
+    both : both at once
+    source : heard as the source's speaker (for reconstructions the same as `speaker`)
+    count : utterances
+    """
+
+    content: float
+    speaker: float
+    both: float
+    source: float
+    count: int
+
+
+def judge_conversions(
+    model: VQVAE,
+    store: Store,
+    judges: Judges,
+    *,
+    split: str,
+    content_of: Callable[[str], str],
+    every: int = 1,
+    seed: int = 0,
+    temperature: float = 1.0,
+    num_threads: int = 2,
+    advance: Callable[[int], None] = lambda done: None,
+) -> dict[str, Shares]:
+    """Reconstruct and convert a split's utterances free-running, and ask the judges.
+
+    Each utterance is converted to one other speaker, in turn, so that all pairs occur about equally often.
+
+    Parameters
+    ----------
+    model : VQVAE with the judges' sample rate
+    store : prepared corpus
+    judges : frozen, trained on real recordings only
+    split : "valid" or "test"
+    content_of : utterance id to the content judge's class
+    every : take every so many utterances
+    advance : is told the number of utterances done
+
+    Returns
+    -------
+    shares : "recordings" (the judges' ceiling), "reconstructions" and "conversions"
+    """
+    chosen = list(store.utterances(split))[::every]
+    speakers = [store.speaker(index) for index in chosen]
+    num_speakers = len(model.speakers)
+    targets = [(s + 1 + number % (num_speakers - 1)) % num_speakers for number, s in enumerate(speakers)]
+    sources = [store_wav(store, index) for index in chosen]
+    done = 0
+
+    def speak(number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        nonlocal done
+        utterance = zlib.crc32(store.utterance_id(chosen[number]).encode())
+        own, other = (
+            convert(
+                model,
+                sources[number],
+                model.speakers[voice],
+                seed=seed,
+                temperature=temperature,
+                utterance=utterance,
+            )
+            for voice in (speakers[number], targets[number])
+        )
+        done += 1
+        advance(done)
+        return own, other
+
+    with ThreadPoolExecutor(num_threads) as pool:
+        spoken = list(pool.map(speak, range(len(chosen))))
+    said = [content_of(store.utterance_id(index)) for index in chosen]
+
+    def shares(wavs: list[NDArray[np.float32]], voices: list[int]) -> Shares:
+        content = np.array([a == b for a, b in zip(judges.content.predict(wavs), said, strict=True)])
+        heard = judges.speaker.predict(wavs)
+        speaker = np.array([a == model.speakers[voice] for a, voice in zip(heard, voices, strict=True)])
+        source = np.array([a == model.speakers[voice] for a, voice in zip(heard, speakers, strict=True)])
+        both = content & speaker
+        means = (float(heard_as.mean()) for heard_as in (content, speaker, both, source))
+        return Shares(*means, count=len(wavs))
+
+    return {
+        "recordings": shares(sources, speakers),
+        "reconstructions": shares([own for own, _ in spoken], speakers),
+        "conversions": shares([other for _, other in spoken], targets),
+    }
