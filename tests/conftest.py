@@ -141,7 +141,7 @@ def _vowel(pitch: float, take: int) -> np.ndarray:
     phase = 2 * np.pi * pitch * (t + 0.2 * t * t * random.uniform(-1, 1))
     harmonics = random.uniform(0, 0.3, 6)
     wav = sum(level * np.sin(k * phase) for k, level in enumerate(harmonics, start=1))
-    return (0.5 * wav + random.normal(0, 0.01, len(t))).astype(np.float32)
+    return (0.5 * wav + random.normal(0, 0.002, len(t))).astype(np.float32)
 
 
 @pytest.fixture(scope="session")
@@ -149,7 +149,7 @@ def tiny_values() -> dict:
     """What the tests' recipe says: a network small enough to train within seconds, all losses on."""
     return {
         "name": "tiny",
-        "data": {"corpus": "folder", "sample_rate": 4000, "valid_share": 0.2, "test_share": 0.1},
+        "data": {"corpus": "folder", "sample_rate": 4000, "valid_share": 0.3, "test_share": 0.1},
         "encoder": {"strides": [4, 4], "channels": 8, "residual_blocks": 1},
         "bottleneck": {"num_codes": 8, "code_dim": 4},
         "decoder": {

@@ -112,7 +112,7 @@ class TrainConfig(_Section):
 class Recipe(_Section):
     """Everything that defines a model and its training."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[\w][\w.-]*$")]  # also names folders
     data: DataConfig
     encoder: EncoderConfig = EncoderConfig()
     bottleneck: BottleneckConfig = BottleneckConfig()

@@ -102,9 +102,13 @@ def judge_conversions(
         heard = judges.speaker.predict(wavs)
         speaker = np.array([a == model.speakers[voice] for a, voice in zip(heard, voices, strict=True)])
         source = np.array([a == model.speakers[voice] for a, voice in zip(heard, speakers, strict=True)])
-        both = content & speaker
-        means = (float(heard_as.mean()) for heard_as in (content, speaker, both, source))
-        return Shares(*means, count=len(wavs))
+        return Shares(
+            content=float(content.mean()),
+            speaker=float(speaker.mean()),
+            both=float((content & speaker).mean()),
+            source=float(source.mean()),
+            count=len(wavs),
+        )
 
     return {
         "recordings": shares(sources, speakers),

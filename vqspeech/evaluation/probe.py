@@ -75,7 +75,7 @@ class VoiceJudge:
     def statistics(self, wav: Wav) -> NDArray[np.float32]:
         """Mean and standard deviation of the cepstra; level (coefficient 0) is left out of the mean."""
         x = cepstra(wav, self.sample_rate)
-        return np.concatenate([x[:, 1:].mean(0), x.std(0)])
+        return np.concatenate([x[:, 1:].mean(0), x.std(0)]).astype(np.float32)
 
     def hear(self, wavs: Sequence[Wav]) -> list[int]:
         """The speaker that each recording sounds like, as a position in the store's speakers."""

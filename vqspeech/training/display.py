@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -12,6 +12,8 @@ from vqspeech.audio import save_audio
 from vqspeech.checkpoint import ModelCard
 from vqspeech.distributed import rank, world_size
 from vqspeech.evaluation.pictures import plot_spectrograms, save_picture
+from vqspeech.models.vqvae import VQVAE
+from vqspeech.models.vqvae import VQVAE
 from vqspeech.training.fit import TrainingState
 from vqspeech.training.run import Run
 from vqspeech.training.vqvae import VQVAETask
@@ -88,7 +90,8 @@ class Display:
         for name, value in flat.items():
             self.writer.add_scalar(f"validation/{name}", value, state.step)
         self._keep_samples(state)
-        self.bar.console.print(describe(figures), highlight=False)
+        if self.visible:
+            self.bar.console.print(describe(figures), highlight=False, soft_wrap=True)
         self.last = None  # a validation's time is not a step's
 
     def save(self, state: TrainingState) -> None:
@@ -117,7 +120,8 @@ class Display:
             self.writer.close()
 
     def _keep_samples(self, state: TrainingState) -> None:
-        model, step, rate = state.average.module, state.step, self.task.vqvae.sample_rate
+        model, step, rate = cast(VQVAE, state.average.module), state.step, self.task.vqvae.sample_rate
+        assert isinstance(model, VQVAE)
         for number, c in enumerate(self.task.conversions):
             source, target = model.speakers[c.speaker], model.speakers[c.target]
             rows = [

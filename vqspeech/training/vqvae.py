@@ -26,6 +26,7 @@ from vqspeech.training.evidence import diagnose, gather_evidence
 
 INITIAL_VECTORS_PER_CODE = 30  # encoder outputs from which k-means makes the first codebook
 CROPS_AT_A_TIME = 8  # utterances in a validation batch
+GRACE_STEPS = 500  # full steps before figures are held against a training
 
 
 class VQVAETask:
@@ -168,5 +169,6 @@ class VQVAETask:
         return judge(self.conversions, self.voices)
 
     def diagnose(self, history: list[dict[str, Any]]) -> str | None:
-        """See `evidence.diagnose`; the warm start does not count."""
-        return diagnose([figures for figures in history if not figures["warm_start"]], len(self.vqvae.speakers))
+        """See `evidence.diagnose`; the first steps, in which no model has learned anything, do not count."""
+        counted = [figures for figures in history if figures["step"] >= self._settling_steps + GRACE_STEPS]
+        return diagnose(counted, len(self.vqvae.speakers))
