@@ -209,3 +209,11 @@ def write_recipe(tiny_values, tmp_path):
         return tmp_path / name
 
     return write
+
+
+@pytest.fixture
+def work(tmp_path, store, monkeypatch) -> Path:
+    """An empty working folder with the prepared corpus in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prepared").symlink_to(store.folder.parent)
+    return tmp_path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from vqspeech.audio import load_audio, save_audio
 from vqspeech.conversion import convert
+from vqspeech.evaluation.pictures import plot_training
 
 EGS = Path(__file__).resolve().parent.parent / "egs"
 
@@ -48,7 +50,7 @@ def usage(example: Path) -> list[str]:
 
 def test_there_are_examples_and_each_is_short_and_documented():
     examples = sorted(EGS.glob("*.py"))
-    assert [example.stem for example in examples] == ["convert", "inspect_codes", "reconstruct"]
+    assert [example.stem for example in examples] == ["convert", "inspect_codes", "plot_training", "reconstruct"]
     for example in examples:
         text = example.read_text()
         assert len(text.splitlines()) < 50
@@ -83,3 +85,18 @@ def test_inspect_codes_counts_what_the_encoder_gave(runs, tiny_model, chirp):
     commonest = max(range(8), key=(codes[0] + codes[1]).count)
     assert re.search(rf"commonest +{commonest} \(", said)
     assert Path("in.codes.png").is_file() and Path("more.codes.png").is_file()
+
+
+def test_plot_training_draws_every_validation_of_a_run(runs, run):
+    probe = {"content": 0.2, "content_control": 0.0, "target": 0.5, "still_source": 0.2, "own": 0.9}
+    figures = {"bits": 4.5, "bits_silence": 2.0, "code_gain": 1.2, "speaker_gain": 0.8, "perplexity": 80.0}
+    rows = [{"kind": "train", "step": step, "seconds": 60.0 * step, "bits": 5.0 * (step > 1)} for step in (1, 2, 3)]
+    rows += [{"kind": "validation", "step": 1, "seconds": 60.0, "warm_start": True}]
+    rows += [{"kind": "validation", "step": 3, "seconds": 180.0, "warm_start": False, "probe": probe} | figures]
+    (runs / "runs" / "fsdd" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run(*usage(EGS / "plot_training.py"))
+    assert (runs / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+    curves = plot_training(rows).axes[1]
+    assert [line.get_xdata().tolist() for line in curves.lines] == [[3.0], [3.0]]  # minutes; the warm start left out
+    assert [line.get_ydata().tolist() for line in curves.lines] == [[1.2], [0.8]]

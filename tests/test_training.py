@@ -1,83 +1,24 @@
-"""`vqspeech train` on a tiny corpus: resuming is invisible, runs are guarded, evidence is kept."""
+"""`vqspeech train` on a tiny corpus: resuming is invisible, evidence is kept, and futile trainings stop."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import signal
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from trainings import after_step, assert_same, crash, state_of, steps_of, stop
 
 from vqspeech.checkpoint import load_model, read_card
-from vqspeech.data.preparation import prepare
 from vqspeech.errors import RunError, TrainingError
 from vqspeech.training import fit as loop
 from vqspeech.training.acceleration import Acceleration, compile_model
-from vqspeech.training.display import Display
 from vqspeech.training.fit import calibrate, new_state
-from vqspeech.training.run import Run, changed_keys
 from vqspeech.training.start import train
 from vqspeech.training.vqvae import VQVAETask
 
 EAGER = Acceleration("cpu", bfloat16=False, compile=False, notices=())
-
-
-@pytest.fixture
-def work(tmp_path, store, monkeypatch) -> Path:
-    """An empty working folder with the prepared corpus in it."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "prepared").symlink_to(store.folder.parent)
-    return tmp_path
-
-
-def after_step(monkeypatch, step: int, action) -> None:
-    """Let something happen once, right after a step."""
-    stepped = Display.stepped
-    todo = [step]
-
-    def patched(self, state, terms):
-        stepped(self, state, terms)
-        if [state.step] == todo:
-            todo.clear()
-            action()
-
-    monkeypatch.setattr(Display, "stepped", patched)
-
-
-def stop() -> None:
-    signal.raise_signal(signal.SIGTERM)
-
-
-def crash() -> None:
-    raise RuntimeError("the power failed")
-
-
-def steps_of(folder: Path, kind: str) -> list[int]:
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [row["step"] for row in rows if row["kind"] == kind]
-
-
-def assert_same(a, b, path="state") -> None:
-    """Two saved states are equal bit for bit, but for the clock."""
-    if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), path
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys(), path
-        for key in a.keys() - {"seconds"}:
-            assert_same(a[key], b[key], f"{path}.{key}")
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b), path
-        for number, (x, y) in enumerate(zip(a, b, strict=True)):
-            assert_same(x, y, f"{path}.{number}")
-    else:
-        assert a == b, path
-
-
-def state_of(folder: str) -> dict:
-    return torch.load(Path(folder) / "state.pt", weights_only=True)
 
 
 @pytest.mark.parametrize(
@@ -197,108 +138,6 @@ def test_a_crash_before_the_first_checkpoint_leaves_the_folder_free(work, corpus
         train(recipe, data=corpus, out=Path("run"), resume=True)
     train(recipe, data=corpus, out=Path("run"))
     assert steps_of(Path("run"), "validation") == [2, 4, 6, 8]
-
-
-class TestGuards:
-    """A run folder belongs to one training, and a training to one recipe and one set of recordings."""
-
-    @pytest.fixture
-    def run(self, work, corpus, write_recipe) -> Path:
-        """A finished run of three steps, by recipe.toml."""
-        train(write_recipe({"train.steps": 3}), data=corpus, out=Path("run"))
-        return Path("run")
-
-    def test_two_trainings_in_one_run_folder_are_refused(self, work, corpus, write_recipe):
-        first = Run("run")
-        try:
-            with pytest.raises(RunError, match="another training is writing to run. Wait for it"):
-                train(write_recipe(), data=corpus, out=Path("run"))
-        finally:
-            first.close()
-        train(write_recipe(), data=corpus, out=Path("run"))
-
-    def test_a_folder_that_holds_a_training_is_not_overwritten(self, run, corpus):
-        before = (run / "state.pt").read_bytes()
-        with pytest.raises(RunError, match="already holds a training. Go on with it: --resume, or .* --out"):
-            train("recipe.toml", data=corpus, out=run)
-        assert (run / "state.pt").read_bytes() == before
-
-    def test_a_changed_recipe_is_named_by_its_key(self, run, corpus, write_recipe):
-        write_recipe({"train.steps": 3, "train.learning_rate": 5e-4, "encoder.channels": 16})
-        with pytest.raises(RunError, match=r"changed since run .*\(encoder\.channels, train\.learning_rate\)"):
-            train("recipe.toml", data=corpus, out=run, resume=True)
-
-    def test_changed_overrides_are_named(self, run, corpus):
-        with pytest.raises(RunError, match=r"\(nothing\).*train\.batch_size=4 would change it. Leave out --set"):
-            train("recipe.toml", data=corpus, out=run, resume=True, overrides=["train.batch_size=4"])
-
-    def test_overrides_are_repeated_by_resume(self, work, corpus, write_recipe, monkeypatch):
-        recipe = write_recipe()
-        after_step(monkeypatch, 2, stop)
-        train(recipe, data=corpus, out=Path("run"), overrides=["train.steps=5"])
-        result = train(recipe, out=Path("run"), resume=True)  # finds the recordings again, too
-        assert result.step == result.total_steps == 5
-
-    def test_changed_recordings_are_recognised(self, work, corpus, write_recipe):
-        (work / "prepared").unlink()
-        own = shutil.copytree(corpus, work / "own")
-        recipe = write_recipe({"train.steps": 3})
-        data = load_data(recipe)
-        prepare(data, own, Path("prepared/tiny"), num_workers=1)
-        train(recipe, data=own, out=Path("run"))
-        (own / "ada" / "ada-0.wav").unlink()
-        prepare(data, own, Path("prepared/tiny"), num_workers=1)
-        with pytest.raises(RunError, match="the recordings in .*own .* changed since run was started. Restore them"):
-            train(recipe, data=own, out=Path("run"), resume=True)
-
-    def test_nothing_to_resume_is_said(self, work, corpus, write_recipe):
-        with pytest.raises(RunError, match="nothing to resume in empty. Leave out --resume"):
-            train(write_recipe(), data=corpus, out=Path("empty"), resume=True)
-
-    @pytest.mark.parametrize("content", [b"", b"not a state", None])
-    def test_a_damaged_state_is_recognised(self, content, run, corpus):
-        state = run / "state.pt"
-        state.write_bytes(state.read_bytes()[:-500] if content is None else content)
-        with pytest.raises(RunError, match=r"state\.pt is damaged .*another --out"):
-            train("recipe.toml", data=corpus, out=run, resume=True)
-
-    def test_a_damaged_run_file_is_recognised(self, run, corpus):
-        (run / "run.json").write_text("{")
-        with pytest.raises(RunError, match=r"run\.json is damaged"):
-            train("recipe.toml", data=corpus, out=run, resume=True)
-
-    def test_the_state_is_never_unpickled_into_code(self, run, corpus):
-        class Trap:
-            def __reduce__(self):
-                return (open, ("sprung", "w"))
-
-        torch.save({"model": Trap()}, run / "state.pt")
-        with pytest.raises(RunError, match="damaged"):
-            train("recipe.toml", data=corpus, out=run, resume=True)
-        assert not Path("sprung").exists()
-
-    def test_a_file_in_the_way_is_told(self, work, corpus, write_recipe):
-        Path("run").write_text("in the way")
-        with pytest.raises(RunError, match="cannot write to run"):
-            train(write_recipe(), data=corpus, out=Path("run"))
-
-    def test_a_finished_training_stays_as_it_is(self, run, corpus):
-        before = state_of("run")
-        result = train("recipe.toml", data=corpus, out=run, resume=True)
-        assert (result.step, result.finished) == (3, True)
-        assert_same(state_of("run"), before)
-
-
-def load_data(recipe: Path):
-    from vqspeech.config import load_recipe
-
-    return load_recipe(recipe).data
-
-
-def test_changed_keys_are_dotted_paths():
-    old = {"a": 1, "b": {"c": [1, 2], "d": 2}, "gone": 0}
-    assert changed_keys(old, {"a": 1, "b": {"c": [1, 3], "d": 2}, "new": None}) == ["b.c", "gone"]
-    assert changed_keys(old, old) == []
 
 
 def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(work, corpus, write_recipe, monkeypatch):

@@ -81,6 +81,7 @@ class LossConfig(_Section):
     """Terms beside the paper's; 0 leaves a term out."""
 
     spectral: Annotated[float, Field(ge=0)] = 0.0  # log-mel of the frame predicted from codes and speaker alone
+    spectral_bands: Annotated[int, Field(ge=8, le=128)] = 40  # mel bands; few leave pitch out of the codes
     adversary: Annotated[float, Field(ge=0)] = 0.0  # gradient-reversed speaker classifier on the quantized vectors
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqspeech.data.batches import Batch
-from vqspeech.models.vqvae import NUM_MELS, VQVAE, VQVAEOutput
+from vqspeech.models.vqvae import VQVAE, VQVAEOutput
 from vqspeech.torchaudio_remedy import import_torchaudio
 
 
@@ -59,13 +59,13 @@ class FrameSpectrum(nn.Module):
     Windows of 32 ms (or one frame, if that is longer), centred on the frame.
     """
 
-    def __init__(self, sample_rate: int, hop_length: int) -> None:
+    def __init__(self, sample_rate: int, hop_length: int, num_bands: int = 40) -> None:
         super().__init__()
         transforms = import_torchaudio().transforms
         self.hop_length = hop_length
         self.window = max(2 ** round(math.log2(0.032 * sample_rate)), hop_length)
         self.mel = transforms.MelSpectrogram(
-            sample_rate, n_fft=self.window, hop_length=hop_length, n_mels=NUM_MELS, center=False, power=1.0
+            sample_rate, n_fft=self.window, hop_length=hop_length, n_mels=num_bands, center=False, power=1.0
         )
 
     def forward(self, wav: Tensor, lead: int, num_frames: int) -> Tensor:

@@ -84,7 +84,7 @@ class VoiceJudge:
 
 def store_wav(store: Store, index: int, max_samples: int | None = None) -> Wav:
     """An utterance of a store as float32 in [-1, 1]."""
-    return store.read(index, 0, max_samples).astype(np.float32) / FULL_SCALE
+    return store.read(index, 0, max_samples).astype(np.float32) * np.float32(1 / FULL_SCALE)
 
 
 @dataclass(frozen=True)

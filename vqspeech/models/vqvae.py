@@ -23,7 +23,6 @@ from vqspeech.nn.conditioning import Conditioner, SpeakerAdversary, SpectralHead
 from vqspeech.nn.encoder import Encoder
 from vqspeech.nn.wavenet import WaveNet
 
-NUM_MELS = 40  # of the spectral loss
 BLOCK_FRAMES = 128  # code frames that are encoded at a time
 
 
@@ -82,7 +81,9 @@ class VQVAE(nn.Module):
             decoder.layers_per_cycle,
             self.conditioner.channels,
         )
-        self.spectral_head = SpectralHead(self.conditioner.channels, NUM_MELS) if recipe.loss.spectral else None
+        self.spectral_head = (
+            SpectralHead(self.conditioner.channels, recipe.loss.spectral_bands) if recipe.loss.spectral else None
+        )
         self.adversary = SpeakerAdversary(bottleneck.code_dim, len(self.speakers)) if recipe.loss.adversary else None
 
     @property

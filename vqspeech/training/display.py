@@ -13,7 +13,6 @@ from vqspeech.checkpoint import ModelCard
 from vqspeech.distributed import rank, world_size
 from vqspeech.evaluation.pictures import plot_spectrograms, save_picture
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.models.vqvae import VQVAE
 from vqspeech.training.fit import TrainingState
 from vqspeech.training.run import Run
 from vqspeech.training.vqvae import VQVAETask
@@ -40,7 +39,7 @@ class Display:
         self.batch_samples = world_size() * task.recipe.train.batch_size * task.recipe.train.crop_samples
         self.bar: Any = None
         self.writer: Any = None
-        self.last: tuple[float, int] | None = None  # when, and at which step, the last report was
+        self.last = (0.0, 0)  # when, and at which step, the last report was
 
     def started(self, state: TrainingState) -> None:
         """Open the bar and TensorBoard's writer."""
@@ -59,6 +58,7 @@ class Display:
         )  # fmt: skip
         self.bar = Progress(*columns, console=Console(stderr=True), disable=not self.visible)
         self.bar.start()
+        self.last = (time.monotonic(), state.step)
         self.bar_task = self.bar.add_task("", total=state.total_steps, completed=state.step, figures="")
 
     def stepped(self, state: TrainingState, terms: dict[str, Tensor]) -> None:
@@ -70,16 +70,13 @@ class Display:
             return
         now = time.monotonic()
         row: dict[str, Any] = {name: round(float(value), 5) for name, value in terms.items()}
-        if self.last:
-            row["samples_per_s"] = round((state.step - self.last[1]) * self.batch_samples / (now - self.last[0]))
+        row["samples_per_s"] = round((state.step - self.last[1]) * self.batch_samples / (now - self.last[0]))
         self.last = (now, state.step)
         learning = state.optimizer.param_groups[0]["lr"]
         self.run.report({"kind": "train", "step": state.step, "seconds": round(state.seconds, 1), "lr": learning} | row)
         for name, value in row.items():
             self.writer.add_scalar(f"train/{name}", value, state.step)
-        self.bar.update(
-            self.bar_task, figures=f"{row['bits']:.2f} bits/sample, {row.get('samples_per_s', 0):,} samples/s"
-        )
+        self.bar.update(self.bar_task, figures=f"{row['bits']:.2f} bits/sample, {row['samples_per_s']:,} samples/s")
 
     def validated(self, state: TrainingState, figures: dict[str, Any]) -> None:
         """Report a validation, and keep what it can be heard and seen by."""
@@ -92,7 +89,7 @@ class Display:
         self._keep_samples(state)
         if self.visible:
             self.bar.console.print(describe(figures), highlight=False, soft_wrap=True)
-        self.last = None  # a validation's time is not a step's
+        self.last = (time.monotonic(), state.step)  # a validation's time is not a step's
 
     def save(self, state: TrainingState) -> None:
         """Keep the state for resuming and the averaged weights for inference."""

@@ -150,6 +150,9 @@ def take_step(task: Task, state: TrainingState, train: TrainConfig) -> dict[str,
             "Lower train.learning_rate, lengthen train.warmup_steps, or set train.precision=float32"
         )
     state.optimizer.step()
+    if state.step == train.warm_start_steps:
+        # The average starts anew with the decoder: codes of an older encoder would not be those it is taught with.
+        state.average.n_averaged.zero_()
     state.average.update_parameters(state.model)
     state.step += 1
     return {name: value.detach() for name, value in terms.items()} | {"gradient_norm": norm}

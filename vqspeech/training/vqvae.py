@@ -47,7 +47,9 @@ class VQVAETask:
         self.train_batches = self._batches("train")
         self.valid_batches = self._batches("valid")
         self.spectrum = (
-            FrameSpectrum(model.sample_rate, model.hop_length).to(model.device) if model.spectral_head else None
+            FrameSpectrum(model.sample_rate, model.hop_length, self.recipe.loss.spectral_bands).to(model.device)
+            if model.spectral_head
+            else None
         )
         self.voices: VoiceJudge | None = None
         self.conversions: Sequence[Conversion] = ()  # of the last validation, for listening
