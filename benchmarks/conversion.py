@@ -16,13 +16,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vqspeech.checkpoint import load_model
-from vqspeech.data.batches import Batches
 from vqspeech.data.preparation import prepare, store_folder
 from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
 from vqspeech.evaluation.conversions import judge_conversions
 from vqspeech.evaluation.judges import load_judges
-from vqspeech.training.evidence import gather_evidence
+from vqspeech.training.evidence import gather_evidence, held_out_batches
 
 FROZEN = Path(__file__).resolve().parent.parent / "recipes" / "fsdd" / "judges.safetensors"
 
@@ -54,17 +53,8 @@ def main() -> int:
             temperature=options.temperature,
         )
         seconds = time.monotonic() - started
-        batches = Batches(
-            store,
-            options.split,
-            crop_samples=model.hop_length,
-            hop_length=model.hop_length,
-            halo=model.encoder.halo,
-            context_frames=model.conditioner.context,
-        )
-        chosen = batches.spread(30 if options.quick else 300)
-        groups = [chosen[i : i + 10] for i in range(0, len(chosen), 10)]
-        evidence = gather_evidence(model, (batches.utterance_batch(group) for group in groups))
+        count = 30 if options.quick else 300
+        evidence = gather_evidence(model, held_out_batches(model, store, options.split, count, at_a_time=10))
     except VQSpeechError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

@@ -1,8 +1,8 @@
 """How much faster is training in bfloat16 with torch.compile than in eager float32?
 
-    python benchmarks/training.py [--quick] [--json FILE]
+    python benchmarks/training.py [--recipe recipes/fsdd] [--quick] [--json FILE]
 
-The model and batches of recipes/fsdd on made-up speech (speed does not depend on what is said): whole steps after the
+The model and batches of a recipe on made-up speech (speed does not depend on what is said): whole steps after the
 warm start, with losses, optimiser and weight average. Both ways take turns in one run, so that what else the machine
 does falls on both.
 """
@@ -28,7 +28,7 @@ from vqspeech.training.acceleration import compile_model, find_acceleration
 from vqspeech.training.fit import new_state, take_step
 from vqspeech.training.vqvae import VQVAETask
 
-RECIPE = Path(__file__).resolve().parent.parent / "recipes" / "fsdd"
+FSDD = Path(__file__).resolve().parent.parent / "recipes" / "fsdd"
 
 
 def make_store(recipe: Recipe, folder: Path, speakers: int = 6, utterances: int = 20) -> Store:
@@ -63,6 +63,7 @@ def make_stepper(recipe: Recipe, store: Store) -> object:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", type=Path, default=FSDD)
     parser.add_argument("--quick", action="store_true", help="fewer steps")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -73,8 +74,8 @@ def main() -> int:
         "compiled bfloat16": ["train.precision=auto", "train.compile=auto"],
     }
     with tempfile.TemporaryDirectory() as folder:
-        store = make_store(load_recipe(RECIPE), Path(folder))
-        steppers = {name: make_stepper(load_recipe(RECIPE, sets), store) for name, sets in ways.items()}
+        store = make_store(load_recipe(options.recipe), Path(folder))
+        steppers = {name: make_stepper(load_recipe(options.recipe, sets), store) for name, sets in ways.items()}
         seconds: dict[str, list[float]] = {name: [] for name in ways}
         for step in steppers.values():
             for _ in range(2):  # compile, warm up
@@ -84,7 +85,7 @@ def main() -> int:
                 started = time.perf_counter()
                 step()
                 seconds[name].append(time.perf_counter() - started)
-    train = load_recipe(RECIPE).train
+    train = load_recipe(options.recipe).train
     samples = train.batch_size * train.crop_samples
     rates = {name: samples / float(np.median(values)) for name, values in seconds.items()}
     ratio = rates["compiled bfloat16"] / rates["eager float32"]

@@ -17,7 +17,7 @@ def call(*arguments: object) -> str:
 
 
 def refuse(*arguments: object) -> str:
-    """The sentence that a refused call prints on stderr: one line, exit code 1, and every file as it was before."""
+    """The sentence that a refused call prints on stderr: one line, exit code 1, and everything on disk as before."""
     before = contents(Path())
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
     assert result.exit_code == 1, (result.exit_code, result.output, result.exception)
@@ -30,6 +30,6 @@ def refuse(*arguments: object) -> str:
     return sentence
 
 
-def contents(folder: Path) -> dict[Path, bytes]:
-    """All files below a folder; empty ones that mark a folder as being in use do not count."""
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+def contents(folder: Path) -> dict[Path, bytes | None]:
+    """All files below a folder with their bytes, hidden ones and locks too, and the folders with None."""
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}

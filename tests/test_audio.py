@@ -149,6 +149,23 @@ def test_an_interrupted_write_leaves_nothing_and_keeps_the_old_file(tmp_path: Pa
     assert len(load_audio(tmp_path / "a.wav")) == 65536
 
 
+def test_a_disk_that_fills_up_at_the_last_moment_leaves_nothing(tmp_path: Path, monkeypatch) -> None:
+    save_audio(tmp_path / "a.wav", np.zeros(3), 8000)
+    close = soundfile.SoundFile.close
+
+    def fail(file: soundfile.SoundFile) -> None:
+        if not file.closed:
+            close(file)
+            raise soundfile.LibsndfileError(2)  # what flushing the last block says: system error
+
+    monkeypatch.setattr(soundfile.SoundFile, "close", fail)
+    with pytest.raises(AudioError, match=r"cannot write .*a\.wav: .*the free space"):
+        save_audio(tmp_path / "a.wav", np.zeros(5), 8000)
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+    assert len(load_audio(tmp_path / "a.wav")) == 3
+
+
 def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
     save_audio(tmp_path / "a.wav", np.zeros(3), 8000)
     with pytest.raises(AudioError, match="exists and is kept.*--force"):

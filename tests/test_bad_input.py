@@ -185,7 +185,7 @@ def test_a_speakers_name_never_leads_out_of_the_folder(place, tiny_model, chirp,
     assert "3" in call("info", "odd.safetensors")
     before = set(contents(place.parent))
     call("convert", "in.wav", f"--speaker={speaker}", "--model", "odd.safetensors", "--out", "out")
-    (new,) = set(contents(place.parent)) - before
+    (new,) = set(contents(place.parent)) - before - {place / "out"}
     assert new.parent == place / "out"
     assert new.name.startswith("in.")
 
@@ -449,8 +449,10 @@ def test_a_recipes_mistake_is_named_with_what_is_allowed(recipe, verb, changes, 
 def test_a_recipe_that_is_none_is_told(recipe, verb):
     Path("broken.toml").write_text("name = ")
     Path("binary.toml").write_bytes(b"\xff\xfe\0")
+    Path("empty").mkdir()
     assert "no recipe at nowhere" in refuse(verb, "nowhere")
-    assert "no recipe at ./recipe.toml" not in refuse(verb, ".")  # a folder with a recipe is one
+    assert "no recipe at empty/recipe.toml" in refuse(verb, "empty")
+    assert "neither --data, nor data.root" in refuse(verb, ".")  # a folder with a recipe is one: it is read
     assert "not valid TOML" in refuse(verb, "broken.toml")
     assert "not valid TOML" in refuse(verb, "binary.toml")
 

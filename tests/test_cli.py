@@ -186,6 +186,24 @@ def test_a_name_that_is_not_utf8_is_converted_too(place, tiny_run):
     assert os.path.exists(os.fsencode(place) + b"/\xff\xfe.ann.wav")
 
 
+def test_a_name_that_is_not_utf8_is_shown_with_a_replacement_character(place, tiny_run, chirp):
+    """On a terminal that takes UTF-8 alone, which would refuse the name as it is."""
+    odd = os.fsdecode(b"\xff")
+    os.rename("in.wav", f"{odd}.wav")
+    assert call("convert", f"{odd}.wav", "--speaker", "ann", "--model", tiny_run) == "\ufffd.ann.wav\n"
+    assert call("encode", f"{odd}.wav", "--model", tiny_run) == "\ufffd.npz: 125 codes\n"
+    assert call("decode", f"{odd}.npz", "--speaker", "bob", "--model", tiny_run) == "\ufffd.bob.wav\n"
+    os.symlink(tiny_run, odd)
+    assert "\ufffd/model.safetensors (" in call("info", odd)
+    assert "no recording at \ufffd.mp3" in refuse("convert", f"{odd}.mp3", "--speaker", "ann", "--model", tiny_run)
+    save_audio(f"voices/{odd}/good.wav", chirp, 8000)
+    Path(f"voices/{odd}/{odd}.wav").write_text("text")
+    Path("recipe.toml").write_text('name = "odd"\n[data]\ncorpus = "folder"\nsample_rate = 8000\n')
+    said = call("prepare", "recipe.toml", "--data", "voices", "--workers", 1)
+    assert "speakers: \ufffd" in said
+    assert "left out: voices/\ufffd/\ufffd.wav" in said
+
+
 def test_train_leaves_a_model_that_converts(place, chirp):
     for speaker, pitch in (("low", 1), ("high", 2)):
         for take in range(4):

@@ -205,6 +205,17 @@ def test_earlier_results_are_no_sources(recordings, tiny_model):
     assert not problems
 
 
+def test_recordings_in_a_linked_folder_are_converted_too(recordings, tmp_path_factory, chirp):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    save_audio(elsewhere / "far.wav", chirp, 8000)
+    (recordings / "link").symlink_to(elsewhere)
+    (recordings / "deep" / "up").symlink_to(recordings)
+    jobs, problems = plan_jobs([recordings], "theo", None)
+    assert [job.target for job in jobs if "link" in job.source.parts] == [recordings / "link" / "far.theo.wav"]
+    assert not any("up" in job.source.parts for job in jobs)
+    assert not problems
+
+
 def test_a_folder_may_be_converted_into_the_folder_around_it(recordings):
     jobs, problems = plan_jobs([recordings], "theo", recordings.parent)
     assert {job.target.relative_to(recordings.parent).as_posix() for job in jobs} >= {"a.theo.wav", "deep/c.theo.wav"}

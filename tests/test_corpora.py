@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -136,12 +137,21 @@ def test_manifest_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
         ({"audio": "a.wav", "speaker": "ann", "duration_s": 0}, "line 2: .*a duration above 0"),
         ({"audio": "a.wav", "speaker": "ann", "offset_s": -1}, "line 2: .*an offset of 0 or more"),
         ({"audio": "x.wav", "speaker": "ann"}, "line 2 repeats line 1"),
+        ({"audio": "a\0.wav", "speaker": "ann"}, "line 2: audio = .* holds a character that no file's name can"),
+        ({"audio": "a.wav", "speaker": "\ud800"}, "line 2: speaker = .* holds a character that no file's name can"),
     ],
 )
 def test_a_wrong_manifest_line_is_named_by_its_number(tmp_path: Path, line: Any, message: str) -> None:
     path = write_manifest(tmp_path, {"audio": "x.wav", "speaker": "ann"}, line)
     with pytest.raises(CorpusError, match=message):
         find_utterances(config("manifest"), path)
+
+
+def test_a_manifest_may_name_files_that_are_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "all.jsonl"
+    path.write_bytes(b'{"audio": "\xff.wav", "speaker": "ann"}\n')
+    (found,) = find_utterances(config("manifest"), path)
+    assert os.fsencode(found.audio.name) == b"\xff.wav"
 
 
 def test_a_folder_of_several_manifests_asks_which(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files are whole or absent."""
+"""Files are whole or absent, and found whatever leads to them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vqspeech.errors import AudioError, VQSpeechError
-from vqspeech.files import write_whole
+from vqspeech.files import find_files, write_whole
 
 
 def names(folder: Path) -> list[str]:
@@ -77,3 +77,21 @@ def test_a_folder_that_is_a_file_is_told_as_the_error_the_caller_asked_for(tmp_p
         write_whole(tmp_path / "file" / "out.wav", AudioError),
     ):
         raise AssertionError("never reached")
+
+
+def test_files_are_found_at_any_depth_by_suffix_and_in_order(tmp_path):
+    for name in ("b.wav", "a.WAV", "x/c.flac", "x/y/d.wav", "e.txt", ".hidden.wav", ".git/f.wav", "x/._d.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.wav").mkdir()
+    found = [path.relative_to(tmp_path).as_posix() for path in find_files(tmp_path, (".wav", ".flac"))]
+    assert found == ["a.WAV", "b.wav", "x/c.flac", "x/y/d.wav"]
+
+
+def test_linked_folders_are_searched_once(tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.wav").touch()
+    (tmp_path / "here" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "up").symlink_to(tmp_path / "here")
+    assert list(find_files(tmp_path / "here", (".wav",))) == [tmp_path / "here" / "link" / "a.wav"]

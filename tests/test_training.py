@@ -245,3 +245,20 @@ def test_a_compiled_model_computes_the_same_and_keeps_its_names(model, store):
     for name, value in expected.items():
         torch.testing.assert_close(found[name].detach(), value, atol=1e-3, rtol=1e-3, msg=name)
     assert set(model.state_dict()) == names
+
+
+def test_a_frozen_encoder_keeps_the_codes_of_its_warm_start(work, corpus, write_recipe, monkeypatch):
+    recipe = write_recipe(
+        {"train.warm_start_steps": 4, "train.continuous_steps": 2, "train.freeze_encoder": True, "train.steps": 8}
+    )
+    after_step(monkeypatch, 4, stop)
+    train(recipe, data=corpus, out=Path("run"))
+    warm = state_of("run")["model"]
+    train(recipe, data=corpus, out=Path("run"), resume=True)
+    state = state_of("run")
+    settled = [name for name in warm if name.startswith(("encoder.", "bottleneck."))]
+    for name in settled:
+        assert torch.equal(state["model"][name], warm[name]), name
+        # The weights for inference hold this encoder too, not a mean with what it was before.
+        torch.testing.assert_close(state["average"][f"module.{name}"], warm[name])
+    assert not torch.equal(state["model"]["wavenet.head.weight"], warm["wavenet.head.weight"])

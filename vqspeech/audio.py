@@ -272,10 +272,10 @@ class AudioWriter:
         try:
             with ExitStack() as stack:
                 temporary = stack.enter_context(write_whole(self.path, AudioError))
-                self._file = soundfile.SoundFile(
+                self._file = stack.enter_context(soundfile.SoundFile(
                     os.fsencode(temporary), "w", samplerate=self.sample_rate, channels=1, subtype="PCM_16",
                     format=self.path.suffix[1:].upper(),
-                )  # fmt: skip
+                ))  # fmt: skip
                 self._stack = stack.pop_all()
         except (soundfile.SoundFileError, OSError) as reason:
             raise self._unwritable(reason) from None
@@ -299,8 +299,12 @@ class AudioWriter:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        self._stack.__exit__(kind, value, trace)
+        import soundfile
+
+        try:
+            self._stack.__exit__(kind, value, trace)  # closes, then renames; if closing fails, removes
+        except soundfile.SoundFileError as reason:
+            raise self._unwritable(reason) from None
 
 
 def to_int16(wav: NDArray[np.floating]) -> NDArray[np.int16]:

@@ -7,6 +7,7 @@ Loading one runs no code. What resuming needs besides (optimiser, live weights) 
 from __future__ import annotations
 
 import json
+import textwrap
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,15 @@ class ModelCard:
     training: dict[str, Any] = field(default_factory=dict)
     version: str = ""
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the decoder has taken part in the training; before that, what it says is noise."""
+        return self.step == 0 or self.step > self.recipe.settling_steps
+
     def describe(self) -> str:
         """Several lines for people: speakers, rates, steps, measured quality."""
         recipe, metrics, training = self.recipe, self.metrics, self.training
-        names = ", ".join(self.speakers[:12]) + (", ..." if len(self.speakers) > 12 else "")
+        names = textwrap.fill(", ".join(self.speakers), 100, subsequent_indent=" " * 14)
         lines = [
             f"recipe        {recipe.name} (vqspeech {self.version})",
             f"speakers      {len(self.speakers)}: {names}",
@@ -60,16 +66,19 @@ class ModelCard:
             f"steps         {self.step} of {training.get('total_steps', '?')}, {training.get('minutes', '?')} minutes, "
             f"{training.get('precision', '?')}",
         ]
-        if metrics:
+        if not self.is_settled:
+            lines.append("still in its warm start: the decoder has not been trained yet")
+        elif metrics:
             lines.append(
                 f"validation    {metrics['bits']:.3f} bits/sample, perplexity {metrics['perplexity']:.0f}, "
                 f"code gain {metrics['code_gain']:.3f}, speaker gain {metrics['speaker_gain']:.3f}"
             )
         if probe := metrics.get("probe"):
             lines.append(
-                f"free-running  content {probe['content']:.2f} (another source: {probe['content_control']:.2f}), "
-                f"heard as target {probe['target']:.0%}, still as source {probe['still_source']:.0%}"
+                f"free-running  content {probe['content']:.2f} (another source: {probe['content_control']:.2f})"
             )
+            if "target" in probe:
+                lines[-1] += f", heard as target {probe['target']:.0%}, still as source {probe['still_source']:.0%}"
         return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -38,11 +39,11 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except VQSpeechError as error:
-            raise click.ClickException(" ".join(str(error).splitlines())) from None
+            raise click.ClickException(_shown(" ".join(str(error).splitlines()))) from None
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader of our output left: click ends quietly
                 raise
-            place = click.format_filename(error.filename) if error.filename else "a file"
+            place = _shown(os.fsdecode(error.filename)) if error.filename else "a file"
             raise click.ClickException(
                 f"{place}: {error.strerror or error}. Check the path, its permissions and the free space"
             ) from None
@@ -75,12 +76,12 @@ def prepare(recipe: Path, data: Path | None, out: Path | None, overrides: tuple[
         num_workers=workers,
         progress=sys.stderr.isatty(),
     )
-    click.echo(f"{report.folder}: {report}" + (" (already done)" if report.already_done else ""))
-    click.echo(f"speakers: {_listed(report.speakers)}")
+    _say(f"{report.folder}: {report}" + (" (already done)" if report.already_done else ""))
+    _say(f"speakers: {_listed(report.speakers)}")
     for problem in report.problems:
-        click.echo(f"left out: {problem}")
+        _say(f"left out: {problem}")
     for note in report.notes:
-        click.echo(f"note: {note}")
+        _say(f"note: {note}")
 
 
 @main.command()
@@ -95,13 +96,13 @@ def train(recipe: Path, data: Path | None, out: Path | None, overrides: tuple[st
 
     result = train_recipe(recipe, data=data, out=out, overrides=overrides, resume=resume, progress=True, notify=_tell)
     if not result.finished:
-        click.echo(
+        _say(
             f"stopped and saved at step {result.step} of {result.total_steps}. "
             f"Go on with: vqspeech train {recipe} --resume --out {result.folder}"
         )
         sys.exit(130)
-    click.echo(f"trained {result.step} steps: {result.folder}. Convert with: vqspeech convert --model {result.folder} "
-               "--speaker NAME in.wav")  # fmt: skip
+    _say(f"trained {result.step} steps: {result.folder}. Convert with: vqspeech convert --model {result.folder} "
+         "--speaker NAME in.wav")  # fmt: skip
 
 
 @main.command()
@@ -131,6 +132,8 @@ def convert(
 
     loaded = load_model(find_model(model, speaker))
     loaded.speaker_index(speaker)  # an unknown speaker is told before any work
+    if not loaded.card.is_settled:
+        _tell(f"the model's training is at step {loaded.card.step}, still in its warm start: expect noise")
     jobs, problems = plan_jobs(sources, speaker, out, force=force, speakers=loaded.speakers)
     cores = threads or num_cores()
     with _seconds_bar() as advance:
@@ -138,13 +141,13 @@ def convert(
         failed = convert_files(loaded, jobs, voice, num_threads=min(cores, max(1, len(jobs))), advance=advance)
     for job in jobs:
         if job.source not in failed:
-            click.echo(click.format_filename(job.target))
+            _say(job.target)
     problems |= failed
     for problem in problems.values():
-        click.echo(f"Error: {problem}", err=True)
+        _tell(f"Error: {problem}")
     if problems:
         if jobs and len(jobs) > len(failed):
-            click.echo(f"{len(jobs) - len(failed)} converted, {len(problems)} not.", err=True)
+            _tell(f"{len(jobs) - len(failed)} converted, {len(problems)} not.")
         sys.exit(1)
 
 
@@ -161,7 +164,7 @@ def encode(source: Path, model: Path | None, out: Path | None, force: bool) -> N
 
     target = _free(out or source.parent / f"{source.stem}.npz", source, force)
     count = encode_file(load_model(find_model(model)), source, target)
-    click.echo(f"{target}: {count} codes")
+    _say(f"{target}: {count} codes")
 
 
 @main.command()
@@ -189,7 +192,7 @@ def decode(
     loaded = load_model(find_model(model, speaker))
     target = _free(out or source.parent / target_name(source, speaker), source, force)
     decode_file(loaded, source, target, Voice(speaker, seed, temperature, engine))
-    click.echo(click.format_filename(target))
+    _say(target)
 
 
 @main.command()
@@ -200,8 +203,8 @@ def info(model: Path | None) -> None:
     from vqspeech.shelf import find_model
 
     file = find_model(model)
-    click.echo(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
-    click.echo(read_card(file).describe())
+    _say(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
+    _say(read_card(file).describe())
 
 
 @main.command()
@@ -212,11 +215,21 @@ def demo(recipe: Path, out: Path, overrides: tuple[str, ...]) -> None:
     """Train on the embedded corpus, convert, and print what to listen to (15 minutes)."""
     from vqspeech.demo import run_demo
 
-    run_demo(recipe, out, overrides, _tell)
+    if run_demo(recipe, out, overrides, _tell) is None:
+        sys.exit(130)
+
+
+def _say(line: object) -> None:
+    click.echo(_shown(line))
 
 
 def _tell(line: str) -> None:
-    click.echo(line, err=True)
+    click.echo(_shown(line), err=True)
+
+
+def _shown(line: object) -> str:
+    """A path, or a sentence with paths, that any terminal takes: names need not be UTF-8."""
+    return click.format_filename(str(line))
 
 
 def _listed(names: tuple[str, ...], most: int = 12) -> str:

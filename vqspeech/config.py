@@ -31,7 +31,8 @@ class DataConfig(_Section):
     mic: Literal["mic1", "mic2"] = "mic1"  # VCTK 0.92 has two microphones
     trim_db: Annotated[float, Field(ge=0, le=120)] = 0.0  # trim ends this far below the peak; 0 leaves them
     level: Literal["none", "speaker"] = "none"  # one fixed gain per speaker, or none
-    level_db: Annotated[float, Field(le=0)] = -26.0  # RMS that `level = "speaker"` aims at, dB full scale
+    level_db: Annotated[float, Field(le=0)] = -26.0  # RMS that `level = "speaker"` aims at, dB full scale; `convert`
+    # applies no gain, so recordings to convert should be near this level then
     min_duration_s: Annotated[float, Field(ge=0)] = 0.1
     max_minutes_per_speaker: Annotated[float, Field(gt=0)] | None = None
     valid_share: Share = 0.05
@@ -102,7 +103,7 @@ class TrainConfig(_Section):
     freeze_encoder: bool = False  # after the warm start, encoder and codebook stay as they are
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     validate_every: Positive = 1000
     checkpoint_every: Positive = 1000
     validation_utterances: Positive = 64
@@ -131,6 +132,12 @@ class Recipe(_Section):
             )
         if self.train.warm_start_steps and not self.loss.spectral:
             raise ValueError("train.warm_start_steps needs loss.spectral > 0: without it nothing trains the encoder")
+        settling = self.settling_steps
+        if self.train.steps <= settling:
+            raise ValueError(
+                f"train.steps = {self.train.steps}, but the decoder joins after {settling} steps (train.warm_start_steps, "
+                "train.continuous_steps): give more steps or a shorter start"
+            )
         if self.train.freeze_encoder and self.train.continuous_steps >= self.train.warm_start_steps:
             raise ValueError(
                 "train.freeze_encoder keeps what the warm start has learned: train.warm_start_steps must exceed "
@@ -139,6 +146,11 @@ class Recipe(_Section):
         if self.data.valid_share + self.data.test_share >= 1:
             raise ValueError("data.valid_share + data.test_share must stay below 1")
         return self
+
+    @property
+    def settling_steps(self) -> int:
+        """First steps, in which parts of the model wait and its figures mean nothing yet."""
+        return max(self.train.warm_start_steps, self.train.continuous_steps)
 
     @property
     def code_rate(self) -> float:

@@ -20,6 +20,7 @@ from torch import Tensor
 from vqspeech.audio import AUDIO_SUFFIXES, AudioWriter, mu_law_decode, open_audio
 from vqspeech.codes import load_codes
 from vqspeech.errors import AudioError, VQSpeechError
+from vqspeech.files import find_files
 from vqspeech.models.vqvae import VQVAE, evaluating
 from vqspeech.sampling.engine import Session, get_engine
 
@@ -210,13 +211,9 @@ def plan_jobs(
 def _recordings(folder: Path, out: Path | None, speakers: Sequence[str]) -> list[Path]:
     """Recordings in a folder at any depth, sorted, without hidden files and without what earlier calls wrote."""
     results = out.absolute() if out and folder.absolute() in out.absolute().parents else None
-    found = []
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() not in AUDIO_SUFFIXES or hidden or path.is_dir():
-            continue
-        if results is None or results not in path.absolute().parents:
-            found.append(path)
+    found = sorted(find_files(folder, AUDIO_SUFFIXES))
+    if results:
+        found = [path for path in found if results not in path.absolute().parents]
     written = {path.parent / target_name(path, speaker) for path in found for speaker in speakers}
     return [path for path in found if path not in written]
 

@@ -13,7 +13,6 @@ from vqspeech.audio import save_audio
 from vqspeech.checkpoint import load_model
 from vqspeech.config import load_recipe
 from vqspeech.conversion import convert
-from vqspeech.data.batches import Batches
 from vqspeech.data.preparation import store_folder
 from vqspeech.data.store import Store
 from vqspeech.evaluation.phonemes import PhonemeAccuracy, code_phoneme_accuracy
@@ -21,37 +20,44 @@ from vqspeech.evaluation.pictures import plot_spectrograms, save_picture
 from vqspeech.evaluation.probe import Conversion, VoiceJudge, judge, store_wav
 from vqspeech.files import write_whole
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.training.evidence import Evidence, gather_evidence
+from vqspeech.training.evidence import Evidence, gather_evidence, held_out_batches
 from vqspeech.training.start import train
 
 NUM_CONVERSIONS = 6
+EVIDENCE_UTTERANCES = 40
 CONTROL_MINUTES = 6  # of training speech that the MFCC control is fitted on
 MAX_SECONDS = 4.0  # of each recording that is converted
 
 
 def run_demo(
     recipe: Path, out: Path, overrides: Sequence[str] = (), notify: Callable[[str], None] = print
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Train `recipe` on the embedded corpus, convert test sentences, write sound and pictures, print a table.
 
     A second call finds corpus and training done and only converts and measures again; an interrupted one goes on.
 
     Returns
     -------
-    figures : what the table shows, also written to `out`/demo.json
+    figures : what the table shows, also written to `out`/demo.json; None if a signal stopped the training
     """
     settled = load_recipe(recipe, overrides)
     started = time.monotonic()
-    begun = (out / "state.pt").is_file()
+    begun = (out / "state.pt").is_file()  # then `train` refuses other overrides than those it was begun with
     if not begun:
         notify(
             "espeak-ng speaks 40 minutes of sentences in eight voices; then the recipe trains "
             + (f"{settled.train.max_minutes:g} minutes" if settled.train.max_minutes else "without a time limit")
         )
-    result = train(recipe, out=out, overrides=() if begun else overrides, resume=begun, progress=True, notify=notify)
+    result = train(recipe, out=out, overrides=overrides, resume=begun, progress=True, notify=notify)
+    if not result.finished:
+        notify(f"stopped and saved at step {result.step} of {result.total_steps}. Go on with the same command")
+        return None
     model = load_model(out)
     store = Store.open(store_folder(settled.name))
-    evidence = measure_evidence(model, store)
+    longest = 3 * model.sample_rate
+    evidence = gather_evidence(
+        model, held_out_batches(model, store, "test", EVIDENCE_UTTERANCES, at_a_time=4, max_samples=longest)
+    )
     phonemes = measure_phonemes(model, store)
     conversions, samples_per_s = make_conversions(model, store, out / "listen", notify)
     figures = {
@@ -59,29 +65,13 @@ def run_demo(
         "steps": result.step,
         "evidence": asdict(evidence),
         "phonemes": phonemes.table() | {"frames": {"speech": phonemes.num_frames_speech}},
-        "probe": judge(conversions, VoiceJudge(store)),
+        "probe": judge(conversions, VoiceJudge(store), model.sample_rate),
         "samples_per_s": samples_per_s,
     }
     with write_whole(out / "demo.json") as temporary:
         temporary.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     print_tables(model, evidence, phonemes, figures, out)
     return figures
-
-
-def measure_evidence(model: VQVAE, store: Store, utterances: int = 40) -> Evidence:
-    """Teacher-forced figures on the test split."""
-    batches = Batches(
-        store,
-        "test",
-        crop_samples=model.recipe.train.crop_samples,
-        hop_length=model.hop_length,
-        halo=model.encoder.halo,
-        context_frames=model.conditioner.context,
-    )
-    chosen = batches.spread(utterances)
-    longest = 3 * model.sample_rate
-    groups = [chosen[i : i + 4] for i in range(0, len(chosen), 4)]
-    return gather_evidence(model, (batches.utterance_batch(group, longest) for group in groups))
 
 
 def measure_phonemes(model: VQVAE, store: Store) -> PhonemeAccuracy:

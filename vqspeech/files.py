@@ -1,9 +1,9 @@
-"""Files that are either whole or absent: write beside the final name, then rename."""
+"""Files on disk: written whole or not at all, and found below a folder."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -34,3 +34,21 @@ def write_whole(path: str | Path, error: type[VQSpeechError] = VQSpeechError) ->
     finally:
         with suppress(OSError):  # a folder that is a file has no temporary either
             temporary.unlink()
+
+
+def find_files(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
+    """Files below a folder with one of the suffixes, in any case; hidden ones (._x.wav of macOS) are left out.
+
+    Links to folders are followed, each folder once, so that one which leads back up ends nowhere.
+    """
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if os.path.splitext(name)[1].lower() in suffixes and not name.startswith("."):
+                yield Path(place, name)

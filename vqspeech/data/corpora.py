@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ from typing import Any
 from vqspeech.audio import AUDIO_SUFFIXES
 from vqspeech.config import DataConfig
 from vqspeech.errors import CorpusError
+from vqspeech.files import find_files
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
+# The system takes no such character; the surrogates between these ranges stand for bytes of names that are not UTF-8.
+_UNSPEAKABLE = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
 _FSDD_NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>.+)_(?P<take>\d+)")
 
 
@@ -133,21 +136,6 @@ def stable_share(utterance_id: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _files(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
-    """Files below a folder with one of the suffixes, in any case; hidden ones (._x.wav of macOS) are left out."""
-    seen = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        status = os.stat(place)
-        if (status.st_dev, status.st_ino) in seen:  # a link that leads back up
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if os.path.splitext(name)[1].lower() in suffixes and not name.startswith("."):
-                yield Path(place, name)
-
-
 def _text(path: Path) -> str | None:
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip() or None
@@ -164,7 +152,7 @@ def _find_vctk(data: DataConfig, root: Path) -> Iterator[Utterance]:
             audio, ending = base / "wav48", ""
         else:
             continue
-        for path in _files(audio, (".flac", ".wav")):
+        for path in find_files(audio, (".flac", ".wav")):
             if path.parent != audio and path.stem.endswith(ending):
                 name = path.stem.removesuffix(ending)
                 speaker = path.parent.name
@@ -176,7 +164,7 @@ def _find_librispeech(data: DataConfig, root: Path) -> Iterator[Utterance]:
     base = root / "LibriSpeech" if (root / "LibriSpeech").is_dir() else root
     texts: dict[str, str] = {}
     chapter = None
-    for path in _files(base, (".flac",)):
+    for path in find_files(base, (".flac",)):
         speaker, dash, rest = path.stem.partition("-")
         if not (speaker and dash and rest):
             continue
@@ -189,7 +177,7 @@ def _find_librispeech(data: DataConfig, root: Path) -> Iterator[Utterance]:
 
 def _find_fsdd(data: DataConfig, root: Path) -> Iterator[Utterance]:
     base = root / "recordings" if (root / "recordings").is_dir() else root
-    for path in _files(base, (".wav",)):
+    for path in find_files(base, (".wav",)):
         if name := _FSDD_NAME.fullmatch(path.stem):
             text = DIGITS[int(name["digit"])]
             yield Utterance(path.stem, name["speaker"], path, text, split=split_of(path.stem, data))
@@ -197,7 +185,7 @@ def _find_fsdd(data: DataConfig, root: Path) -> Iterator[Utterance]:
 
 def _find_folder(data: DataConfig, root: Path) -> Iterator[Utterance]:
     ids: set[str] = set()
-    for path in _files(root, AUDIO_SUFFIXES):
+    for path in find_files(root, AUDIO_SUFFIXES):
         inside = path.relative_to(root)
         if len(inside.parts) < 2:
             continue  # beside the speakers' folders: nobody's
@@ -253,6 +241,8 @@ def _parse_line(line: str, folder: Path, where: str) -> Utterance:
         value = entry.get(key, default)
         if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
             raise CorpusError(f"{where}: {key} = {value!r}, expected {what}. A right line is {example}")
+        if isinstance(value, str) and _UNSPEAKABLE.search(value):
+            raise CorpusError(f"{where}: {key} = {value!r} holds a character that no file's name can. Correct it")
         return value
 
     if not isinstance(entry, dict):

@@ -106,10 +106,19 @@ def prepare(
         _run(units, num_workers or num_cores(), progress)
         meta = {"version": VERSION, "fingerprint": fingerprint, "contents": contents.name}
         merge_units(units, data, out, meta)
-        for old in out.iterdir():
-            if re.fullmatch("[0-9a-f]{16}", old.name) and old != contents:
-                shutil.rmtree(old, ignore_errors=True)
-        return _report(Store.open(out), already_done=False)
+        return _with_leftovers(_report(Store.open(out), already_done=False), contents)
+
+
+def _with_leftovers(report: PreparationReport, contents: Path) -> PreparationReport:
+    """Name what stores of other settings or recordings left: a training may still read it, so it is never deleted."""
+    left = [
+        old for old in report.folder.iterdir() if re.fullmatch("[0-9a-f]{16}", old.name) and old.name != contents.name
+    ]
+    if not left:
+        return report
+    names = ", ".join(str(old) for old in sorted(left))
+    note = f"{names}: prepared with other settings or recordings. Delete it when no training uses it any more"
+    return replace(report, notes=(*report.notes, note))
 
 
 def store_folder(recipe: str) -> Path:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from vqspeech.audio import FULL_SCALE, open_audio, to_int16
 from vqspeech.data.corpora import Utterance
+from vqspeech.data.embedded import read_labels
+from vqspeech.data.phonemes import Label
 from vqspeech.errors import AudioError, CorpusError
 from vqspeech.files import write_whole
 
@@ -107,7 +109,7 @@ def _prepare(utterance: Utterance, unit: Unit) -> tuple[dict[str, Any], NDArray[
         "speaker": utterance.speaker,
         "split": utterance.split,
         "text": utterance.text,
-        "labels": _read_labels(utterance.labels, shift_s) if utterance.labels else None,
+        "labels": _shifted_labels(utterance.labels, shift_s) if utterance.labels else None,
         "source_rate": source_rate,
         "energy": float(np.square(pcm, dtype=np.float64).sum()) / FULL_SCALE**2,
         "peak": peak / FULL_SCALE,
@@ -130,15 +132,9 @@ def trim_ends(pcm: NDArray[np.int16], sample_rate: int, trim_db: float) -> tuple
     return int(loud[0]) * size, min(len(pcm), (int(loud[-1]) + 1) * size)
 
 
-def _read_labels(path: Path, shift_s: float) -> list[tuple[float, float, str]]:
+def _shifted_labels(path: Path, shift_s: float) -> list[Label]:
     """Phoneme times with `shift_s` subtracted, so that they count from the utterance's first prepared sample."""
-    labels = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            start, end, phoneme = line.split("\t")
-            labels.append((round(float(start) - shift_s, 6), round(float(end) - shift_s, 6), phoneme))
-        except ValueError:
-            raise CorpusError(
-                f"{path}, line {number}: {line!r} is not start_s TAB end_s TAB phoneme. Build the labels anew"
-            ) from None
-    return labels
+    return [
+        (round(start_s - shift_s, 6), round(end_s - shift_s, 6), phoneme)
+        for start_s, end_s, phoneme in read_labels(path)
+    ]

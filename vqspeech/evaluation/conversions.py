@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vqspeech.conversion import convert
 from vqspeech.data.store import Store
+from vqspeech.errors import CorpusError
 from vqspeech.evaluation.judges import Judges
 from vqspeech.evaluation.probe import store_wav
 from vqspeech.models.vqvae import VQVAE
@@ -67,7 +68,17 @@ def judge_conversions(
     Returns
     -------
     shares : "recordings" (the judges' ceiling), "reconstructions" and "conversions"
+
+    Raises
+    ------
+    CorpusError
+        If the store's speakers are not the model's.
     """
+    if store.speakers != model.speakers:
+        raise CorpusError(
+            f"the prepared speech has the speakers {', '.join(store.speakers[:8])}, the model has "
+            f"{', '.join(model.speakers[:8])}: they have to be the same. Give the corpus that the model was trained on"
+        )
     chosen = list(store.utterances(split))[::every]
     speakers = [store.speaker(index) for index in chosen]
     num_speakers = len(model.speakers)

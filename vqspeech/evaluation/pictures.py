@@ -93,7 +93,8 @@ def plot_training(rows: Sequence[dict[str, Any]]) -> Figure:
             panel.plot(minutes(checks), [row[key] for row in checks], marker=".", label=label)
     probed = [row for row in checks if "probe" in row]
     for key in ("content", "content_control", "target", "still_source", "own"):
-        panels[3].plot(minutes(probed), [row["probe"][key] for row in probed], marker=".", label=key.replace("_", " "))
+        heard = [row for row in probed if key in row["probe"]]  # a single speaker has no figures of voices
+        panels[3].plot(minutes(heard), [row["probe"][key] for row in heard], marker=".", label=key.replace("_", " "))
     titles = ("bits per sample", "gains, bits per sample", "codes", "free-running probe")
     for panel, title in zip(panels, titles, strict=True):
         panel.set_title(title, fontsize=9, loc="left")

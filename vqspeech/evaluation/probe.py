@@ -20,6 +20,8 @@ from vqspeech.audio import FULL_SCALE
 from vqspeech.data.store import Store
 
 Wav = NDArray[np.float32]
+MAX_UTTERANCES = 600  # that a judge of voices is made from, whatever the corpus's size
+MAX_SECONDS = 4.0  # of each
 
 
 def cepstra(wav: Wav, sample_rate: int, num: int = 20) -> NDArray[np.float32]:
@@ -50,27 +52,21 @@ class VoiceJudge:
 
     Parameters
     ----------
-    store : prepared corpus; its training split is used
-    utterances_per_speaker : at most so many
+    store : prepared corpus; its training split is used, at most `MAX_UTTERANCES` of it
     """
 
-    def __init__(self, store: Store, utterances_per_speaker: int = 20) -> None:
+    def __init__(self, store: Store) -> None:
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
         self.sample_rate = store.sample_rate
-        chosen: dict[int, list[int]] = {}
-        for index in store.utterances("train"):
-            own = chosen.setdefault(store.speaker(index), [])
-            if len(own) < utterances_per_speaker:
-                own.append(index)
-            elif len(chosen) == len(store.speakers) and all(len(o) >= utterances_per_speaker for o in chosen.values()):
-                break
-        pairs = [(self.statistics(store_wav(store, i)), speaker) for speaker, own in chosen.items() for i in own]
+        chosen = choose_utterances(store)
+        limit = int(MAX_SECONDS * store.sample_rate)
+        statistics = [self.statistics(store_wav(store, index, limit)) for index in chosen]
         self.classifier: Any = make_pipeline(
             StandardScaler(), LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-        ).fit(np.array([x for x, _ in pairs]), np.array([speaker for _, speaker in pairs]))
+        ).fit(np.array(statistics), np.array([store.speaker(index) for index in chosen]))
 
     def statistics(self, wav: Wav) -> NDArray[np.float32]:
         """Mean and standard deviation of the cepstra; level (coefficient 0) is left out of the mean."""
@@ -80,6 +76,28 @@ class VoiceJudge:
     def hear(self, wavs: Sequence[Wav]) -> list[int]:
         """The speaker that each recording sounds like, as a position in the store's speakers."""
         return [int(s) for s in self.classifier.predict(np.array([self.statistics(wav) for wav in wavs]))]
+
+
+def can_judge_voices(store: Store) -> bool:
+    """Whether a corpus has at least two speakers, and twice as many training utterances as speakers."""
+    speakers = np.unique(store.index["speaker"][_train(store)])
+    return len(speakers) > 1 and len(store.utterances("train")) >= 2 * len(speakers)
+
+
+def choose_utterances(store: Store) -> list[int]:
+    """The same number of training utterances of every speaker, as far as there are any; about MAX_UTTERANCES."""
+    speaker = store.index["speaker"][_train(store)]
+    order = np.argsort(speaker, kind="stable")
+    _, first, counts = np.unique(speaker[order], return_index=True, return_counts=True)
+    each = max(2, min(20, MAX_UTTERANCES // len(first)))
+    start = store.utterances("train").start
+    picks = [order[f : f + min(each, count)] for f, count in zip(first, counts, strict=True)]
+    return [start + int(index) for index in np.concatenate(picks)]
+
+
+def _train(store: Store) -> slice:
+    span = store.utterances("train")
+    return slice(span.start, span.stop)
 
 
 def store_wav(store: Store, index: int, max_samples: int | None = None) -> Wav:
@@ -98,28 +116,30 @@ class Conversion:
     converted: Wav
 
 
-def judge(conversions: Sequence[Conversion], voices: VoiceJudge) -> dict[str, float]:
+def judge(conversions: Sequence[Conversion], voices: VoiceJudge | None, sample_rate: int) -> dict[str, float]:
     """Figures of a probe, shares and correlations in [0, 1] or [-1, 1].
 
     Returns
     -------
     figures : "content", the mean match of conversions with their own sources; "content_control", with another
-        source; "target" and "still_source", the share of conversions heard as either; "own", the share of
-        reconstructions heard as their speaker; "voice_ceiling", the share of the real sources heard as their speaker
+        source. With a judge of voices also "target" and "still_source", the share of conversions heard as either;
+        "own", the share of reconstructions heard as their speaker; "voice_ceiling", the share of the real sources
+        heard as their speaker
     """
-    rate = voices.sample_rate
     sources = [c.source for c in conversions]
-    heard = voices.hear([c.converted for c in conversions])
-    again = voices.hear([c.reconstruction for c in conversions])
-    real = voices.hear(sources)
     others = sources[1:] + sources[:1]
-    return {
-        "content": float(np.mean([content_match(c.source, c.converted, rate) for c in conversions])),
-        "content_control": float(
-            np.mean([content_match(other, c.converted, rate) for other, c in zip(others, conversions, strict=True)])
-        ),
-        "target": float(np.mean([h == c.target for h, c in zip(heard, conversions, strict=True)])),
-        "still_source": float(np.mean([h == c.speaker for h, c in zip(heard, conversions, strict=True)])),
-        "own": float(np.mean([h == c.speaker for h, c in zip(again, conversions, strict=True)])),
-        "voice_ceiling": float(np.mean([h == c.speaker for h, c in zip(real, conversions, strict=True)])),
+    own = [content_match(c.source, c.converted, sample_rate) for c in conversions]
+    control = [content_match(other, c.converted, sample_rate) for other, c in zip(others, conversions, strict=True)]
+    figures = {"content": float(np.mean(own)), "content_control": float(np.mean(control))}
+    if voices is None:
+        return figures
+    heard = np.array(voices.hear([c.converted for c in conversions]))
+    again = np.array(voices.hear([c.reconstruction for c in conversions]))
+    real = np.array(voices.hear(sources))
+    speaker = np.array([c.speaker for c in conversions])
+    return figures | {
+        "target": float(np.mean(heard == np.array([c.target for c in conversions]))),
+        "still_source": float(np.mean(heard == speaker)),
+        "own": float(np.mean(again == speaker)),
+        "voice_ceiling": float(np.mean(real == speaker)),
     }

@@ -38,7 +38,7 @@ def find_acceleration(train: TrainConfig, device: str) -> Acceleration:
             notices.append("This machine has no bfloat16 arithmetic: training in float32, about half as fast.")
     compiled = train.compile == "on"
     if train.compile == "auto":
-        missing = _missing_for_compile(device)
+        missing = _missing_for_compile()
         compiled = missing is None
         if missing:
             notices.append(f"{missing}: training without torch.compile, about half as fast.")
@@ -58,13 +58,11 @@ def compile_model(model: VQVAE) -> None:
 
 def _has_bfloat16(device: str) -> bool:
     if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def _missing_for_compile(device: str) -> str | None:
-    if device.startswith("cuda"):
-        return None
+def _missing_for_compile() -> str | None:
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         return "No C++ compiler (g++) was found"
     if not (Path(sysconfig.get_paths()["include"]) / "Python.h").is_file():

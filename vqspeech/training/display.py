@@ -51,7 +51,9 @@ class Display:
 
         if rank() > 0:
             return
-        self.writer = SummaryWriter(str(self.run.folder / "tensorboard"), purge_step=state.step or None)
+        self.writer = SummaryWriter(
+            str(self.run.folder / "tensorboard"), purge_step=state.step + 1 if state.step else None
+        )
         columns = (
             TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"),
             Elapsed(), TextColumn("left"), Remaining(),
@@ -76,7 +78,13 @@ class Display:
         self.run.report({"kind": "train", "step": state.step, "seconds": round(state.seconds, 1), "lr": learning} | row)
         for name, value in row.items():
             self.writer.add_scalar(f"train/{name}", value, state.step)
-        self.bar.update(self.bar_task, figures=f"{row['bits']:.2f} bits/sample, {row['samples_per_s']:,} samples/s")
+        progress = (
+            f"{row['bits']:.2f} bits/sample" if row["bits"] else f"warm start, spectral loss {row['spectral']:.2f}"
+        )
+        self.bar.update(
+            self.bar_task,
+            figures=f"{progress}, perplexity {row['perplexity']:.0f}, {row['samples_per_s']:,} samples/s",
+        )
 
     def validated(self, state: TrainingState, figures: dict[str, Any]) -> None:
         """Report a validation, and keep what it can be heard and seen by."""
@@ -140,14 +148,15 @@ class Display:
 
 def describe(figures: dict[str, Any]) -> str:
     """One line for the terminal on a validation."""
-    line = (
-        f"step {figures['step']:6d}  {figures['bits']:.3f} bits/sample (speech {figures['bits_speech']:.2f})  "
-        f"perplexity {figures['perplexity']:.0f} ({figures['bit_rate']:.0f} bit/s)  "
+    line = f"step {figures['step']:6d}  perplexity {figures['perplexity']:.0f} ({figures['bit_rate']:.0f} bit/s)  "
+    if figures["warm_start"]:
+        return line + "warm start: the decoder joins later"
+    line += (
+        f"{figures['bits']:.3f} bits/sample (speech {figures['bits_speech']:.2f})  "
         f"gain: codes {figures['code_gain']:.3f}, speaker {figures['speaker_gain']:.3f}"
     )
     if probe := figures.get("probe"):
-        line += (
-            f"  free-running: content {probe['content']:.2f} (control {probe['content_control']:.2f}), "
-            f"target {probe['target']:.0%}, still source {probe['still_source']:.0%}, own {probe['own']:.0%}"
-        )
+        line += f"  free-running: content {probe['content']:.2f} (control {probe['content_control']:.2f})"
+        if "target" in probe:
+            line += f", target {probe['target']:.0%}, still source {probe['still_source']:.0%}, own {probe['own']:.0%}"
     return line

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vqspeech.audio import SILENCE_CLASS, mu_law_decode
-from vqspeech.data.batches import Batch
+from vqspeech.data.batches import Batch, Batches
+from vqspeech.data.store import Store
 from vqspeech.losses import bits, previous_classes
 from vqspeech.models.vqvae import VQVAE, evaluating
 
@@ -79,6 +81,29 @@ def gather_evidence(model: VQVAE, batches: Iterable[Batch], seed: int = 0) -> Ev
         used=int((counts > 0).sum()),
         bit_rate=model.code_rate * entropy,
     )
+
+
+def held_out_batches(
+    model: VQVAE, store: Store, split: str, count: int, *, at_a_time: int = 8, max_samples: int | None = None
+) -> Iterator[Batch]:
+    """Whole utterances spread over a split, `count` in all, for `gather_evidence`; always the same."""
+    batches = Batches(
+        store,
+        split,
+        crop_samples=model.hop_length,
+        hop_length=model.hop_length,
+        halo=model.encoder.halo,
+        context_frames=model.conditioner.context,
+    )
+    chosen = batches.spread(count)
+    for start in range(0, len(chosen), at_a_time):
+        yield batches.utterance_batch(chosen[start : start + at_a_time], max_samples).to(model.device)
+
+
+def perplexity(codes: Tensor, num_codes: int) -> Tensor:
+    """2 to the entropy of the codes' frequencies, 1 ... K, of any number of codes (M,)."""
+    share = torch.bincount(codes, minlength=num_codes) / len(codes)
+    return torch.exp2(torch.special.entr(share).sum() / math.log(2))
 
 
 def shuffle(codes: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:

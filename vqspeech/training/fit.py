@@ -127,7 +127,7 @@ def fit(task: Task, state: TrainingState, train: TrainConfig, observer: Observer
                     raise TrainingError(f"stopped at step {state.step}: {diagnosis}")
             if state.step % train.checkpoint_every == 0:
                 observer.save(state)
-    observer.save(state)
+        observer.save(state)
     return state.step >= state.total_steps
 
 
@@ -188,6 +188,11 @@ def calibrate(task: Task, state: TrainingState, train: TrainConfig) -> int:
     spent_s = time.monotonic() - started
     # The optimiser and the weight average take time too, about an eighth of a small model's step.
     steps = steps_within(60 * train.max_minutes - spent_s, 1.1 * step_s, 1.1 * warm_s, validation_s, train)
+    if steps <= (settling := max(full, train.continuous_steps)):
+        raise TrainingError(
+            f"train.max_minutes={train.max_minutes:g} allows {steps} steps on this machine, but the decoder joins after "
+            f"{settling}. Give more minutes, or lower train.warm_start_steps and train.continuous_steps"
+        )
     if world_size() > 1:
         from torch.distributed import ReduceOp, all_reduce
 

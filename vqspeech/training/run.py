@@ -19,6 +19,8 @@ from vqspeech.config import Recipe
 from vqspeech.errors import RunError
 from vqspeech.files import write_whole
 
+FORMAT = 1  # of state.pt
+
 
 class Run:
     """An open run folder, locked against a second training.
@@ -52,8 +54,8 @@ class Run:
 
     @property
     def is_started(self) -> bool:
-        """Whether a training has saved its state here."""
-        return (self.folder / "state.pt").is_file()
+        """Whether a training has saved its state, or a model, here."""
+        return (self.folder / "state.pt").is_file() or (self.folder / MODEL_FILE).is_file()
 
     def begin(self, base: Recipe, overrides: tuple[str, ...], data: dict[str, str]) -> None:
         """Note what this run is: the recipe's file, what was set on the command line, the data."""
@@ -76,6 +78,8 @@ class Run:
             raise self._nothing_to_resume() from None
         except (OSError, ValueError) as reason:
             raise RunError(f"{self.folder}/run.json is damaged ({reason}). Start anew with another --out") from None
+        if not isinstance(said, dict) or said.keys() < {"recipe", "overrides", "data"}:
+            raise RunError(f"{self.folder}/run.json is not what a training writes. Start anew with another --out")
         return said
 
     def save(self, state: dict[str, Any], weights: dict[str, Any], card: ModelCard) -> None:
@@ -84,7 +88,7 @@ class Run:
 
         with write_whole(self.folder / "state.pt", RunError) as temporary:
             try:
-                torch.save(state, temporary)
+                torch.save({"format": FORMAT} | state, temporary)
             except RuntimeError as reason:  # torch's writer reports a full disk so
                 raise RunError(f"cannot write {self.folder}/state.pt: {reason}. Free some space") from None
         save_model(self.folder / MODEL_FILE, weights, card)
@@ -107,6 +111,12 @@ class Run:
         except Exception as reason:  # torch raises many kinds for a damaged file
             first = (str(reason).strip() or type(reason).__name__).splitlines()[0]
             raise RunError(f"{path} is damaged ({first}). Start anew with another --out") from None
+        written = state.pop("format", None) if isinstance(state, dict) else None
+        if written != FORMAT:
+            raise RunError(
+                f"{path} is not a state that this vqspeech can resume (format {written}, expected {FORMAT}). Resume it with "
+                "the version that wrote it, or start anew with another --out"
+            )
         return state
 
     def _nothing_to_resume(self) -> RunError:

@@ -70,6 +70,10 @@ def train(
         If the folder is in use, holds another training, or the recipe or the data changed since.
     TrainingError
         If the training stopped itself, with a diagnosis.
+
+    Notes
+    -----
+    Preparation starts processes: a script that calls this needs `if __name__ == "__main__":`.
     """
     base = load_recipe(recipe)
     settled = load_recipe(recipe, overrides)
@@ -127,7 +131,17 @@ def _train(
     model = VQVAE(settled, store.speakers).to(device)
     state = new_state(model, settled.train)
     if resume:
-        state.from_dict(folder.load(device))
+        try:
+            state.from_dict(folder.load(device))
+        except (
+            KeyError,
+            RuntimeError,
+            ValueError,
+        ) as reason:  # what load_state_dict raises for weights that do not fit
+            first = str(reason).strip().splitlines()[0]
+            raise RunError(
+                f"{folder.folder}/state.pt does not fit the recipe ({first}). Start anew with another --out"
+            ) from None
         folder.forget_after(state.step)
     elif run:
         run.begin(base, overrides, {"root": str(root.resolve()), "fingerprint": store.fingerprint})
@@ -172,6 +186,8 @@ def _open_store(recipe: Recipe, root: Path, progress: bool, notify: Callable[[st
         notify(f"{recipe.name}: {report}")
         for problem in report.problems[:5]:
             notify(f"  left out: {problem}")
+        if len(report.problems) > 5:
+            notify(f"  ... and {len(report.problems) - 5} more; vqspeech prepare lists them all")
     if world_size() > 1:
         from torch.distributed import barrier
 

@@ -18,14 +18,13 @@ from vqspeech.data.batches import Batch, Batches
 from vqspeech.data.store import Store
 from vqspeech.distributed import all_reduce_sum, rank, share, world_size
 from vqspeech.errors import CorpusError
-from vqspeech.evaluation.probe import Conversion, VoiceJudge, judge, store_wav
+from vqspeech.evaluation.probe import Conversion, VoiceJudge, can_judge_voices, judge, store_wav
 from vqspeech.losses import FrameSpectrum, previous_classes, vqvae_losses
 from vqspeech.models.vqvae import VQVAE, evaluating
 from vqspeech.training.acceleration import Acceleration
-from vqspeech.training.evidence import diagnose, gather_evidence
+from vqspeech.training.evidence import diagnose, gather_evidence, held_out_batches, perplexity
 
 INITIAL_VECTORS_PER_CODE = 30  # encoder outputs from which k-means makes the first codebook
-CROPS_AT_A_TIME = 8  # utterances in a validation batch
 GRACE_STEPS = 500  # full steps before figures are held against a training
 
 
@@ -58,13 +57,8 @@ class VQVAETask:
             from torch.nn.parallel import DistributedDataParallel
 
             self.model = DistributedDataParallel(
-                model, broadcast_buffers=False, find_unused_parameters=self._settling_steps > 0
+                model, broadcast_buffers=False, find_unused_parameters=self.recipe.settling_steps > 0
             )
-
-    @property
-    def _settling_steps(self) -> int:
-        """First steps in which parts of the model wait, so that its figures mean nothing yet."""
-        return max(self.recipe.train.warm_start_steps, self.recipe.train.continuous_steps)
 
     def _batches(self, split: str) -> Batches:
         train = self.recipe.train
@@ -122,6 +116,7 @@ class VQVAETask:
         return {
             "total": losses.total,
             "bits": losses.reconstruction.detach() / math.log(2),
+            "perplexity": perplexity(out.quantized.codes[batch.frame_mask], self.vqvae.num_codes),
             "commitment": losses.commitment.detach(),
             "spectral": losses.spectral.detach(),
             "adversary": losses.adversary.detach(),
@@ -134,22 +129,20 @@ class VQVAETask:
         """Evidence on the validation split and, where the recipe asks for it, the free-running probe."""
         assert isinstance(model, VQVAE)
         train = self.recipe.train
-        figures: dict[str, Any] = {"warm_start": step <= self._settling_steps}
+        self.conversions = ()
+        figures: dict[str, Any] = {"warm_start": step <= self.recipe.settling_steps}
         if rank() == 0:
             with self.acceleration.autocast():
-                figures |= asdict(gather_evidence(model, self._validation_batches(), train.seed))
+                longest = max(train.crop_samples, 2 * model.sample_rate)
+                batches = held_out_batches(model, self.store, "valid", train.validation_utterances, max_samples=longest)
+                figures |= asdict(gather_evidence(model, batches, train.seed))
             if train.probe_utterances and not figures["warm_start"]:
                 figures["probe"] = self._probe(model)
         return share(figures)  # all processes have to come to the same diagnosis
 
-    def _validation_batches(self) -> list[Batch]:
-        chosen = self.valid_batches.spread(self.recipe.train.validation_utterances)
-        groups = [chosen[i : i + CROPS_AT_A_TIME] for i in range(0, len(chosen), CROPS_AT_A_TIME)]
-        longest = max(self.recipe.train.crop_samples, 2 * self.vqvae.sample_rate)
-        return [self.valid_batches.utterance_batch(group, longest).to(self.vqvae.device) for group in groups]
-
     def _probe(self, model: VQVAE) -> dict[str, float]:
-        self.voices = self.voices or VoiceJudge(self.store)
+        if self.voices is None and can_judge_voices(self.store):
+            self.voices = VoiceJudge(self.store)
         train = self.recipe.train
         limit = int(train.probe_seconds * model.sample_rate)
         chosen = self.valid_batches.spread(train.probe_utterances)
@@ -168,9 +161,9 @@ class VQVAETask:
 
         with evaluating(model), ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
             self.conversions = list(pool.map(one, range(len(chosen))))
-        return judge(self.conversions, self.voices)
+        return judge(self.conversions, self.voices, model.sample_rate)
 
     def diagnose(self, history: list[dict[str, Any]]) -> str | None:
         """See `evidence.diagnose`; the first steps, in which no model has learned anything, do not count."""
-        counted = [figures for figures in history if figures["step"] >= self._settling_steps + GRACE_STEPS]
+        counted = [figures for figures in history if figures["step"] >= self.recipe.settling_steps + GRACE_STEPS]
         return diagnose(counted, len(self.vqvae.speakers))
