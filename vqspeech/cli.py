@@ -203,8 +203,9 @@ def info(model: Path | None) -> None:
     from vqspeech.shelf import find_model
 
     file = find_model(model)
+    card = read_card(file)
     _say(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
-    _say(read_card(file).describe())
+    _say(card.describe())
 
 
 @main.command()

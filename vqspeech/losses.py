@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -78,14 +79,25 @@ class FrameSpectrum(nn.Module):
         return torch.log(frames + 1e-3).transpose(1, 2)
 
 
-def vqvae_losses(model: VQVAE, out: VQVAEOutput, batch: Batch, spectrum: FrameSpectrum | None) -> Losses:
-    """All terms of [VQ-VAE eq. 3] and those that the recipe adds, for one batch."""
+def vqvae_losses(
+    model: VQVAE,
+    out: VQVAEOutput,
+    batch: Batch,
+    spectrum: FrameSpectrum | None,
+    sample_cross_entropy: Callable[[Tensor, Tensor, Tensor], Tensor] = cross_entropy,
+) -> Losses:
+    """All terms of [VQ-VAE eq. 3] and those that the recipe adds, for one batch.
+
+    `sample_cross_entropy` is `cross_entropy` or its compiled form, for the one place where there is much to do.
+    """
     recipe = model.recipe
     context = model.conditioner.context
     num_frames = batch.classes.shape[1] // model.hop_length
     inside = batch.frame_mask[:, context : context + num_frames]
     zero = out.quantized.codebook_loss.new_zeros(())
-    reconstruction = zero if out.logits is None else cross_entropy(out.logits, batch.classes, batch.sample_mask)
+    reconstruction = zero
+    if out.logits is not None:
+        reconstruction = sample_cross_entropy(out.logits, batch.classes, batch.sample_mask)
     spectral = adversary = zero
     if out.spectrum is not None and spectrum is not None:
         lead = context * model.hop_length + model.encoder.halo[0]
