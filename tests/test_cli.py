@@ -195,7 +195,7 @@ def test_a_name_that_is_not_utf8_is_shown_with_a_replacement_character(place, ti
     assert call("decode", f"{odd}.npz", "--speaker", "bob", "--model", tiny_run) == "\ufffd.bob.wav\n"
     Path(odd).mkdir()
     assert "\ufffd holds no model.safetensors" in refuse("info", odd)
-    assert "no recording at \ufffd.mp3" in refuse("convert", f"{odd}.mp3", "--speaker", "ann", "--model", tiny_run)
+    assert "no recording at \ufffd.mp3" in refuse("convert", f"{odd}.mp3", "--speaker", "theo", "--model", tiny_run)
     save_audio(f"voices/{odd}/good.wav", chirp, 8000)
     Path(f"voices/{odd}/{odd}.wav").write_text("text")
     Path("recipe.toml").write_text('name = "odd"\n[data]\ncorpus = "folder"\nsample_rate = 8000\n')

@@ -65,7 +65,7 @@ def test_the_hop_is_the_product_of_the_strides(strides):
         ("train.batchsize=8", r"unknown key 'train.batchsize': did you mean 'batch_size'\?"),
         ("bottleneck.num_code=8", r"unknown key 'bottleneck.num_code': did you mean 'num_codes'\?"),
         ("trian.steps=8", r"unknown key 'trian': did you mean 'train'\?"),
-        ("loss.zzz=1", r"unknown key 'loss.zzz': allowed are spectral, adversary"),
+        ("loss.zzz=1", r"unknown key 'loss.zzz': allowed are spectral, spectral_bands, adversary"),
     ],
 )
 def test_a_misspelt_key_gets_the_nearest_name_or_the_allowed_ones(recipe, override, message):

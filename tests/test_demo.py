@@ -160,10 +160,13 @@ def test_figures_are_finite_and_agree_with_each_other(demo):
 
 
 def test_a_second_call_trains_nothing_and_finds_the_same(demo, capsys):
-    before = {name: (RUN / name).read_bytes() for name in ("state.pt", "model.safetensors", "metrics.jsonl")}
+    state = state_of("run")
+    before = {name: (RUN / name).read_bytes() for name in ("model.safetensors", "metrics.jsonl")}
     heard = [wav for *_, wavs in demo.sentences for wav in wavs]
     figures = run_demo(Path("recipe.toml"), RUN, notify=lambda line: None)
     assert figures is not None
+    assert_same(state_of("run"), state)
+    assert state_of("run")["seconds"] == state["seconds"]
     for name, content in before.items():
         assert (RUN / name).read_bytes() == content, name
     for name in figures.keys() - {"minutes", "samples_per_s"}:

@@ -135,8 +135,8 @@ class Recipe(_Section):
         settling = self.settling_steps
         if self.train.steps <= settling:
             raise ValueError(
-                f"train.steps = {self.train.steps}, but the decoder joins after {settling} steps (train.warm_start_steps, "
-                "train.continuous_steps): give more steps or a shorter start"
+                f"train.steps = {self.train.steps}, but the decoder joins after {settling} steps "
+                "(train.warm_start_steps, train.continuous_steps): give more steps or a shorter start"
             )
         if self.train.freeze_encoder and self.train.continuous_steps >= self.train.warm_start_steps:
             raise ValueError(

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -88,7 +87,7 @@ def prepare(
         If the corpus is not found, nothing in it can be used, `out` cannot be written, or another process prepares it.
     """
     root, out = Path(root), Path(out)
-    if data.corpus == "embedded":
+    if data.corpus == "embedded" and not root.exists():
         build_embedded(root, sample_rate=data.sample_rate, progress=progress)
     utterances = find_utterances(data, root)
     fingerprint = fingerprint_of(data, utterances)

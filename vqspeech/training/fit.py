@@ -107,6 +107,8 @@ def fit(task: Task, state: TrainingState, train: TrainConfig, observer: Observer
         When the loss is no longer finite (the last checkpoint stays as it is), or the task's diagnosis says that going
         on is futile (the state is saved).
     """
+    if 0 < state.total_steps <= state.step:
+        return True  # done by an earlier call
     state.total_steps = state.total_steps or calibrate(task, state, train)
     observer.started(state)
     started = time.monotonic() - state.seconds
@@ -190,8 +192,8 @@ def calibrate(task: Task, state: TrainingState, train: TrainConfig) -> int:
     steps = steps_within(60 * train.max_minutes - spent_s, 1.1 * step_s, 1.1 * warm_s, validation_s, train)
     if steps <= (settling := max(full, train.continuous_steps)):
         raise TrainingError(
-            f"train.max_minutes={train.max_minutes:g} allows {steps} steps on this machine, but the decoder joins after "
-            f"{settling}. Give more minutes, or lower train.warm_start_steps and train.continuous_steps"
+            f"train.max_minutes={train.max_minutes:g} allows {steps} steps on this machine, but the decoder joins "
+            f"after {settling}. Give more minutes, or lower train.warm_start_steps and train.continuous_steps"
         )
     if world_size() > 1:
         from torch.distributed import ReduceOp, all_reduce

@@ -11,6 +11,7 @@ tensorboard/
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class Run:
         from filelock import FileLock, Timeout
 
         self.folder = Path(folder)
+        self._made = [place for place in (self.folder, *self.folder.parents) if not place.exists()]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.folder / ".lock", timeout=0)
@@ -49,8 +51,13 @@ class Run:
             ) from None
 
     def close(self) -> None:
-        """Let others train here."""
+        """Let others train here; a folder that nothing was written to goes again."""
         self._lock.release()
+        if [path.name for path in self.folder.iterdir()] == [".lock"]:
+            with suppress(OSError):
+                (self.folder / ".lock").unlink()
+                for place in self._made:
+                    place.rmdir()
 
     @property
     def is_started(self) -> bool:
@@ -114,8 +121,8 @@ class Run:
         written = state.pop("format", None) if isinstance(state, dict) else None
         if written != FORMAT:
             raise RunError(
-                f"{path} is not a state that this vqspeech can resume (format {written}, expected {FORMAT}). Resume it with "
-                "the version that wrote it, or start anew with another --out"
+                f"{path} is not a state that this vqspeech can resume (format {written}, expected {FORMAT}). Resume it "
+                "with the version that wrote it, or start anew with another --out"
             )
         return state
 
