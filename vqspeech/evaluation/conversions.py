@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,12 +80,15 @@ def judge_conversions(
             f"the prepared speech has the speakers {', '.join(store.speakers[:8])}, the model has "
             f"{', '.join(model.speakers[:8])}: they have to be the same. Give the corpus that the model was trained on"
         )
+    if len(model.speakers) < 2:
+        raise CorpusError(f"the model has one voice ({model.speakers[0]}): there is nobody else to convert to")
     chosen = list(store.utterances(split))[::every]
     speakers = [store.speaker(index) for index in chosen]
     num_speakers = len(model.speakers)
     targets = [(s + 1 + number % (num_speakers - 1)) % num_speakers for number, s in enumerate(speakers)]
     sources = [store_wav(store, index) for index in chosen]
     done = 0
+    counting = Lock()
 
     def speak(number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         nonlocal done
@@ -100,8 +104,9 @@ def judge_conversions(
             )
             for voice in (speakers[number], targets[number])
         )
-        done += 1
-        advance(done)
+        with counting:
+            done += 1
+            advance(done)
         return own, other
 
     with ThreadPoolExecutor(num_threads) as pool:

@@ -52,12 +52,12 @@ class Run:
 
     def close(self) -> None:
         """Let others train here; a folder that nothing was written to goes again."""
-        self._lock.release()
-        if [path.name for path in self.folder.iterdir()] == [".lock"]:
-            with suppress(OSError):
-                (self.folder / ".lock").unlink()
+        with suppress(OSError):
+            if [path.name for path in self.folder.iterdir()] == [".lock"]:
+                (self.folder / ".lock").unlink()  # while it is held: nobody else may have it
                 for place in self._made:
                     place.rmdir()
+        self._lock.release()
 
     @property
     def is_started(self) -> bool:
