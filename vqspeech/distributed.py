@@ -6,6 +6,7 @@ With a single process every function here is the identity, so callers need no sp
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -43,10 +44,12 @@ def start_processes() -> None:
 
 
 def stop_processes() -> None:
-    """Leave the process group."""
+    """Leave the process group, together unless an error is on its way."""
     import torch.distributed as dist
 
     if dist.is_available() and dist.is_initialized():
+        if sys.exc_info()[0] is None:
+            dist.barrier()  # who leaves while others still talk takes their connection down
         dist.destroy_process_group()
 
 
