@@ -285,7 +285,8 @@ def convert_files(
         if advance:
             advance(seconds)
 
-    with ThreadPoolExecutor(num_threads) as pool:
+    # Evaluation mode is set once for all threads: one that ended its own would take it from the others.
+    with evaluating(model), ThreadPoolExecutor(num_threads) as pool:
         running = {pool.submit(convert_file, model, job, voice, report): job for job in jobs}
         try:
             for finished in as_completed(running):

@@ -16,7 +16,7 @@ from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError
 from vqspeech.evaluation.judges import Judges
 from vqspeech.evaluation.probe import store_wav
-from vqspeech.models.vqvae import VQVAE
+from vqspeech.models.vqvae import VQVAE, evaluating
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,8 @@ def judge_conversions(
             advance(done)
         return own, other
 
-    with ThreadPoolExecutor(num_threads) as pool:
+    # Set once for all threads: one that ended its own would put the others' model back into training mode.
+    with evaluating(model), ThreadPoolExecutor(num_threads) as pool:
         spoken = list(pool.map(speak, range(len(chosen))))
     said = [content_of(store.utterance_id(index)) for index in chosen]
 
