@@ -144,7 +144,8 @@ def test_figures_are_finite_and_agree_with_each_other(demo):
     evidence = figures["evidence"]
     assert 1 <= evidence["perplexity"] <= evidence["used"] <= 8
     assert evidence["bit_rate"] == pytest.approx(62.5 * math.log2(evidence["perplexity"]))  # 8000 Hz / 128
-    assert evidence["bits_silence"] <= evidence["bits"] <= evidence["bits_speech"] < 9  # 8 bits is guessing
+    parts = evidence["bits_silence"], evidence["bits_speech"]
+    assert min(parts) <= evidence["bits"] <= max(parts) < 9  # a mean of both; 8 bits is guessing
     rows = figures["phonemes"]
     assert rows.keys() == {"codes", "k-means on MFCCs", "shuffled codes", "majority class", "frames"}
     for name in rows.keys() - {"frames"}:

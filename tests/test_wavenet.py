@@ -31,12 +31,12 @@ def naive_logits(wavenet: WaveNet, previous: np.ndarray, condition: np.ndarray) 
     """
     weights = {name: tensor.numpy() for name, tensor in wavenet.state_dict().items()}
     hop, num_layers = len(previous) // len(condition), len(wavenet.dilations)
-    signals = np.zeros((num_layers + 1, len(previous), R))  # each layer's input, and the last one's output
+    signals = np.zeros((num_layers, len(previous), R))  # each layer's input
     logits = np.zeros((len(previous), OUTPUTS))
     for t, label in enumerate(previous):
         signals[0, t] = weights["embedding.weight"][label]
         biases = weights["condition.weight"] @ condition[t // hop] + weights["condition.bias"]  # (L * 2R,)
-        skips = np.zeros(S)
+        skips = weights["skip.bias"].copy()
         for i in range(num_layers):
             dilation = 2 ** (i % (num_layers // 2))
             now = signals[i, t]
@@ -44,9 +44,9 @@ def naive_logits(wavenet: WaveNet, previous: np.ndarray, condition: np.ndarray) 
             z = weights[f"layers.{i}.past.weight"] @ past + weights[f"layers.{i}.present.weight"] @ now
             z += biases[2 * R * i : 2 * R * (i + 1)]
             gated = np.tanh(z[:R]) / (1 + np.exp(-z[R:]))
-            out = weights[f"layers.{i}.out.weight"] @ gated + weights[f"layers.{i}.out.bias"]
-            signals[i + 1, t] = (now + out[:R]) / math.sqrt(2)
-            skips += out[R:]
+            if i < num_layers - 1:
+                signals[i + 1, t] = (now + weights[f"layers.{i}.residual.weight"] @ gated) / math.sqrt(2)
+            skips += weights["skip.weight"][:, R * i : R * (i + 1)] @ gated
         hidden = np.maximum(skips / math.sqrt(num_layers), 0)
         hidden = np.maximum(weights["head_hidden.weight"] @ hidden + weights["head_hidden.bias"], 0)
         logits[t] = weights["head.weight"] @ hidden + weights["head.bias"]

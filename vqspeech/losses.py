@@ -40,8 +40,9 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 def cross_entropy(logits: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """Mean -log p(target), nats, over masked positions; logits (..., Q), target and mask (...)."""
-    nats = F.cross_entropy(logits.flatten(0, -2).float(), target.flatten(), reduction="none")
-    return masked_mean(nats, mask.flatten())
+    logits = logits.float()
+    nats = logits.logsumexp(-1) - logits.gather(-1, target[..., None])[..., 0]
+    return masked_mean(nats, mask)
 
 
 def previous_classes(classes: Tensor, start: int) -> Tensor:

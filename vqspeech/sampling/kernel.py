@@ -211,9 +211,9 @@ def _run(
     """
     stream, history, position = weights.stream, buffers.history, buffers.position
     frame, taps, gates, gated = buffers.frame, buffers.taps, buffers.gates, buffers.gated
-    sums, skip, hidden = buffers.sums, buffers.skip, buffers.hidden
-    num_layers, residual_channels = weights.residual_bias.shape
-    skip_channels, num_outputs = weights.skip_bias.shape[0], buffers.masses.shape[0]
+    residual, skip, hidden = buffers.residual, buffers.skip, buffers.hidden
+    num_layers, residual_channels = weights.dilations.shape[0], weights.embedding.shape[1]
+    skip_channels, num_outputs = weights.skip_channels, buffers.masses.shape[0]
     skip_scale = np.float32(1 / math.sqrt(num_layers))
     sample, previous = position[0], position[1]
     t = 0
@@ -222,8 +222,7 @@ def _run(
         bias = weights.condition_bias
         _product(weights.condition, 0, condition[n], condition.shape[1], bias, 0, frame, bias.shape[0])
         for _ in range(hop_length):
-            sums[:residual_channels] = weights.embedding[previous]
-            sums[residual_channels : residual_channels + skip_channels] = weights.skip_bias
+            residual[:residual_channels] = weights.embedding[previous]
             at, ring = 0, 0
             for layer in range(num_layers):
                 dilation = weights.dilations[layer]
@@ -231,23 +230,25 @@ def _run(
                 delayed = history[slot : slot + residual_channels]
                 for r in range(residual_channels):
                     taps[r] = delayed[r]
-                    taps[residual_channels + r] = sums[r]
-                    delayed[r] = sums[r]
+                    taps[residual_channels + r] = residual[r]
+                    delayed[r] = residual[r]
                 ring += dilation * residual_channels
                 at = _product(
                     stream, at, taps, taps.shape[0], frame, layer * 2 * residual_channels, gates, gates.shape[0]
                 )
-                _gate(gates, gated, residual_channels)
-                at = _product(stream, at, gated, gated.shape[0], sums, 0, sums, sums.shape[0])
+                _gate(gates, gated[layer], residual_channels)
+                if layer == num_layers - 1:
+                    continue
+                at = _product(stream, at, gated[layer], gated.shape[1], residual, 0, residual, residual.shape[0])
                 for r in range(residual_channels):
-                    sums[r] = (sums[r] + weights.residual_bias[layer, r]) * SQRT_HALF
-            skips = sums[residual_channels:]
-            for s in range(skip_channels):
-                skip[s] = max(skips[s] * skip_scale, np.float32(0))
-            at = _product(stream, at, skip, skip.shape[0], weights.hidden_bias, 0, hidden, hidden.shape[0])
-            for s in range(skip_channels):
+                    residual[r] *= SQRT_HALF
+            at = _product(stream, at, gated.ravel(), gated.size, weights.skip_bias, 0, skip, skip.shape[0])
+            for s in range(skip.shape[0]):
+                skip[s] = max(skip[s] * skip_scale, np.float32(0))
+            at = _product(stream, at, skip, skip_channels, weights.hidden_bias, 0, hidden, hidden.shape[0])
+            for s in range(hidden.shape[0]):
                 hidden[s] = max(hidden[s], np.float32(0))
-            _product(stream, at, hidden, skip.shape[0], weights.head_bias, 0, buffers.logits, buffers.logits.shape[0])
+            _product(stream, at, hidden, skip_channels, weights.head_bias, 0, buffers.logits, buffers.logits.shape[0])
             if logits.shape[0]:
                 logits[t, :] = buffers.logits[:num_outputs]
             if forced.shape[0]:

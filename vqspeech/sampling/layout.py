@@ -27,15 +27,15 @@ PARTIAL_SUMS = 4  # inputs are padded to a multiple of this
 class Weights(NamedTuple):
     """A WaveNet's weights as the kernel reads them, all float32; `stream` and `condition` hold tiles (`pack`)."""
 
-    stream: np.ndarray  # all layers' gates and outputs, then the head, in the order of use
+    stream: np.ndarray  # all layers' gates and residuals, the skips, the head, in the order of use
     condition: np.ndarray  # C -> L 2R
     condition_bias: np.ndarray  # (L 2R,), padded
     embedding: np.ndarray  # (classes, R)
-    residual_bias: np.ndarray  # (L, R)
-    skip_bias: np.ndarray  # (S,), summed over the layers
+    skip_bias: np.ndarray  # (S,), padded
     hidden_bias: np.ndarray  # (S,), padded
     head_bias: np.ndarray  # (Q,), padded
     dilations: np.ndarray  # (L,) int64
+    skip_channels: int  # S, padded as an input
 
 
 class Buffers(NamedTuple):
@@ -46,8 +46,8 @@ class Buffers(NamedTuple):
     frame: np.ndarray  # one frame's conditioning of all layers, (L 2R,) padded
     taps: np.ndarray  # a layer's delayed and present input, (2R,) padded
     gates: np.ndarray  # (2R,) padded
-    gated: np.ndarray  # (R,) padded
-    sums: np.ndarray  # residual stream and skip sum side by side, (R + S,) padded
+    gated: np.ndarray  # all layers' gated outputs, (L, R padded)
+    residual: np.ndarray  # (R,) padded
     skip: np.ndarray  # (S,) padded
     hidden: np.ndarray  # (S,) padded
     logits: np.ndarray  # (Q,) padded
@@ -81,19 +81,22 @@ def pack_weights(wavenet: WaveNet) -> Weights:
     for layer in layers:
         # One product for both taps: inputs are the delayed and the present sample, (2R, 2R).
         matrices.append(np.concatenate([_matrix(layer.past.weight), _matrix(layer.present.weight)]))
-        matrices.append(_matrix(layer.out.weight))  # (R, R + S)
+        if layer.residual is not None:
+            matrices.append(_matrix(layer.residual.weight))  # (R, R)
+    skip = _matrix(wavenet.skip.weight).reshape(len(layers), residual_channels, -1)
+    padding = pad(residual_channels, PARTIAL_SUMS) - residual_channels
+    matrices.append(np.pad(skip, ((0, 0), (0, padding), (0, 0))).reshape(-1, skip.shape[-1]))
     matrices += [_matrix(wavenet.head_hidden.weight), _matrix(wavenet.head.weight)]
-    out_biases = np.stack([_array(layer.out.bias) for layer in layers])  # (L, R + S)
     return Weights(
         stream=np.concatenate([pack(matrix) for matrix in matrices]),
         condition=pack(_matrix(wavenet.condition.weight)),
         condition_bias=padded(_array(wavenet.condition.bias), pad(wavenet.condition.out_features, NARROW)),
         embedding=_array(wavenet.embedding.weight),
-        residual_bias=np.ascontiguousarray(out_biases[:, :residual_channels]),
-        skip_bias=out_biases[:, residual_channels:].sum(axis=0),
+        skip_bias=padded(_array(wavenet.skip.bias), pad(wavenet.skip.out_features, NARROW)),
         hidden_bias=padded(_array(wavenet.head_hidden.bias), pad(wavenet.head_hidden.out_features, NARROW)),
         head_bias=padded(_array(wavenet.head.bias), pad(wavenet.num_outputs, NARROW)),
         dilations=np.array(wavenet.dilations, np.int64),
+        skip_channels=pad(wavenet.skip.out_features, PARTIAL_SUMS),
     )
 
 
@@ -111,9 +114,9 @@ def make_buffers(wavenet: WaveNet, start: int) -> Buffers:
         frame=zeros(wavenet.condition.out_features + NARROW, NARROW),
         taps=zeros(2 * residual_channels, PARTIAL_SUMS),
         gates=zeros(2 * residual_channels, NARROW),
-        gated=zeros(residual_channels, PARTIAL_SUMS),
-        sums=zeros(residual_channels + skip_channels, NARROW),
-        skip=zeros(skip_channels, PARTIAL_SUMS),
+        gated=np.zeros((len(wavenet.dilations), pad(residual_channels, PARTIAL_SUMS)), np.float32),
+        residual=zeros(residual_channels, NARROW),
+        skip=zeros(skip_channels, NARROW),
         hidden=zeros(skip_channels, NARROW),
         logits=zeros(wavenet.num_outputs, NARROW),
         masses=zeros(wavenet.num_outputs),

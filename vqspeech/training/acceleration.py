@@ -46,14 +46,12 @@ def find_acceleration(train: TrainConfig, device: str) -> Acceleration:
 
 
 def compile_model(model: VQVAE) -> None:
-    """Compile the decoder's layers and head in place.
+    """Compile the decoder's layers in place.
 
-    All layers share one graph (dilation is applied outside of it), so compiling takes seconds where the whole network
-    unrolled takes minutes.
+    All layers share one graph, so compiling takes seconds where the whole network unrolled takes minutes.
     """
     for layer in model.wavenet.layers:
         layer.compile()
-    model.wavenet.classify = torch.compile(model.wavenet.classify)  # type: ignore[method-assign]
 
 
 def _has_bfloat16(device: str) -> bool:
