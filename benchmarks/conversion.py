@@ -21,6 +21,7 @@ from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
 from vqspeech.evaluation.conversions import judge_conversions
 from vqspeech.evaluation.judges import load_judges
+from vqspeech.sampling.engines import PRECISIONS
 from vqspeech.training.evidence import gather_evidence, held_out_batches
 
 FROZEN = Path(__file__).resolve().parent.parent / "recipes" / "fsdd" / "judges.safetensors"
@@ -34,6 +35,7 @@ def main() -> int:
     parser.add_argument("--split", choices=["valid", "test"], default="test")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto")
     parser.add_argument("--quick", action="store_true", help="every tenth utterance")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -51,6 +53,7 @@ def main() -> int:
             every=10 if options.quick else 1,
             seed=options.seed,
             temperature=options.temperature,
+            precision=options.precision,
         )
         seconds = time.monotonic() - started
         count = 30 if options.quick else 300
@@ -69,6 +72,7 @@ def main() -> int:
     if options.json:
         figures = {name: asdict(share) for name, share in shares.items()} | {"evidence": asdict(evidence)}
         figures["settings"] = {"split": options.split, "seed": options.seed, "temperature": options.temperature}
+        figures["settings"]["precision"] = options.precision
         figures["judges"] = {"content": judges.content.sha256, "speaker": judges.speaker.sha256}
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     c = shares["conversions"]

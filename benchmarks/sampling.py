@@ -21,7 +21,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from vqspeech.nn.wavenet import WaveNet  # noqa: E402
-from vqspeech.sampling.engine import get_engine  # noqa: E402
+from vqspeech.sampling.engines import get_engine  # noqa: E402
 
 SIZES = ((32, 64), (64, 128))  # residual and skip channels; the last is the headline
 CYCLES, LAYERS_PER_CYCLE, CLASSES, CONDITION_CHANNELS, HOP_LENGTH = 2, 10, 256, 64, 64

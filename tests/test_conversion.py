@@ -320,12 +320,12 @@ def test_an_interrupt_leaves_long_files_unwritten(tiny_model, tmp_path, chirp):
 
     jobs = [Job(tmp_path / "long.wav", tmp_path / "out" / "long.wav")]
 
-    def interrupt(futures):
+    def interrupt(*arguments, **options):
         assert started.wait(20)
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vqspeech.conversion.as_completed", interrupt)
+        patch.setattr("vqspeech.sampling.workers.wait", interrupt)
         with pytest.raises(KeyboardInterrupt):
             convert_files(tiny_model, jobs, ANN, num_threads=1, advance=advance)
     assert files_in(tmp_path / "out") == []

@@ -35,11 +35,11 @@ def asked(monkeypatch) -> list[tuple[str, str]]:
     """Who was asked to speak, by the wav asked to be spoken: (first samples, voice); speaking takes no time."""
     calls: list[tuple[str, str]] = []
 
-    def convert(model, wav, speaker, **settings):
-        calls.append((wav.tobytes(), speaker))
-        return np.full(10, model.speakers.index(speaker), np.float32)
+    def convert_many(model, requests, voice, **settings):
+        calls.extend((request.wav.tobytes(), request.speaker) for request in requests)
+        return [np.full(10, model.speakers.index(request.speaker), np.float32) for request in requests]
 
-    monkeypatch.setattr(conversions, "convert", convert)
+    monkeypatch.setattr(conversions, "convert_many", convert_many)
     return calls
 
 
@@ -53,7 +53,7 @@ def test_every_utterance_is_spoken_by_its_own_voice_and_one_other(model, store, 
     chosen = store.utterances("train")
     assert len(asked) == 2 * len(chosen)
     pairs = Counter()
-    for index, own, other in zip(chosen, asked[::2], asked[1::2], strict=True):
+    for index, own, other in zip(chosen, asked[: len(chosen)], asked[len(chosen) :], strict=True):
         speaker = store.speakers[store.speaker(index)]
         assert own == (store_wav(store, index).tobytes(), speaker)
         assert other[0] == own[0]
@@ -85,7 +85,7 @@ def test_shares_are_counted(model, store, asked):
 
 
 def test_a_model_that_keeps_the_voice_is_found_out(model, store, monkeypatch):
-    monkeypatch.setattr(conversions, "convert", lambda model, wav, speaker, **settings: wav)
+    monkeypatch.setattr(conversions, "convert_many", lambda model, requests, *_, **__: [r.wav for r in requests])
     own = {store_wav(store, i).tobytes(): store.speakers[store.speaker(i)] for i in store.utterances("train")}
     ears = SimpleNamespace(predict=lambda wavs: [own[wav.tobytes()] for wav in wavs])
     shares = listen(model, store, always("?"), ears)
@@ -101,7 +101,7 @@ def test_the_judges_hear_recordings_then_reconstructions_then_conversions(model,
         content, done = Hearing(), []
         listen(model, store, content, always("ada"), "valid", num_threads=num_threads, advance=done.append)
         heard.append(content.played)
-        assert done == list(range(1, len(store.utterances("valid")) + 1))
+        assert done == list(range(1, 2 * len(store.utterances("valid")) + 1))
     once, again = heard
     assert [len(wavs) for wavs in once] == [len(store.utterances("valid"))] * 3
     sources, reconstructions, converted = once

@@ -27,6 +27,13 @@ def voice_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="Of the draws."),
         click.option("--temperature", type=click.FloatRange(0), default=1.0, show_default=True, help="Below 1: calmer"),
         click.option("--engine", type=click.Choice(["auto", "numba", "torch"]), default="auto", show_default=True),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "float32", "bfloat16"]),
+            default="auto",
+            show_default=True,
+            help="Of the products while sampling; auto: bfloat16 where the processor has it.",
+        ),
     ):
         command = option(command)
     return command
@@ -110,7 +117,8 @@ def train(recipe: Path, data: Path | None, out: Path | None, overrides: tuple[st
 @speaker_option
 @model_option
 @click.option("--out", type=PATH, help="Folder for the results [beside each recording].")
-@click.option("--threads", type=click.IntRange(1, 256), help="Recordings converted at a time [all cores].")
+@click.option("--threads", type=click.IntRange(1, 256), help="Threads, each with many streams [all cores].")
+@click.option("--no-split", is_flag=True, help="One stream a recording: do not cut long ones at pauses.")
 @voice_options
 @force_option
 def convert(
@@ -122,6 +130,8 @@ def convert(
     seed: int,
     temperature: float,
     engine: str,
+    precision: str,
+    no_split: bool,
     force: bool,
 ) -> None:
     """Say recordings (files or folders) in another speaker's voice: in.wav becomes in.SPEAKER.wav."""
@@ -137,8 +147,8 @@ def convert(
     jobs, problems = plan_jobs(sources, speaker, out, force=force, speakers=loaded.speakers)
     cores = threads or num_cores()
     with _seconds_bar() as advance:
-        voice = Voice(speaker, seed, temperature, engine)
-        failed = convert_files(loaded, jobs, voice, num_threads=min(cores, max(1, len(jobs))), advance=advance)
+        voice = Voice(speaker, seed, temperature, engine, precision, split=not no_split)
+        failed = convert_files(loaded, jobs, voice, num_threads=cores, advance=advance)
     for job in jobs:
         if job.source not in failed:
             _say(job.target)
@@ -182,6 +192,7 @@ def decode(
     seed: int,
     temperature: float,
     engine: str,
+    precision: str,
     force: bool,
 ) -> None:
     """Speak the codes of an .npz file in a speaker's voice."""
@@ -191,7 +202,7 @@ def decode(
 
     loaded = load_model(find_model(model, speaker))
     target = _free(out or source.parent / target_name(source, speaker), source, force)
-    decode_file(loaded, source, target, Voice(speaker, seed, temperature, engine))
+    decode_file(loaded, source, target, Voice(speaker, seed, temperature, engine, precision))
     _say(target)
 
 

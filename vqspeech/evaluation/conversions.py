@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.conversion import convert
+from vqspeech.conversion import Request, Voice, convert_many
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError
 from vqspeech.evaluation.judges import Judges
 from vqspeech.evaluation.probe import store_wav
-from vqspeech.models.vqvae import VQVAE, evaluating
+from vqspeech.models.vqvae import VQVAE
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,9 @@ def judge_conversions(
     every: int = 1,
     seed: int = 0,
     temperature: float = 1.0,
+    precision: str = "auto",
     num_threads: int = 2,
-    advance: Callable[[int], None] = lambda done: None,
+    advance: Callable[[int], None] | None = None,
 ) -> dict[str, Shares]:
     """Reconstruct and convert a split's utterances free-running, and ask the judges.
 
@@ -64,7 +63,8 @@ def judge_conversions(
     split : "valid" or "test"
     content_of : utterance id to the content judge's class
     every : take every so many utterances
-    advance : is told the number of utterances done
+    precision : of sampling, see `get_engine`
+    advance : is told the number of reconstructions and conversions done
 
     Returns
     -------
@@ -87,31 +87,13 @@ def judge_conversions(
     num_speakers = len(model.speakers)
     targets = [(s + 1 + number % (num_speakers - 1)) % num_speakers for number, s in enumerate(speakers)]
     sources = [store_wav(store, index) for index in chosen]
-    done = 0
-    counting = Lock()
-
-    def speak(number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        nonlocal done
-        utterance = zlib.crc32(store.utterance_id(chosen[number]).encode())
-        own, other = (
-            convert(
-                model,
-                sources[number],
-                model.speakers[voice],
-                seed=seed,
-                temperature=temperature,
-                utterance=utterance,
-            )
-            for voice in (speakers[number], targets[number])
-        )
-        with counting:
-            done += 1
-            advance(done)
-        return own, other
-
-    # Set once for all threads: one that ended its own would put the others' model back into training mode.
-    with evaluating(model), ThreadPoolExecutor(num_threads) as pool:
-        spoken = list(pool.map(speak, range(len(chosen))))
+    requests = [
+        Request(wav, model.speakers[voice], zlib.crc32(store.utterance_id(index).encode()))
+        for voices in (speakers, targets)
+        for index, wav, voice in zip(chosen, sources, voices, strict=True)
+    ]
+    voice = Voice(model.speakers[0], seed, temperature, precision=precision)
+    spoken = convert_many(model, requests, voice, num_threads=num_threads, advance=advance)
     said = [content_of(store.utterance_id(index)) for index in chosen]
 
     def shares(wavs: list[NDArray[np.float32]], voices: list[int]) -> Shares:
@@ -129,6 +111,6 @@ def judge_conversions(
 
     return {
         "recordings": shares(sources, speakers),
-        "reconstructions": shares([own for own, _ in spoken], speakers),
-        "conversions": shares([other for _, other in spoken], targets),
+        "reconstructions": shares(spoken[: len(chosen)], speakers),
+        "conversions": shares(spoken[len(chosen) :], targets),
     }

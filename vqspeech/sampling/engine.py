@@ -1,55 +1,104 @@
-"""What a sampling engine is: one loop over samples behind one interface."""
+"""What a sampling engine is: one loop over samples behind one interface, for one utterance or several in step."""
 
-# T samples, N conditioning frames (T = N * hop), C conditioning channels, Q classes.
+# U streams, T samples, N conditioning frames (T = N * hop), C conditioning channels, Q classes.
 
 from __future__ import annotations
 
-import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from vqspeech.audio import SILENCE_CLASS
-from vqspeech.errors import DependencyError, VQSpeechError
 from vqspeech.nn.wavenet import WaveNet
 
 
-class Session(Protocol):
-    """One utterance being made, frame by frame; its memory does not grow with its length.
+class Streams(Protocol):
+    """Utterances being made side by side; each comes out as it would alone, and memory does not grow with length.
 
-    A session belongs to one thread at a time; different sessions may run in different threads.
+    Belongs to one thread at a time. Streams that advance together do so by the same number of frames.
     """
 
-    def generate(self, condition: np.ndarray) -> np.ndarray:
+    def open(self, utterance: int, first_sample: int = 0) -> int:
+        """Begin an utterance, in [0, 2**64), with a silent past; returns the stream's number.
+
+        `first_sample` is the index of the sample that comes first: with seed and utterance it gives the random number.
+        """
+
+    def close(self, stream: int) -> None:
+        """Forget a stream; its number may be given again."""
+
+    def generate(self, streams: Sequence[int], condition: np.ndarray) -> np.ndarray:
         """Draw the samples of the next frames.
 
         Parameters
         ----------
-        condition : float32 array, shape (N, C)
+        streams : numbers of U open streams
+        condition : float32 array, shape (U, N, C)
 
         Returns
         -------
-        classes : int32 array, shape (N * hop_length,), in [0, Q)
+        classes : int32 array, shape (U, N * hop_length), in [0, Q)
         """
 
-    def force(self, classes: np.ndarray, condition: np.ndarray) -> np.ndarray:
+    def force(self, streams: Sequence[int], classes: np.ndarray, condition: np.ndarray) -> np.ndarray:
         """Take the samples of the next frames as given, and say what would have been expected at each.
 
         Parameters
         ----------
-        classes : integer array, shape (N * hop_length,)
-        condition : float32 array, shape (N, C)
+        streams : numbers of U open streams
+        classes : integer array, shape (U, N * hop_length)
+        condition : float32 array, shape (U, N, C)
 
         Returns
         -------
-        logits : float32 array, shape (N * hop_length, Q); row t has seen the classes before t
+        logits : float32 array, shape (U, N * hop_length, Q); position t has seen the classes before t
         """
 
 
-class Engine(Protocol):
+class Sampler(ABC):
+    """A WaveNet laid out for sampling; changing its weights afterwards changes nothing here.
+
+    Attributes
+    ----------
+    width : int, streams in step that make good use of one thread
+    """
+
+    width: int
+
+    @abstractmethod
+    def streams(self, width: int, *, seed: int, temperature: float = 1.0, start: int = SILENCE_CLASS) -> Streams:
+        """Room for up to `width` streams in one thread; different threads each take their own.
+
+        Parameters
+        ----------
+        width : int
+        seed : int, in [0, 2**64): with utterance and sample index it determines every random number
+        temperature : float, >= 0; divides the logits, 0 takes the likeliest class
+        start : int, the class before the first sample
+
+        Raises
+        ------
+        VQSpeechError
+            If seed or temperature is out of range.
+        """
+
+
+class Engine(ABC):
     """A way to run a WaveNet sample by sample."""
 
     name: str
+
+    @abstractmethod
+    def load(self, wavenet: WaveNet, hop_length: int) -> Sampler:
+        """Lay out a WaveNet whose conditioning frames are `hop_length` samples long.
+
+        Raises
+        ------
+        VQSpeechError
+            If the weights are not finite.
+        """
 
     def open(
         self,
@@ -61,42 +110,22 @@ class Engine(Protocol):
         temperature: float = 1.0,
         start: int = SILENCE_CLASS,
     ) -> Session:
-        """Begin an utterance.
-
-        Parameters
-        ----------
-        wavenet : WaveNet; changing its weights afterwards does not change the session
-        hop_length : int, samples per conditioning frame
-        seed, utterance : int, in [0, 2**64): with the sample's index they determine its random number
-        temperature : float, >= 0; divides the logits, 0 takes the likeliest class
-        start : int, the class before the first sample
-
-        Raises
-        ------
-        VQSpeechError
-            If seed, utterance or temperature is out of range, or the weights are not finite.
-        """
+        """Begin a single utterance; see `Sampler.streams` and `Streams.open`."""
+        sampler = self.load(wavenet, hop_length)
+        return Session(sampler.streams(1, seed=seed, temperature=temperature, start=start), utterance)
 
 
-def get_engine(name: str = "auto") -> Engine:
-    """The engine called "torch" (the reference) or "numba" (compiled); "auto" is the fastest one installed.
+class Session:
+    """One utterance being made by itself; shapes as in `Streams`, without U."""
 
-    Raises
-    ------
-    VQSpeechError
-        If there is no engine of this name.
-    DependencyError
-        If numba is asked for and not installed.
-    """
-    if name not in ("auto", "torch", "numba"):
-        raise VQSpeechError(f"no sampling engine {name!r}. Use auto, torch or numba")
-    has_numba = importlib.util.find_spec("numba") is not None
-    if name == "numba" and not has_numba:
-        raise DependencyError("the numba engine needs the package numba. Run: pip install numba, or use --engine torch")
-    if name == "torch" or not has_numba:
-        from vqspeech.sampling.torch_engine import TorchEngine
+    def __init__(self, streams: Streams, utterance: int) -> None:
+        self._streams = streams
+        self._stream = streams.open(utterance)
 
-        return TorchEngine()
-    from vqspeech.sampling.numba_engine import NumbaEngine
+    def generate(self, condition: np.ndarray) -> np.ndarray:
+        """Draw the samples (N * hop_length,) of the next frames (N, C)."""
+        return self._streams.generate([self._stream], condition[None])[0]
 
-    return NumbaEngine()
+    def force(self, classes: np.ndarray, condition: np.ndarray) -> np.ndarray:
+        """Logits (N * hop_length, Q) of given samples (N * hop_length,) and frames (N, C)."""
+        return self._streams.force([self._stream], classes[None], condition[None])[0]

@@ -4,30 +4,40 @@ The weights stand in one array in the order of use, so that a sample reads it on
 into tiles of as many outputs as fit into the vector registers.
 """
 
-# R residual channels, S skip channels, L layers, Q output classes, C conditioning channels.
+# W streams at most, R residual channels, S skip channels, L layers, Q output classes, C conditioning channels.
 
 from __future__ import annotations
 
 from typing import NamedTuple, cast
 
 import llvmlite.binding
+import numba
 import numpy as np
 from torch import Tensor
 
 from vqspeech.nn.wavenet import GatedLayer, WaveNet
 
+
+def _cpu_features() -> frozenset[str]:
+    """What the compiled code may use: numba's setting, else what the processor has."""
+    if numba.config.CPU_FEATURES is not None:
+        return frozenset(name[1:] for name in numba.config.CPU_FEATURES.split(",") if name.startswith("+"))
+    return frozenset(name for name, present in llvmlite.binding.get_host_cpu_features().items() if present)
+
+
 # Floats per vector register, and tile widths: eight registers hold a tile's sums (or, in narrow tiles, two or four
 # partial sums each), which hides the latency of a multiply-add and still fits the sixteen registers of AVX2.
-LANES = 16 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 8
+LANES = 16 if "avx512f" in _cpu_features() else 8
 WIDE, HALF, QUARTER, NARROW = 8 * LANES, 4 * LANES, 2 * LANES, LANES
 WIDTHS = (WIDE, HALF, QUARTER, NARROW)
-PARTIAL_SUMS = 4  # inputs are padded to a multiple of this
+PARTIAL_SUMS = 4  # rows are padded to a multiple of this
+HAS_BFLOAT16 = LANES == 16 and "avx512bf16" in _cpu_features()
 
 
 class Weights(NamedTuple):
-    """A WaveNet's weights as the kernel reads them, all float32; `stream` and `condition` hold tiles (`pack`)."""
+    """A WaveNet's weights as the kernel reads them; `stream` and `condition` hold tiles (`pack`)."""
 
-    stream: np.ndarray  # all layers' gates and residuals, the skips, the head, in the order of use
+    stream: np.ndarray  # all layers' gates and residuals, the skips, the head, in the order of use; float32 or bfloat16
     condition: np.ndarray  # C -> L 2R
     condition_bias: np.ndarray  # (L 2R,), padded
     embedding: np.ndarray  # (classes, R)
@@ -35,22 +45,25 @@ class Weights(NamedTuple):
     hidden_bias: np.ndarray  # (S,), padded
     head_bias: np.ndarray  # (Q,), padded
     dilations: np.ndarray  # (L,) int64
-    skip_channels: int  # S, padded as an input
 
 
 class Buffers(NamedTuple):
-    """What one stream remembers (`history`, `position`) and the scratch space of one step, all float32."""
+    """What streams remember (`history`, `position`), and the scratch space of one step, a row for each stream.
 
-    history: np.ndarray  # the inputs of every layer's last `dilation` samples, rings one after the other
-    position: np.ndarray  # (2,) int64: samples done, and the class of the last one
-    frame: np.ndarray  # one frame's conditioning of all layers, (L 2R,) padded
-    taps: np.ndarray  # a layer's delayed and present input, (2R,) padded
-    gates: np.ndarray  # (2R,) padded
-    gated: np.ndarray  # all layers' gated outputs, (L, R padded)
-    residual: np.ndarray  # (R,) padded
-    skip: np.ndarray  # (S,) padded
-    hidden: np.ndarray  # (S,) padded
-    logits: np.ndarray  # (Q,) padded
+    Inputs of products have the weights' type, all else is float32.
+    """
+
+    history: np.ndarray  # (W, ...): inputs of every layer's last `dilation` samples, rings one after the other
+    position: np.ndarray  # (W, 2) int64: samples done, and the class of the last one
+    frame: np.ndarray  # one frame's conditioning of all layers, (W, L 2R padded)
+    taps: np.ndarray  # inputs: a layer's delayed and present input, (W, 2R padded)
+    gates: np.ndarray  # (W, 2R padded)
+    gated: np.ndarray  # inputs: all layers' gated outputs, (W, L times R padded)
+    residual: np.ndarray  # (W, R padded)
+    skip: np.ndarray  # (W, S padded)
+    hidden: np.ndarray  # (W, S padded)
+    inner: np.ndarray  # inputs: of the head's two products, (W, S padded)
+    logits: np.ndarray  # (W, Q padded)
     masses: np.ndarray  # (Q,) exponentials of the logits
 
 
@@ -59,22 +72,44 @@ def pad(size: int, multiple: int) -> int:
     return -(-size // multiple) * multiple
 
 
-def pack(matrix: np.ndarray) -> np.ndarray:
-    """Cut a matrix of shape (inputs, outputs) into the tiles that `product` reads, padded with zeros, flat."""
+def padded(array: np.ndarray, size: int) -> np.ndarray:
+    """The last axis filled up with zeros to `size`."""
+    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, size - array.shape[-1])])
+
+
+def to_bfloat16(array: np.ndarray) -> np.ndarray:
+    """The bits of the nearest bfloat16 values as uint16; ties go to the even neighbour."""
+    bits = array.astype(np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def pack(matrix: np.ndarray, dtype: type = np.float32) -> np.ndarray:
+    """Cut a matrix of shape (inputs, outputs) into the tiles that `product` reads, padded with zeros, flat.
+
+    With dtype uint16 the values are bfloat16, and the weights of two neighbouring inputs lie side by side.
+    """
+    pair = inputs_of_row(dtype)
     inputs, outputs = matrix.shape
-    padded = np.zeros((pad(inputs, PARTIAL_SUMS), pad(outputs, NARROW)), np.float32)
+    padded = np.zeros((pad(inputs, PARTIAL_SUMS * pair), pad(outputs, NARROW)), np.float32)
     padded[:inputs, :outputs] = matrix
+    values = padded if pair == 1 else to_bfloat16(padded)
     tiles = []
     start = 0
     for width in WIDTHS:
-        while padded.shape[1] - start >= width:
-            tiles.append(padded[:, start : start + width].ravel())
+        while values.shape[1] - start >= width:
+            tile = values[:, start : start + width].reshape(-1, pair, width)  # rows, inputs of a row, outputs
+            tiles.append(tile.swapaxes(1, 2).ravel())
             start += width
     return np.concatenate(tiles)
 
 
-def pack_weights(wavenet: WaveNet) -> Weights:
-    """Lay out a WaveNet's weights for the kernel."""
+def inputs_of_row(dtype: type) -> int:
+    """Inputs that one instruction takes together: 2 in bfloat16 (uint16), else 1."""
+    return 2 if dtype is np.uint16 else 1
+
+
+def pack_weights(wavenet: WaveNet, dtype: type = np.float32) -> Weights:
+    """Lay out a WaveNet's weights for the kernel; dtype np.uint16 packs the matrices of each sample as bfloat16."""
     layers = cast(list[GatedLayer], list(wavenet.layers))
     residual_channels = wavenet.embedding.embedding_dim
     matrices = []
@@ -84,43 +119,52 @@ def pack_weights(wavenet: WaveNet) -> Weights:
         if layer.residual is not None:
             matrices.append(_matrix(layer.residual.weight))  # (R, R)
     skip = _matrix(wavenet.skip.weight).reshape(len(layers), residual_channels, -1)
-    padding = pad(residual_channels, PARTIAL_SUMS) - residual_channels
+    padding = pad(residual_channels, PARTIAL_SUMS * inputs_of_row(dtype)) - residual_channels
     matrices.append(np.pad(skip, ((0, 0), (0, padding), (0, 0))).reshape(-1, skip.shape[-1]))
     matrices += [_matrix(wavenet.head_hidden.weight), _matrix(wavenet.head.weight)]
+    frame = _frame_width(wavenet)
     return Weights(
-        stream=np.concatenate([pack(matrix) for matrix in matrices]),
-        condition=pack(_matrix(wavenet.condition.weight)),
-        condition_bias=padded(_array(wavenet.condition.bias), pad(wavenet.condition.out_features, NARROW)),
+        stream=np.concatenate([pack(matrix, dtype) for matrix in matrices]),
+        condition=pack(padded(_matrix(wavenet.condition.weight), frame)),
+        condition_bias=padded(_array(wavenet.condition.bias), frame),
         embedding=_array(wavenet.embedding.weight),
         skip_bias=padded(_array(wavenet.skip.bias), pad(wavenet.skip.out_features, NARROW)),
         hidden_bias=padded(_array(wavenet.head_hidden.bias), pad(wavenet.head_hidden.out_features, NARROW)),
         head_bias=padded(_array(wavenet.head.bias), pad(wavenet.num_outputs, NARROW)),
         dilations=np.array(wavenet.dilations, np.int64),
-        skip_channels=pad(wavenet.skip.out_features, PARTIAL_SUMS),
     )
 
 
-def make_buffers(wavenet: WaveNet, start: int) -> Buffers:
-    """The memory of a stream before its first sample: silence, preceded by the class `start`."""
+def make_buffers(wavenet: WaveNet, num_streams: int, dtype: type = np.float32) -> Buffers:
+    """The memory of streams; `history` and `position` of one have to be set before its first sample."""
     residual_channels, skip_channels = wavenet.embedding.embedding_dim, wavenet.head_hidden.in_features
+    num_layers = len(wavenet.dilations)
 
-    def zeros(size: int, multiple: int = 1) -> np.ndarray:
-        return np.zeros(pad(size, multiple), np.float32)
+    def inputs(size: int, times: int = 1) -> np.ndarray:
+        return np.zeros((num_streams, times * pad(size, PARTIAL_SUMS * inputs_of_row(dtype))), dtype)
+
+    def outputs(size: int) -> np.ndarray:
+        return np.zeros((num_streams, pad(size, NARROW)), np.float32)
 
     return Buffers(
-        history=zeros(sum(wavenet.dilations) * residual_channels),
-        position=np.array([0, start], np.int64),
-        # The last layer's gates are read in whole registers, which may reach beyond its end.
-        frame=zeros(wavenet.condition.out_features + NARROW, NARROW),
-        taps=zeros(2 * residual_channels, PARTIAL_SUMS),
-        gates=zeros(2 * residual_channels, NARROW),
-        gated=np.zeros((len(wavenet.dilations), pad(residual_channels, PARTIAL_SUMS)), np.float32),
-        residual=zeros(residual_channels, NARROW),
-        skip=zeros(skip_channels, NARROW),
-        hidden=zeros(skip_channels, NARROW),
-        logits=zeros(wavenet.num_outputs, NARROW),
-        masses=zeros(wavenet.num_outputs),
+        history=np.zeros((num_streams, sum(wavenet.dilations) * residual_channels), dtype),
+        position=np.zeros((num_streams, 2), np.int64),
+        frame=outputs(_frame_width(wavenet)),
+        taps=inputs(2 * residual_channels),
+        gates=outputs(2 * residual_channels),
+        gated=inputs(residual_channels, num_layers),
+        residual=outputs(residual_channels),
+        skip=outputs(skip_channels),
+        hidden=outputs(skip_channels),
+        inner=inputs(skip_channels),
+        logits=outputs(wavenet.num_outputs),
+        masses=np.zeros(wavenet.num_outputs, np.float32),
     )
+
+
+def _frame_width(wavenet: WaveNet) -> int:
+    # The last layer's gates are read in whole registers, which may reach beyond its end.
+    return pad(wavenet.condition.out_features + NARROW, NARROW)
 
 
 def _array(parameter: Tensor) -> np.ndarray:
@@ -130,9 +174,3 @@ def _array(parameter: Tensor) -> np.ndarray:
 def _matrix(weight: Tensor) -> np.ndarray:
     """A linear layer's weight as (inputs, outputs)."""
     return _array(weight).T
-
-
-def padded(array: np.ndarray, size: int) -> np.ndarray:
-    padded = np.zeros((*array.shape[:-1], size), np.float32)
-    padded[..., : array.shape[-1]] = array
-    return padded

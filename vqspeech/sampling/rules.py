@@ -50,22 +50,23 @@ def draw(logits: np.ndarray, u: float, temperature: float) -> int:
     return min(drawn, len(logits) - 1)
 
 
-def check_settings(
-    wavenet: WaveNet, hop_length: int, seed: int, utterance: int, temperature: float, start: int
-) -> None:
-    """Refuse what no engine can sample with; the errors of `Engine.open`."""
-    check_seed(seed)
-    check_seed(utterance, "utterance")
-    if not (math.isfinite(temperature) and temperature >= 0):
-        raise VQSpeechError(f"temperature {temperature} is not a number >= 0. Use 1 to sample, 0 for the likeliest")
+def check_weights(wavenet: WaveNet, hop_length: int) -> None:
+    """Refuse a network that no engine can sample with; the errors of `Engine.load`."""
+    assert hop_length > 0, hop_length
     if not all(bool(weight.isfinite().all()) for weight in wavenet.parameters()):
         raise VQSpeechError("the model has weights that are not finite: its training went wrong. Use an earlier one")
-    assert hop_length > 0, hop_length
+
+
+def check_settings(wavenet: WaveNet, seed: int, temperature: float, start: int) -> None:
+    """Refuse settings that make no sense; the errors of `Sampler.streams`."""
+    check_seed(seed)
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise VQSpeechError(f"temperature {temperature} is not a number >= 0. Use 1 to sample, 0 for the likeliest")
     assert 0 <= start < wavenet.embedding.num_embeddings, (start, wavenet.embedding.num_embeddings)
 
 
 def check_condition(condition: np.ndarray, wavenet_channels: int) -> np.ndarray:
-    """Conditioning frames as a contiguous float32 array, shape (N, C).
+    """Conditioning frames as a contiguous float32 array, shape (..., N, C).
 
     Raises
     ------
@@ -73,15 +74,15 @@ def check_condition(condition: np.ndarray, wavenet_channels: int) -> np.ndarray:
         If a value is not finite: every sample after it would be noise.
     """
     condition = np.ascontiguousarray(condition, np.float32)
-    assert condition.ndim == 2 and condition.shape[1] == wavenet_channels, (condition.shape, wavenet_channels)
+    assert condition.ndim >= 2 and condition.shape[-1] == wavenet_channels, (condition.shape, wavenet_channels)
     if not np.isfinite(condition).all():
         raise VQSpeechError("conditioning frames are not finite. The model is damaged: use another checkpoint")
     return condition
 
 
-def check_classes(classes: np.ndarray, samples: int, num_classes: int) -> np.ndarray:
-    """Forced classes as a contiguous int32 array, shape (T,), each in [0, num_classes)."""
+def check_classes(classes: np.ndarray, shape: tuple[int, ...], num_classes: int) -> np.ndarray:
+    """Forced classes as a contiguous int32 array of the given shape, each in [0, num_classes)."""
     classes = np.ascontiguousarray(classes, np.int32)
-    assert classes.shape == (samples,), (classes.shape, samples)
-    assert not samples or (classes.min() >= 0 and classes.max() < num_classes), (classes.min(), classes.max())
+    assert classes.shape == shape, (classes.shape, shape)
+    assert not classes.size or (classes.min() >= 0 and classes.max() < num_classes), (classes.min(), classes.max())
     return classes

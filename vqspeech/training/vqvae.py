@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
@@ -13,14 +12,14 @@ from torch import Tensor, nn
 
 from vqspeech.audio import SILENCE_CLASS
 from vqspeech.config import Recipe
-from vqspeech.conversion import convert
+from vqspeech.conversion import Request, Voice, convert_many
 from vqspeech.data.batches import Batch, Batches
 from vqspeech.data.store import Store
 from vqspeech.distributed import all_reduce_sum, rank, share, world_size
 from vqspeech.errors import CorpusError
 from vqspeech.evaluation.probe import Conversion, VoiceJudge, can_judge_voices, judge, store_wav
 from vqspeech.losses import FrameSpectrum, cross_entropy, previous_classes, vqvae_losses
-from vqspeech.models.vqvae import VQVAE, evaluating
+from vqspeech.models.vqvae import VQVAE
 from vqspeech.training.acceleration import Acceleration
 from vqspeech.training.evidence import diagnose, gather_evidence, held_out_batches, perplexity
 
@@ -149,20 +148,20 @@ class VQVAETask:
         limit = int(train.probe_seconds * model.sample_rate)
         chosen = self.valid_batches.spread(train.probe_utterances)
 
-        def one(number: int) -> Conversion:
-            index = chosen[number]
-            wav = store_wav(self.store, index, limit)
-            speaker = self.store.speaker(index)
-            # Every other speaker in turn, so that targets are spread whatever the number of probes.
-            target = (speaker + 1 + number % max(1, len(model.speakers) - 1)) % len(model.speakers)
-            reconstruction, converted = (
-                convert(model, wav, model.speakers[voice], seed=train.seed, utterance=number)
-                for voice in (speaker, target)
-            )
-            return Conversion(wav, speaker, target, reconstruction, converted)
-
-        with evaluating(model), ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
-            self.conversions = list(pool.map(one, range(len(chosen))))
+        wavs = [store_wav(self.store, index, limit) for index in chosen]
+        speakers = [self.store.speaker(index) for index in chosen]
+        # Every other speaker in turn, so that targets are spread whatever the number of probes.
+        num = len(model.speakers)
+        targets = [(speaker + 1 + n % max(1, num - 1)) % num for n, speaker in enumerate(speakers)]
+        requests = [
+            Request(wav, model.speakers[voice], n)
+            for voices in (speakers, targets)
+            for n, (wav, voice) in enumerate(zip(wavs, voices, strict=True))
+        ]
+        voice = Voice(model.speakers[0], train.seed)
+        spoken = convert_many(model, requests, voice, num_threads=max(1, torch.get_num_threads()))
+        own, other = spoken[: len(chosen)], spoken[len(chosen) :]
+        self.conversions = [Conversion(*each) for each in zip(wavs, speakers, targets, own, other, strict=True)]
         return judge(self.conversions, self.voices, model.sample_rate)
 
     def diagnose(self, history: list[dict[str, Any]]) -> str | None:

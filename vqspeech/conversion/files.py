@@ -1,0 +1,140 @@
+"""Files in another speaker's voice: read, encode, sample many at a time, write; in memory that does not grow."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqspeech.audio import AudioWriter, open_audio
+from vqspeech.codes import load_codes
+from vqspeech.conversion.jobs import Job
+from vqspeech.conversion.parts import Abandoned, PartedRecording, Recordings
+from vqspeech.conversion.sound import Voice, decode_stream, run_recordings
+from vqspeech.errors import VQSpeechError
+from vqspeech.models.vqvae import VQVAE, evaluating
+
+
+def decode_file(model: VQVAE, source: Path, target: Path, voice: Voice) -> None:
+    """Speak a file of codes; the counterpart of `codes.encode_file`.
+
+    Raises
+    ------
+    CodesError
+        If the file is damaged or of another model.
+    AudioError
+        If the target cannot be written.
+    """
+    codes, num_samples = load_codes(source, model)
+    remaining = num_samples
+    with AudioWriter(target, model.sample_rate) as writer:
+        for piece in decode_stream(model, [model.lookup(codes)], voice, _utterance_of(source)):
+            writer.write(piece[:remaining])
+            remaining -= len(piece[:remaining])
+
+
+def _utterance_of(path: Path) -> int:
+    # The file's name, not its place in a list, picks the random numbers: one file more or less changes no other.
+    return zlib.crc32(path.stem.encode("utf-8", "surrogateescape"))
+
+
+def convert_file(model: VQVAE, job: Job, voice: Voice, advance: Callable[[float], None] | None = None) -> None:
+    """Convert one file; `advance` is told the seconds written so far, piece by piece.
+
+    Raises
+    ------
+    AudioError
+        If the source cannot be read or the target cannot be written; no partial target is left.
+    """
+    for error in convert_files(model, [job], voice, num_threads=1, advance=advance).values():
+        raise error
+
+
+def convert_files(
+    model: VQVAE,
+    jobs: Sequence[Job],
+    voice: Voice,
+    *,
+    num_threads: int,
+    advance: Callable[[float], None] | None = None,
+) -> dict[Path, VQSpeechError]:
+    """Convert several files side by side, each thread several streams; a bad file does not stop the rest.
+
+    Returns
+    -------
+    problems : the error of each source that failed
+    """
+    files = _Files(model, jobs, voice, advance)
+    with evaluating(model):
+        try:
+            recordings = Recordings(files.recordings(), files.finished)
+            run_recordings(model, recordings, voice, num_threads=num_threads)
+        finally:
+            files.close()
+    return files.problems
+
+
+class _Files:
+    """Opens sources and targets as they are needed, and closes each when it is done."""
+
+    def __init__(
+        self, model: VQVAE, jobs: Sequence[Job], voice: Voice, advance: Callable[[float], None] | None
+    ) -> None:
+        self.problems: dict[Path, VQSpeechError] = {}
+        self._model, self._jobs, self._voice, self._advance = model, jobs, voice, advance
+        self._speaker = model.speaker_index(voice.speaker)
+        self._open: dict[PartedRecording, tuple[Job, ExitStack]] = {}
+
+    def recordings(self) -> Iterator[PartedRecording]:
+        """The jobs' recordings, opened one by one; one that cannot be opened is noted and passed over."""
+        for job in self._jobs:
+            stack = ExitStack()
+            try:
+                reader = stack.enter_context(open_audio(job.source, self._model.sample_rate))
+                writer = stack.enter_context(AudioWriter(job.target, self._model.sample_rate))
+            except VQSpeechError as error:
+                stack.__exit__(type(error), error, None)
+                self.problems[job.source] = error
+                continue
+            recording = PartedRecording(
+                self._model,
+                reader,
+                self._speaker,
+                _utterance_of(job.source),
+                self._writing(writer),
+                split=self._voice.split,
+                what=str(job.source),
+            )
+            self._open[recording] = job, stack
+            yield recording
+
+    def _writing(self, writer: AudioWriter) -> Callable[[NDArray[np.float32]], None]:
+        def write(piece: NDArray[np.float32]) -> None:
+            writer.write(piece)
+            if self._advance:
+                self._advance(len(piece) / self._model.sample_rate)
+
+        return write
+
+    def finished(self, recording: PartedRecording, error: VQSpeechError | None) -> None:
+        """Keep the target, or with an error remove it."""
+        job, stack = self._open.pop(recording)
+        try:
+            if error:
+                stack.__exit__(type(error), error, None)
+            else:
+                stack.close()
+        except VQSpeechError as reason:
+            error = error or reason
+        if error:
+            self.problems[job.source] = error
+
+    def close(self) -> None:
+        """Leave the targets of recordings unwritten that an interrupt left unfinished."""
+        for recording, (_, stack) in list(self._open.items()):
+            recording.fail()
+            stack.__exit__(Abandoned, Abandoned(), None)

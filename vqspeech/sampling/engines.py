@@ -1,0 +1,39 @@
+"""The engines there are, by name."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from vqspeech.errors import DependencyError, VQSpeechError
+from vqspeech.sampling.engine import Engine
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def get_engine(name: str = "auto", precision: str = "auto") -> Engine:
+    """The engine called "torch" (the reference) or "numba" (compiled); "auto" is the fastest one installed.
+
+    Precision "float32" is exact; "bfloat16" rounds weights and activations of the products; "auto" is bfloat16 where
+    processor and engine have it.
+
+    Raises
+    ------
+    VQSpeechError
+        If there is no engine or precision of this name, or the machine lacks it.
+    DependencyError
+        If numba is asked for and not installed.
+    """
+    if name not in ("auto", "torch", "numba"):
+        raise VQSpeechError(f"no sampling engine {name!r}. Use auto, torch or numba")
+    if precision not in PRECISIONS:
+        raise VQSpeechError(f"no precision {precision!r}. Use {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}")
+    has_numba = importlib.util.find_spec("numba") is not None
+    if name == "numba" and not has_numba:
+        raise DependencyError("the numba engine needs the package numba. Run: pip install numba, or use --engine torch")
+    if name == "torch" or not has_numba:
+        from vqspeech.sampling.torch_engine import TorchEngine
+
+        return TorchEngine(precision)
+    from vqspeech.sampling.numba_engine import NumbaEngine
+
+    return NumbaEngine(precision)
