@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -60,6 +61,10 @@ class _Group(click.Group):
 @click.version_option(package_name="vqspeech")
 def main() -> None:
     """Learn speech units from raw audio and swap voices without transcripts (VQ-VAE + WaveNet)."""
+    logger = logging.getLogger("vqspeech")
+    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        logger.addHandler(_Notices())
 
 
 @main.command()
@@ -256,6 +261,13 @@ def _free(target: Path, source: Path, force: bool) -> Path:
     if target.exists() and not force:
         raise VQSpeechError(f"{target} exists. Overwrite it with --force, or choose another --out")
     return target
+
+
+class _Notices(logging.Handler):
+    """What takes long says so on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _tell(record.getMessage())
 
 
 class _seconds_bar:  # noqa: N801 - a context manager, named like what it shows

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,6 +25,11 @@ from vqspeech.sampling.layout import (
 )
 from vqspeech.sampling.random import check_seed, uniforms
 from vqspeech.sampling.rules import check_classes, check_condition, check_settings, check_weights
+
+
+_LOG = logging.getLogger(__name__)
+_COMPILED: set[type] = set()  # element types whose loop is ready in this process
+COMPILING_IS_LONG_S = 1.0  # s; what was compiled before and kept on disk loads faster
 
 
 class NumbaEngine(Engine):
@@ -49,6 +56,19 @@ class NumbaSampler(Sampler):
         check_weights(wavenet, hop_length)
         self._wavenet, self._hop_length, self._dtype = wavenet, hop_length, dtype
         self._weights = pack_weights(wavenet, dtype)
+        if dtype not in _COMPILED:
+            self._compile()
+            _COMPILED.add(dtype)
+
+    def _compile(self) -> None:
+        """Run one frame, so that compiling is not part of the first utterance; say so where it takes long."""
+        notice = threading.Timer(COMPILING_IS_LONG_S, _LOG.info, ["compiling the sampling loop for this processor ..."])
+        notice.start()
+        try:
+            streams = self.streams(1, seed=0)
+            streams.generate([streams.open(0)], np.zeros((1, 1, self._wavenet.condition.in_features), np.float32))
+        finally:
+            notice.cancel()
 
     def streams(self, width: int, *, seed: int, temperature: float = 1.0, start: int = SILENCE_CLASS) -> NumbaStreams:
         """See `Sampler.streams`."""
