@@ -54,6 +54,19 @@ def tiny_model():
 
 
 @pytest.fixture(scope="session")
+def lively_model():
+    """The tiny model with larger weights: what it draws depends on its own past, as in a trained one."""
+    import torch
+
+    model = _make_tiny_model(seed=0)
+    with torch.no_grad():
+        for parameter in model.wavenet.parameters():
+            parameter.mul_(2)
+        model.wavenet.head.weight.mul_(4)
+    return model
+
+
+@pytest.fixture(scope="session")
 def tiny_run(tiny_model, tmp_path_factory) -> Path:
     """Run folder with the tiny model's file; tests only read it."""
     from vqspeech.checkpoint import MODEL_FILE, ModelCard, save_model

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -14,6 +16,7 @@ from click.testing import CliRunner
 from commands import call, refuse
 
 from vqspeech.audio import load_audio, save_audio
+from vqspeech.checkpoint import ModelCard, save_model
 from vqspeech.cli import main
 
 VERBS = ["prepare", "train", "convert", "encode", "decode", "info", "demo"]
@@ -259,3 +262,54 @@ def test_options_are_documented():
         for parameter in verb.params:
             if isinstance(parameter, click.Option) and parameter.name not in ("help", "engine"):
                 assert parameter.help, (verb.name, parameter.name)
+
+
+CONVERT = [sys.executable, "-c", "from vqspeech.cli import main; main()", "convert", "--speaker", "ann", "--model"]
+
+
+@pytest.mark.parametrize("threads", [0, 1000])
+def test_a_senseless_number_of_threads_is_refused_in_one_sentence(place, tiny_run, threads):
+    before = sorted(os.listdir())
+    arguments = ["convert", "--speaker", "ann", "--model", str(tiny_run), "--threads", str(threads), "in.wav"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    (error,) = (line for line in result.stderr.splitlines() if line.startswith("Error: "))
+    assert error == f"Error: Invalid value for '--threads': {threads} is not in the range 1<=x<=256."
+    assert sorted(os.listdir()) == before
+
+
+def test_threads_precision_and_splitting_can_be_chosen(place, lively_model, chirp):
+    card = ModelCard(lively_model.recipe, lively_model.speakers)
+    save_model("run/model.safetensors", lively_model.state_dict(), card)
+    save_audio("in.wav", np.concatenate([np.tile(chirp, 3), np.zeros(400), chirp]), 8000)  # one pause to cut in
+    arguments = ["convert", "--speaker", "theo", "--model", "run", "in.wav", "--precision", "float32", "--out"]
+    for out, options in (("a", ["--threads", 1]), ("b", ["--threads", 2]), ("c", ["--threads", 2, "--no-split"])):
+        call(*arguments, out, *options)
+    one, two, whole = (load_audio(f"{out}/in.theo.wav") for out in "abc")
+    assert np.array_equal(one, two)
+    assert not np.array_equal(one, whole)
+    assert len(one) == len(whole) == 4 * 8000 + 400
+
+
+@pytest.mark.parametrize("pause_s", [0, 0.1])
+def test_an_interrupt_leaves_no_file_and_no_traceback(place, tiny_run, chirp, pause_s):
+    speech = np.concatenate([np.tile(chirp, 3), np.zeros(round(8000 * pause_s), np.float32)])
+    save_audio("in.wav", np.tile(speech, 200), 8000)  # ten minutes
+    process = subprocess.Popen([*CONVERT, tiny_run, "in.wav", "--out", "out"], stderr=subprocess.PIPE, text=True)
+    while not list(Path().glob("out/.in.ann.*.part.wav")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode in (1, 130)
+    assert "Traceback" not in said
+    assert os.listdir("out") == []
+
+
+def test_a_closed_output_is_no_reason_for_a_traceback(place, tiny_run):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*CONVERT, tiny_run, "in.wav"], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert "Traceback" not in done.stderr and "Error" not in done.stderr
+    assert load_audio("in.ann.wav").shape == (2000,)

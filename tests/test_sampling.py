@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wavenets import HOP, make_condition, make_wavenet, parallel_logits
 
 from vqspeech.errors import DependencyError, VQSpeechError
-from vqspeech.nn.wavenet import WaveNet
 from vqspeech.sampling import engines as engine_room
 from vqspeech.sampling import kernel
 from vqspeech.sampling.arithmetic import gate
@@ -18,28 +18,6 @@ from vqspeech.sampling.random import uniforms
 from vqspeech.sampling.rules import cumulative_masses, draw
 
 ENGINES = ["torch", "numba"]
-HOP, CONDITION = 5, 3
-
-
-def make_wavenet(residual=12, skip=20, cycles=2, layers=3, classes=256, outputs=256, seed=0) -> WaveNet:
-    """A small network whose logits spread over several units, as a trained one's do."""
-    torch.manual_seed(seed)
-    wavenet = WaveNet(classes, outputs, residual, skip, cycles, layers, CONDITION)
-    with torch.no_grad():
-        for parameter in wavenet.parameters():
-            parameter.mul_(2)
-        wavenet.head.weight.mul_(4)
-    return wavenet.eval()
-
-
-def make_condition(frames: int, seed=0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(frames, CONDITION)).astype(np.float32)
-
-
-def parallel_logits(wavenet, classes, condition, start) -> np.ndarray:
-    previous = np.concatenate([[start], classes[:-1]]).astype(np.int64)
-    with torch.inference_mode():
-        return wavenet(torch.from_numpy(previous)[None], torch.from_numpy(condition)[None])[0].numpy()
 
 
 @pytest.mark.parametrize("name", ENGINES)

@@ -67,7 +67,8 @@ def find_parts(model: VQVAE, source: Iterable[Tensor], *, split: bool) -> Iterat
 
     def arrive(pieces: list[Tensor]) -> Iterator[Part]:
         nonlocal codes
-        codes = np.concatenate([codes, *(piece.cpu().numpy().astype(np.int32) for piece in pieces)])
+        if pieces:
+            codes = np.concatenate([codes, *(piece.cpu().numpy().astype(np.int32) for piece in pieces)])
         while found and kept + len(codes) >= found[0] + context:
             yield part(found.pop(0), after=context)
 
@@ -248,6 +249,11 @@ class Recordings:
             self._end(recording, error)
         elif not isinstance(error, Abandoned):
             raise error
+
+    def stop(self) -> None:
+        """Read no further."""
+        for recording in list(self._live):
+            recording.fail()
 
     def finish(self) -> None:
         """Tell of the recordings whose last part ended after the last `take`."""

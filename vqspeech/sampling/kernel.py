@@ -8,6 +8,7 @@ share each pass and are bound by arithmetic.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import math
@@ -164,5 +165,13 @@ def run(*arguments: Any) -> None:
     """Call the compiled loop; see `_run` for the arguments."""
     try:
         _kernel(*arguments)
-    except OSError:  # the folder cannot be read, or the disk is full; nothing has run yet
+    except Exception:  # what is kept on disk cannot be read, is damaged, or does not fit; nothing has run yet
+        _discard()
         _in_memory()(*arguments)
+
+
+def _discard() -> None:
+    """Remove what is kept, so that the next process keeps it anew."""
+    with contextlib.suppress(AttributeError, OSError):
+        for file in Path(_kernel.stats.cache_path).glob(f"{Path(__file__).stem}.{_loop.__name__}*.nb?"):  # type: ignore[attr-defined]
+            file.unlink()

@@ -103,6 +103,16 @@ def pack(matrix: np.ndarray, dtype: type = np.float32) -> np.ndarray:
     return np.concatenate(tiles)
 
 
+def in_huge_pages(array: np.ndarray) -> np.ndarray:
+    """A copy that begins on a boundary of 2 MB, in memory for which numpy asks the system for pages of that size."""
+    page = 2**21
+    room = np.empty(pad(array.nbytes, page) + 2 * page, np.uint8)  # numpy asks from 4 MB on
+    begin = -room.ctypes.data % page
+    copy = room[begin : begin + array.nbytes].view(array.dtype)
+    copy[:] = array
+    return copy
+
+
 def inputs_of_row(dtype: type) -> int:
     """Inputs that one instruction takes together: 2 in bfloat16 (uint16), else 1."""
     return 2 if dtype is np.uint16 else 1
@@ -124,7 +134,7 @@ def pack_weights(wavenet: WaveNet, dtype: type = np.float32) -> Weights:
     matrices += [_matrix(wavenet.head_hidden.weight), _matrix(wavenet.head.weight)]
     frame = _frame_width(wavenet)
     return Weights(
-        stream=np.concatenate([pack(matrix, dtype) for matrix in matrices]),
+        stream=in_huge_pages(np.concatenate([pack(matrix, dtype) for matrix in matrices])),
         condition=pack(padded(_matrix(wavenet.condition.weight), frame)),
         condition_bias=padded(_array(wavenet.condition.bias), frame),
         embedding=_array(wavenet.embedding.weight),

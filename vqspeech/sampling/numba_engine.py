@@ -26,7 +26,6 @@ from vqspeech.sampling.layout import (
 from vqspeech.sampling.random import check_seed, uniforms
 from vqspeech.sampling.rules import check_classes, check_condition, check_settings, check_weights
 
-
 _LOG = logging.getLogger(__name__)
 _COMPILED: set[type] = set()  # element types whose loop is ready in this process
 COMPILING_IS_LONG_S = 1.0  # s; what was compiled before and kept on disk loads faster

@@ -46,6 +46,9 @@ class Tasks(Protocol):
     def fail(self, task: Task, error: Exception) -> None:
         """Learn that a task cannot go on; re-raises what should end everything."""
 
+    def stop(self) -> None:
+        """Let a `take` that is under way in another thread end soon, with any error."""
+
 
 @dataclass
 class _Running:
@@ -88,10 +91,11 @@ class Workers:
                     for future in done:
                         running.remove(future)
                         future.result()
-            finally:
-                with self._changed:
-                    self._stopping = True
-                    self._changed.notify_all()
+            except BaseException:
+                # Without the lock: a thread may hold it while it reads a long recording.
+                self._stopping = True
+                self._tasks.stop()
+                raise
 
     def _work(self, number: int) -> None:
         streams = self._sampler.streams(self._width, seed=self._seed, temperature=self._temperature)
