@@ -16,7 +16,7 @@ from commands import call, refuse
 from vqspeech.audio import load_audio, save_audio
 from vqspeech.cli import main
 
-VERBS = ["prepare", "train", "convert", "encode", "decode", "info", "demo"]
+VERBS = ["prepare", "train", "convert", "encode", "decode", "evaluate", "info", "demo"]
 HEAVY = {"torch", "torchaudio", "numba", "librosa", "scipy", "sklearn", "matplotlib", "tensorboard", "rich", "pydantic"}
 
 
