@@ -19,7 +19,7 @@ from vqspeech.audio import load_audio, save_audio
 from vqspeech.checkpoint import ModelCard, save_model
 from vqspeech.cli import main
 
-VERBS = ["prepare", "train", "convert", "encode", "decode", "info", "demo"]
+VERBS = ["prepare", "train", "convert", "encode", "decode", "evaluate", "info", "demo"]
 HEAVY = {"torch", "torchaudio", "numba", "librosa", "scipy", "sklearn", "matplotlib", "tensorboard", "rich", "pydantic"}
 
 

@@ -225,6 +225,30 @@ def info(model: Path | None) -> None:
 
 
 @main.command()
+@click.argument("model", type=PATH)
+@click.option("--data", type=PATH, help="Folder of the corpus [the recipe's data.root, else VQSPEECH_DATA].")
+@click.option("--pairs", type=click.IntRange(1), default=200, show_default=True, help="Conversions to make and judge.")
+@click.option("--out", type=PATH, help="Folder of the report [evaluation, beside the model].")
+@click.option("--against", type=PATH, metavar="OTHER", help="Another model, beside this one on the same trials.")
+@click.option("--trained", is_flag=True, help="Evaluate on utterances the model was trained on; the report says so.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of all draws.")
+@click.option("--threads", "num_threads", type=click.IntRange(1, 256), help="Threads that sample [all cores].")
+def evaluate(model: Path, **options: Any) -> None:
+    """Does the content stay, does the voice change? Judges, controls, intervals: report.html and report.json."""
+    from vqspeech.evaluation.evaluate import evaluate as evaluate_model
+    from vqspeech.evaluation.report import print_report, steps_bar
+
+    try:
+        with steps_bar() as watch:
+            report = evaluate_model(model, notify=_tell, watch=watch, **options)
+    except KeyboardInterrupt:
+        _tell("stopped; what is done is kept. Go on with the same command")
+        sys.exit(130)
+    print_report(report)
+    _say(f"{report.folder / 'report.html'}: open it in a browser, to listen too")
+
+
+@main.command()
 @click.option("--recipe", type=PATH, default=Path("recipes/demo"), show_default=True, help="On the embedded corpus.")
 @click.option("--out", type=PATH, default=Path("runs/demo"), show_default=True, help="Run folder.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the demo's recipe.")

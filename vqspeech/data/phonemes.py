@@ -18,7 +18,7 @@ Label = tuple[float, float, str]  # start_s, end_s, phoneme
 # espeak-ng's mnemonics of the voice en-us. What it makes as one sound gets one class: r-coloured vowels (`A@`, "car")
 # keep the vowel's, syllabic consonants (`@L`, "little") the consonant's, flaps (`t#`, "city") are T. The glottal stop
 # (`?`, "button") has no ARPAbet phoneme and is left to OTH.
-_ESPEAK = {
+ESPEAK = {
     "AA": "A: A@ 0",
     "AE": "a aa",
     "AH": "V @ @2 @5 @- a#",
@@ -60,7 +60,7 @@ _ESPEAK = {
     "ZH": "Z",
     SILENCE: "_ _: _| _! __",
 }
-_PHONEME_OF = {mnemonic: phoneme for phoneme, mnemonics in _ESPEAK.items() for mnemonic in mnemonics.split()}
+_PHONEME_OF = {mnemonic: phoneme for phoneme, mnemonics in ESPEAK.items() for mnemonic in mnemonics.split()}
 
 
 def from_espeak(mnemonic: str) -> str:

@@ -78,16 +78,55 @@ def map_and_score(
                 f"codes lie between {values.min()} and {values.max()}; 0 to {num_codes - 1} were expected. "
                 "Encode the recordings with this model"
             )
-    counts = np.zeros((num_codes, num_labels), dtype=np.int64)
-    np.add.at(counts, (map_codes, map_labels), 1)
-    commonest = counts.sum(axis=0).argmax()
-    label_of = np.where(counts.any(axis=1), counts.argmax(axis=1), commonest)
+    label_of, commonest = learn_mapping(map_codes, map_labels, num_codes=num_codes, num_labels=num_labels)
     return MappingScore(
         accuracy=float((label_of[codes] == labels).mean()),
         majority=float((labels == commonest).mean()),
         mutual_information=float(normalized_mutual_info_score(labels, codes)),
         num_frames=len(labels),
     )
+
+
+def count_pairs(codes: ArrayLike, labels: ArrayLike, num_codes: int, num_labels: int) -> NDArray[np.int64]:
+    """How often each code meets each label: (num_codes, num_labels), of two int arrays of shape (N,)."""
+    codes, labels = np.asarray(codes, dtype=np.int64), np.asarray(labels, dtype=np.int64)
+    counts = np.bincount(codes * num_labels + labels, minlength=num_codes * num_labels)
+    return counts.reshape(num_codes, num_labels)
+
+
+def learn_mapping(
+    codes: ArrayLike, labels: ArrayLike, *, num_codes: int, num_labels: int
+) -> tuple[NDArray[np.int64], int]:
+    """The label each code occurs with most often, shape (num_codes,), and the label commonest of all.
+
+    A tie goes to the lower label; a code that does not occur is read as the commonest label.
+    """
+    counts = count_pairs(codes, labels, num_codes, num_labels)
+    commonest = int(counts.sum(axis=0).argmax())
+    return np.where(counts.any(axis=1), counts.argmax(axis=1), commonest), commonest
+
+
+def normalised_information(counts: ArrayLike) -> float:
+    """Mutual information of codes and labels over the mean of their entropies, from their counts (codes, labels).
+
+    In [0, 1]; the same as scikit-learn's `normalized_mutual_info_score`, but from counts, which a bootstrap can add up.
+
+    Examples
+    --------
+    >>> round(normalised_information([[5, 0], [0, 5]]), 9), normalised_information([[2, 2], [2, 2]])
+    (1.0, 0.0)
+    """
+    joint = np.asarray(counts, dtype=np.float64)
+    joint = joint / max(joint.sum(), 1)
+
+    def entropy(shares: NDArray[np.float64]) -> float:
+        shares = shares[shares > 0]
+        return float(-(shares * np.log(shares)).sum())
+
+    of_codes, of_labels = entropy(joint.sum(axis=1)), entropy(joint.sum(axis=0))
+    if of_codes + of_labels == 0:
+        return 1.0  # one code, one label: each tells the other
+    return max(0.0, (of_codes + of_labels - entropy(joint.ravel())) / ((of_codes + of_labels) / 2))
 
 
 def teaching_half(utterances: Sequence[str]) -> NDArray[np.bool_]:

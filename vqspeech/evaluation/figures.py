@@ -1,0 +1,177 @@
+"""What an evaluation gives: figures with intervals and controls, in sections; and what it is given: trials.
+
+This module imports nothing heavy: a measure that needs torch, librosa or a judge imports it where it works.
+"""
+
+# T samples, N code frames.
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from vqspeech.data.store import Store
+    from vqspeech.models.vqvae import VQVAE
+
+Wav = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured quantity beside its controls.
+
+    Attributes
+    ----------
+    name : what was measured
+    value : nan where it could not be measured; `note` says why
+    low, high : bootstrap 95 % interval, clustered by utterance within speaker; nan where there is none
+    unit : "%" (the value is a share and is shown times 100), "dB", "Hz", "bits", ...
+    count : trials
+    higher_is_better : None where neither end is better
+    controls : the same quantity of something that a good model has to beat, or, with `is_ceiling`, cannot
+    note : a remark, or why there is no value
+    samples : (value, speaker, utterance) of each trial, for `statistics.paired`; kept out of report.json
+    is_ceiling : this figure, as a control, is the best that can be had, or merely a reference: not to be beaten
+    statistic : how the value follows from the samples: a name in `statistics.STATISTICS`, "" for another function
+    """
+
+    name: str
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    unit: str = ""
+    count: int = 0
+    higher_is_better: bool | None = None
+    controls: tuple[Figure, ...] = ()
+    note: str = ""
+    samples: tuple = field(default=(), repr=False, compare=False)
+    is_ceiling: bool = False
+    statistic: str = "mean"
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether there is a value."""
+        return math.isfinite(self.value)
+
+    @property
+    def unbeaten(self) -> tuple[Figure, ...]:
+        """Controls that this figure does not beat: they lie within its interval, or on the better side of it."""
+        if self.higher_is_better is None or not self.is_measured:
+            return ()
+        rivals = [control for control in self.controls if control.is_measured and not control.is_ceiling]
+        if self.higher_is_better:
+            worst = self.low if math.isfinite(self.low) else self.value
+            return tuple(control for control in rivals if worst <= control.value)
+        worst = self.high if math.isfinite(self.high) else self.value
+        return tuple(control for control in rivals if worst >= control.value)
+
+    @property
+    def beats_controls(self) -> bool | None:
+        """Whether it beats every control that is not a ceiling; None where there is nothing to compare."""
+        rivals = [control for control in self.controls if control.is_measured and not control.is_ceiling]
+        if self.higher_is_better is None or not self.is_measured or not rivals:
+            return None
+        return not self.unbeaten
+
+
+def missing(name: str, note: str, *, unit: str = "", higher_is_better: bool | None = None) -> Figure:
+    """A figure that could not be measured, and why."""
+    return Figure(name, math.nan, unit=unit, higher_is_better=higher_is_better, note=note)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of words: a header and rows of as many cells."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG image with its title and the words for those who do not see it."""
+
+    title: str
+    png: bytes = field(repr=False)
+    alt: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """What one measure found.
+
+    Attributes
+    ----------
+    title : its heading
+    figures : what was measured
+    notes : what could not be measured and why, with the extra that gives it; what the figures mean
+    tables, pictures : what does not fit a figure
+    """
+
+    title: str
+    figures: tuple[Figure, ...] = ()
+    notes: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One utterance of the evaluated material; waveforms are float32, shape (T,), at `Material.sample_rate`.
+
+    Attributes
+    ----------
+    utterance, speaker : as the corpus names them
+    target : the voice of `conversion`
+    text : what is said, where the corpus tells
+    source : the recording
+    reconstruction : its codes decoded in its own speaker's voice
+    conversion : its codes decoded in the target's voice
+    mu_law : control: the source in 256 mu-law levels, the best that the decoder can give
+    shifted : control: the source with its pitch moved to the target's median F0, a crude conversion
+    random : control: random codes decoded in the target's voice
+    codes : int array, shape (N,)
+    """
+
+    utterance: str
+    speaker: str
+    target: str
+    text: str | None
+    source: Wav
+    reconstruction: Wav
+    conversion: Wav
+    mu_law: Wav
+    shifted: Wav
+    random: Wav
+    codes: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What all measures work on.
+
+    Attributes
+    ----------
+    model, store : what is evaluated, and its prepared corpus
+    split : the utterances' split, "valid" or "test"; "train" only when asked for
+    trials : utterances with their conversions and controls
+    seed : of every draw, the bootstrap's too
+    sample_rate : Hz; hop_length : samples a code
+    sexes : speaker to "M" or "F", for those of whom the corpus tells
+    trained_on : whether the model was trained on these utterances
+    """
+
+    model: VQVAE
+    store: Store
+    split: str
+    trials: tuple[Trial, ...]
+    seed: int
+    sample_rate: int
+    hop_length: int
+    sexes: dict[str, str]
+    trained_on: bool = False

@@ -1,0 +1,241 @@
+"""Who is heard speaking: a closed corpus's speaker classifier on conversions, with its own accuracy on real recordings.
+
+The recipe's frozen judge where there is one (recipes/<name>/judges.safetensors), else one trained on the spot on
+disturbed copies of real training recordings, never on a model's output. A corpus's speakers are also its microphones:
+the disturbances are there so that those do not decide, and the accuracy on mu-law copies shows whether 8 bits do.
+"""
+
+# T samples.
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vqspeech.errors import CheckpointError
+from vqspeech.evaluation.figures import Figure, Material, Trial, Wav, missing
+from vqspeech.evaluation.statistics import Sample, figure
+from vqspeech.evaluation.takes import (
+    CONTROLS,
+    REFERENCE,
+    Take,
+    conversion,
+    conversions,
+    is_heard,
+    real_speech,
+    reconstruction,
+)
+
+if TYPE_CHECKING:
+    from vqspeech.evaluation.judges import Judge, Judges
+
+RECIPES = Path("recipes")
+NAMES = (
+    "speaker classifier: real test recordings heard right",
+    "speaker classifier: mu-law copies heard right",
+    "conversions heard as the target",
+    "conversions heard as the source",
+    "reconstructions heard as their speaker",
+)
+_TRAIN_S = 600.0  # of real speech that a classifier is trained on, the same of every speaker
+_LEAST_RECORDINGS = 8  # of every speaker
+_PIECE_S = 1.5  # what a classifier trained here hears at once
+_LEAST_PIECE_S = 0.2
+_STEPS = 400
+_BATCH = 32
+_TEST_RECORDINGS = 300
+_RELIABLE = 0.8
+
+
+@dataclass(frozen=True)
+class Ears:
+    """A judge of speakers, what it hears at once (seconds; None: all), and where it comes from, for people."""
+
+    judge: Judge
+    piece_s: float | None
+    origin: str
+
+    def hear(self, wavs: Sequence[Wav]) -> list[str]:
+        """The speaker of each waveform (T,), "" where nothing can be heard: silence and what is not finite."""
+        owners: list[int] = []
+        pieces: list[Wav] = []
+        for number, wav in enumerate(wavs):
+            if is_heard(wav):
+                own = cut(wav, self.judge.sample_rate, self.piece_s) if self.piece_s else [wav]
+                owners += [number] * len(own)
+                pieces += own
+        scores = np.zeros((len(wavs), len(self.judge.classes)))
+        np.add.at(scores, owners, np.log(self.judge.probabilities(pieces).astype(float) + 1e-9))
+        heard = set(owners)
+        return [self.judge.classes[best] if n in heard else "" for n, best in enumerate(scores.argmax(1))]
+
+
+def cut(wav: Wav, sample_rate: int, piece_s: float = _PIECE_S) -> list[Wav]:
+    """Pieces of at most `piece_s` of a waveform (T,) that can be heard; a last one that is very short is left out."""
+    size = int(piece_s * sample_rate)
+    least = int(_LEAST_PIECE_S * sample_rate)
+    pieces = [wav[start : start + size] for start in range(0, len(wav), size)]
+    return [piece for piece in pieces if len(piece) >= least and is_heard(piece)] or [wav]
+
+
+def frozen_judges(material: Material, recipes: Path = RECIPES) -> Judges | None:
+    """The recipe's frozen judges, where they know the model's speakers at its sample rate; else None.
+
+    Looked for in the working folder, then beside the package.
+    """
+    from vqspeech.evaluation.judges import load_judges
+
+    name = material.model.recipe.name
+    for folder in (recipes, Path(__file__).resolve().parents[2] / "recipes"):
+        try:
+            judges = load_judges(folder / name / "judges.safetensors")
+        except CheckpointError:
+            continue
+        if judges.speaker.sample_rate == material.sample_rate and set(judges.speaker.classes) >= set(
+            material.model.speakers
+        ):
+            return judges
+    return None
+
+
+def find_ears(material: Material) -> Ears | str:
+    """The recipe's frozen judge, else one trained now; a sentence where the corpus is not closed or too small."""
+    frozen = None if material.split == "train" else frozen_judges(material)  # its recordings must not be judged
+    if frozen:
+        return Ears(frozen.speaker, None, f"frozen with the recipe, trained on {_trained_on(frozen.speaker)}")
+    return train_ears(material)
+
+
+def _trained_on(judge: Judge) -> str:
+    return str(judge.report.get("trained_on", "real recordings"))
+
+
+def train_ears(material: Material, *, seconds: float = _TRAIN_S, steps: int = _STEPS) -> Ears | str:
+    """Train a classifier of the model's speakers on real training recordings that are not among the trials.
+
+    The same corpus, seed, torch and number of threads give the same hash.
+    """
+    from vqspeech.evaluation.judge_training import disturb_for_speaker, train_judge
+
+    store, rate = material.store, material.sample_rate
+    speakers = material.model.speakers
+    if len(speakers) < 2:
+        return "no speaker classifier: the model has one speaker"
+    tried = {trial.utterance for trial in material.trials}
+    wavs: list[Wav] = []
+    labels: list[str] = []
+    for name in speakers:
+        found = real_speech(store, name, ["train"], seconds / len(speakers), leave_out=tried)
+        if len(found) < _LEAST_RECORDINGS:
+            return (
+                f"no speaker classifier: {name} has {len(found)} training recordings that are not evaluated, "
+                f"{_LEAST_RECORDINGS} of every speaker are needed"
+            )
+        own = [piece for _, wav in found for piece in cut(wav, rate)]
+        wavs += own
+        labels += [name] * len(own)
+    batch = min(_BATCH, len(wavs))
+    epochs = max(1, round(steps / (len(wavs) // batch)))
+    judge = train_judge(
+        "speaker", wavs, labels, rate, disturb_for_speaker, epochs=epochs, batch_size=batch, seed=material.seed
+    )
+    return Ears(
+        judge,
+        _PIECE_S,
+        f"trained on {len(wavs)} pieces of real training recordings with noise, filters and mu-law, {epochs} epochs",
+    )
+
+
+def judge_speakers(material: Material, ears: Ears | str | None = None) -> tuple[tuple[Figure, ...], tuple[str, ...]]:
+    """Figures of who is heard in conversions and reconstructions, and notes; `ears` are found where not given."""
+    found = ears or find_ears(material)
+    if isinstance(found, str):
+        return tuple(missing(name, "no speaker classifier", unit="%") for name in NAMES), (found,)
+    real = _examine(material, found)
+    notes = [
+        f"the speaker classifier ({found.judge.sha256[:12]}) is {found.origin}; it has never heard a conversion. "
+        "A corpus's speakers are also its microphones. What cannot be heard counts as nobody"
+    ]
+    if not real[0].value >= _RELIABLE:
+        notes.append(f"THE SPEAKER CLASSIFIER IS UNRELIABLE: it hears {real[0].value:.0%} of real recordings right")
+    return (*real, *_conversions(material, found), _reconstructions(material, found)), tuple(notes)
+
+
+def _chance(material: Material) -> Figure:
+    return Figure("chance", 1 / len(material.model.speakers), unit="%")
+
+
+def _examine(material: Material, ears: Ears) -> list[Figure]:
+    """Accuracy on real recordings that it was not trained on, and on their mu-law copies."""
+    from vqspeech.mu_law import mu_law_decode, mu_law_encode
+
+    store, speakers = material.store, material.model.speakers
+    split = "test" if store.split_sizes["test"] else "valid"
+    each = -(-_TEST_RECORDINGS // len(speakers))
+    tests: list[tuple[str, str, Wav]] = []
+    for name in speakers:
+        tests += [(name, who, wav) for who, wav in real_speech(store, name, [split], 1e9)[:each]]
+    seed = material.seed
+    copies = [mu_law_decode(mu_law_encode(wav)).astype(np.float32) for _, _, wav in tests]
+    found = []
+    for label, wavs in zip(NAMES, ([wav for _, _, wav in tests], copies), strict=False):
+        heard = ears.hear(wavs)
+        samples = [(float(a == name), name, who) for a, (name, who, _) in zip(heard, tests, strict=True)]
+        found.append(figure(label, samples, seed=seed, unit="%", higher_is_better=True, controls=[_chance(material)]))
+    return found
+
+
+def _shares(
+    material: Material, ears: Ears, trials: Sequence[Trial], take: Take, *names: str
+) -> dict[str, list[Sample]]:
+    """Whether each take is heard as the trial's `names` ("speaker", "target")."""
+    heard = ears.hear([take(trial) for trial in trials])
+    return {
+        name: [
+            (float(who == getattr(trial, name)), trial.speaker, trial.utterance)
+            for who, trial in zip(heard, trials, strict=True)
+        ]
+        for name in names
+    }
+
+
+def _conversions(material: Material, ears: Ears) -> list[Figure]:
+    trials = conversions(material)
+    if not trials:
+        return [missing(name, "no conversions to another speaker", unit="%") for name in NAMES[2:4]]
+    both = ("target", "speaker")
+    own = _shares(material, ears, trials, conversion, *both)
+    rivals = {name: _shares(material, ears, trials, take, *both) for name, take in CONTROLS.items()}
+    right = [(value, speaker, utterance) for value, speaker, utterance in rivals["source unchanged"]["speaker"]]
+    figures = []
+    for label, name, better in ((NAMES[2], "target", True), (NAMES[3], "speaker", False)):
+        controls = [
+            figure(control, found[name], seed=material.seed, unit="%", is_ceiling=control == REFERENCE)
+            for control, found in rivals.items()
+        ]
+        if better:
+            ceiling = "real recordings heard as their speaker"
+            controls += [
+                _chance(material),
+                figure(ceiling, right, seed=material.seed, unit="%", is_ceiling=True),
+            ]
+        figures.append(
+            figure(label, own[name], seed=material.seed, unit="%", higher_is_better=better, controls=controls)
+        )
+    return figures
+
+
+def _reconstructions(material: Material, ears: Ears) -> Figure:
+    trials = list({trial.utterance: trial for trial in material.trials}.values())
+    copies = _shares(material, ears, trials, CONTROLS["mu-law copy"], "speaker")["speaker"]
+    real = _shares(material, ears, trials, CONTROLS["source unchanged"], "speaker")["speaker"]
+    controls = [
+        figure("mu-law copy", copies, seed=material.seed, unit="%", is_ceiling=True),
+        figure("source unchanged", real, seed=material.seed, unit="%", is_ceiling=True),
+        _chance(material),
+    ]
+    own = _shares(material, ears, trials, reconstruction, "speaker")["speaker"]
+    return figure(NAMES[4], own, seed=material.seed, unit="%", higher_is_better=True, controls=controls)
