@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,8 +166,10 @@ def _choose(
 
 
 def _key(material: Material, choices: Sequence[Choice]) -> str:
-    """What a kept section depends on; an optional judge that was installed since is one of the things."""
-    judges = [name for name in OPTIONAL if importlib.util.find_spec(name)]
+    """What a kept section depends on; an optional judge that was installed since, or TextGrids, are among it."""
+    from vqspeech.evaluation.alignments import FOLDER_VARIABLE
+
+    judges = [name for name in OPTIONAL if importlib.util.find_spec(name)] + [os.environ.get(FOLDER_VARIABLE, "")]
     model, store = fingerprint(material.model), material.store.fingerprint
     said = (VERSION, model, store, material.split, material.seed, choices, judges)
     return hashlib.sha256(repr(said).encode()).hexdigest()
