@@ -175,6 +175,10 @@ def tiny_values() -> dict:
             "validate_every": 4, "checkpoint_every": 4, "validation_utterances": 2, "probe_utterances": 0,
             "precision": "float32", "compile": "off",
         },
+        "prior": {
+            "residual_channels": 8, "skip_channels": 8, "cycles": 1, "layers_per_cycle": 3, "speaker_dim": 4,
+            "steps": 4, "batch_size": 4, "shifts": 2, "warmup_steps": 2, "validate_every": 2,
+        },
     }  # fmt: skip
 
 

@@ -19,7 +19,19 @@ from vqspeech.audio import load_audio, save_audio
 from vqspeech.checkpoint import ModelCard, save_model
 from vqspeech.cli import main
 
-VERBS = ["prepare", "train", "convert", "encode", "decode", "evaluate", "info", "demo"]
+VERBS = [
+    "prepare",
+    "train",
+    "convert",
+    "encode",
+    "decode",
+    "evaluate",
+    "info",
+    "sample",
+    "compress",
+    "decompress",
+    "demo",
+]
 HEAVY = {"torch", "torchaudio", "numba", "librosa", "scipy", "sklearn", "matplotlib", "tensorboard", "rich", "pydantic"}
 
 
@@ -241,6 +253,9 @@ def test_train_leaves_a_model_that_converts(place, chirp):
         validation_utterances = 2
         probe_utterances = 0
         compile = "off"
+        [prior]
+        steps = 4
+        shifts = 1
         """
     )
     said = call("prepare", "recipe.toml", "--data", "voices", "--workers", 1)

@@ -2,69 +2,38 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from vqspeech.errors import VQSpeechError
-
-PATH = click.Path(path_type=Path)
-model_option = click.option(
-    "--model", type=PATH, help="Run folder or model file [VQSPEECH_MODEL, else the newest run that knows the speaker]."
+from vqspeech.prior_verbs import compress, decompress, sample
+from vqspeech.terminal import (
+    PATH,
+    Group,
+    Notices,
+    force_option,
+    free_target,
+    listed,
+    model_option,
+    say,
+    seconds_bar,
+    speaker_option,
+    tell,
+    voice_options,
 )
-speaker_option = click.option("--speaker", required=True, help="Whose voice to speak in; `vqspeech info` lists them.")
-force_option = click.option("--force", is_flag=True, help="Overwrite what exists.")
 
 
-def voice_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of every verb that samples."""
-    for option in (
-        click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="Of the draws."),
-        click.option("--temperature", type=click.FloatRange(0), default=1.0, show_default=True, help="Below 1: calmer"),
-        click.option("--engine", type=click.Choice(["auto", "numba", "torch"]), default="auto", show_default=True),
-        click.option(
-            "--precision",
-            type=click.Choice(["auto", "float32", "bfloat16"]),
-            default="auto",
-            show_default=True,
-            help="Of the products while sampling; auto: bfloat16 where the processor has it.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-class _Group(click.Group):
-    """Prints our own errors as one sentence and exits with 1."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except VQSpeechError as error:
-            raise click.ClickException(_shown(" ".join(str(error).splitlines()))) from None
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # the reader of our output left: click ends quietly
-                raise
-            place = _shown(os.fsdecode(error.filename)) if error.filename else "a file"
-            raise click.ClickException(
-                f"{place}: {error.strerror or error}. Check the path, its permissions and the free space"
-            ) from None
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="vqspeech")
 def main() -> None:
     """Learn speech units from raw audio and swap voices without transcripts (VQ-VAE + WaveNet)."""
     logger = logging.getLogger("vqspeech")
     logger.setLevel(logging.INFO)
     if not logger.handlers:
-        logger.addHandler(_Notices())
+        logger.addHandler(Notices())
 
 
 @main.command()
@@ -88,12 +57,12 @@ def prepare(recipe: Path, data: Path | None, out: Path | None, overrides: tuple[
         num_workers=workers,
         progress=sys.stderr.isatty(),
     )
-    _say(f"{report.folder}: {report}" + (" (already done)" if report.already_done else ""))
-    _say(f"speakers: {_listed(report.speakers)}")
+    say(f"{report.folder}: {report}" + (" (already done)" if report.already_done else ""))
+    say(f"speakers: {listed(report.speakers)}")
     for problem in report.problems:
-        _say(f"left out: {problem}")
+        say(f"left out: {problem}")
     for note in report.notes:
-        _say(f"note: {note}")
+        say(f"note: {note}")
 
 
 @main.command()
@@ -102,18 +71,26 @@ def prepare(recipe: Path, data: Path | None, out: Path | None, overrides: tuple[
 @click.option("--out", type=PATH, help="Run folder [runs/<recipe>].")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe's value; repeatable.")
 @click.option("--resume", is_flag=True, help="Go on exactly where the run stopped.")
-def train(recipe: Path, data: Path | None, out: Path | None, overrides: tuple[str, ...], resume: bool) -> None:
-    """Train a recipe, for example: vqspeech train recipes/vctk --data ~/VCTK-Corpus-0.92"""
+@click.option("--stage", type=click.Choice(["vqvae", "prior"]), help="One stage alone [both, one after the other].")
+def train(recipe: Path, **options: Any) -> None:
+    """Train a recipe, and its prior over codes: vqspeech train recipes/vctk --data ~/VCTK-Corpus-0.92"""
     from vqspeech.training.start import train as train_recipe
 
-    result = train_recipe(recipe, data=data, out=out, overrides=overrides, resume=resume, progress=True, notify=_tell)
+    result = train_recipe(recipe, progress=True, notify=tell, **options)
     if not result.finished:
-        _say(
-            f"stopped and saved at step {result.step} of {result.total_steps}. "
+        last = result.prior or result
+        say(
+            f"stopped and saved at step {last.step} of {last.total_steps}{' of the prior' if result.prior else ''}. "
             f"Go on with: vqspeech train {recipe} --resume --out {result.folder}"
+            + (f" --stage {options['stage']}" if options["stage"] else "")
         )
         sys.exit(130)
-    _say(f"trained {result.step} steps: {result.folder}. Convert with: vqspeech convert --model {result.folder} "
+    if prior := result.prior:
+        say(f"trained the prior {prior.step} steps to {prior.metrics['bits']:.3f} bits per code: {result.folder}. "
+            f"Let it speak with: vqspeech sample --model {result.folder} --speaker NAME")  # fmt: skip
+    if options["stage"] == "prior":
+        return
+    say(f"trained {result.step} steps: {result.folder}. Convert with: vqspeech convert --model {result.folder} "
          "--speaker NAME in.wav")  # fmt: skip
 
 
@@ -148,21 +125,21 @@ def convert(
     loaded = load_model(find_model(model, speaker))
     loaded.speaker_index(speaker)  # an unknown speaker is told before any work
     if not loaded.card.is_settled:
-        _tell(f"the model's training is at step {loaded.card.step}, still in its warm start: expect noise")
+        tell(f"the model's training is at step {loaded.card.step}, still in its warm start: expect noise")
     jobs, problems = plan_jobs(sources, speaker, out, force=force, speakers=loaded.speakers)
     cores = threads or num_cores()
-    with _seconds_bar() as advance:
+    with seconds_bar() as advance:
         voice = Voice(speaker, seed, temperature, engine, precision, split=not no_split)
         failed = convert_files(loaded, jobs, voice, num_threads=cores, advance=advance)
     for job in jobs:
         if job.source not in failed:
-            _say(job.target)
+            say(job.target)
     problems |= failed
     for problem in problems.values():
-        _tell(f"Error: {problem}")
+        tell(f"Error: {problem}")
     if problems:
         if jobs and len(jobs) > len(failed):
-            _tell(f"{len(jobs) - len(failed)} converted, {len(problems)} not.")
+            tell(f"{len(jobs) - len(failed)} converted, {len(problems)} not.")
         sys.exit(1)
 
 
@@ -177,9 +154,9 @@ def encode(source: Path, model: Path | None, out: Path | None, force: bool) -> N
     from vqspeech.codes import encode_file
     from vqspeech.shelf import find_model
 
-    target = _free(out or source.parent / f"{source.stem}.npz", source, force)
+    target = free_target(out or source.parent / f"{source.stem}.npz", source, force)
     count = encode_file(load_model(find_model(model)), source, target)
-    _say(f"{target}: {count} codes")
+    say(f"{target}: {count} codes")
 
 
 @main.command()
@@ -206,22 +183,27 @@ def decode(
     from vqspeech.shelf import find_model
 
     loaded = load_model(find_model(model, speaker))
-    target = _free(out or source.parent / target_name(source, speaker), source, force)
+    target = free_target(out or source.parent / target_name(source, speaker), source, force)
     decode_file(loaded, source, target, Voice(speaker, seed, temperature, engine, precision))
-    _say(target)
+    say(target)
 
 
 @main.command()
 @click.argument("model", type=PATH, required=False)
 def info(model: Path | None) -> None:
     """Speakers, code rate, bit rate, steps and measured quality of a model."""
-    from vqspeech.checkpoint import read_card
+    from vqspeech.checkpoint import PRIOR_FILE, read_card, read_prior_card
     from vqspeech.shelf import find_model
 
     file = find_model(model)
     card = read_card(file)
-    _say(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
-    _say(card.describe())
+    say(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
+    say(card.describe())
+    if file.with_name(PRIOR_FILE).is_file():
+        say(read_prior_card(file.with_name(PRIOR_FILE)).describe())
+    else:
+        say(f"prior         none. Train one: vqspeech train recipes/{card.recipe.name} --stage prior "
+            f"--out {file.parent}")  # fmt: skip
 
 
 @main.command()
@@ -240,12 +222,12 @@ def evaluate(model: Path, **options: Any) -> None:
 
     try:
         with steps_bar() as watch:
-            report = evaluate_model(model, notify=_tell, watch=watch, **options)
+            report = evaluate_model(model, notify=tell, watch=watch, **options)
     except KeyboardInterrupt:
-        _tell("stopped; what is done is kept. Go on with the same command")
+        tell("stopped; what is done is kept. Go on with the same command")
         sys.exit(130)
     print_report(report)
-    _say(f"{report.folder / 'report.html'}: open it in a browser, to listen too")
+    say(f"{report.folder / 'report.html'}: open it in a browser, to listen too")
 
 
 @main.command()
@@ -256,56 +238,9 @@ def demo(recipe: Path, out: Path, overrides: tuple[str, ...]) -> None:
     """Train on the embedded corpus, convert, and print what to listen to (15 minutes)."""
     from vqspeech.demo import run_demo
 
-    if run_demo(recipe, out, overrides, _tell) is None:
+    if run_demo(recipe, out, overrides, tell) is None:
         sys.exit(130)
 
 
-def _say(line: object) -> None:
-    click.echo(_shown(line))
-
-
-def _tell(line: str) -> None:
-    click.echo(_shown(line), err=True)
-
-
-def _shown(line: object) -> str:
-    """A path, or a sentence with paths, that any terminal takes: names need not be UTF-8."""
-    return click.format_filename(str(line))
-
-
-def _listed(names: tuple[str, ...], most: int = 12) -> str:
-    return ", ".join(names[:most]) + (f", ... ({len(names)})" if len(names) > most else "")
-
-
-def _free(target: Path, source: Path, force: bool) -> Path:
-    if target.is_dir():
-        raise VQSpeechError(f"{target} is a folder. Give a file's name with --out")
-    if target.exists() and source.exists() and target.samefile(source):
-        raise VQSpeechError(f"{target} would replace what it is made from. Choose another --out")
-    if target.exists() and not force:
-        raise VQSpeechError(f"{target} exists. Overwrite it with --force, or choose another --out")
-    return target
-
-
-class _Notices(logging.Handler):
-    """What takes long says so on stderr."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        _tell(record.getMessage())
-
-
-class _seconds_bar:  # noqa: N801 - a context manager, named like what it shows
-    """A counter of seconds of speech written, shown where stderr is a terminal."""
-
-    def __enter__(self) -> Callable[[float], None]:
-        from rich.console import Console
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-        columns = SpinnerColumn(), TextColumn("{task.completed:.1f} s of speech"), TimeElapsedColumn()
-        self.bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-        self.bar.start()
-        task = self.bar.add_task("", total=None)
-        return lambda seconds: self.bar.advance(task, seconds)
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+for _verb in (sample, compress, decompress):
+    main.add_command(_verb)

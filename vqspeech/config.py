@@ -111,6 +111,32 @@ class TrainConfig(_Section):
     probe_seconds: Annotated[float, Field(gt=0)] = 2.0  # at most this much of each
 
 
+class PriorConfig(_Section):
+    """WaveNet over codes, trained after the VQ-VAE with the encoder frozen [VQ-VAE §4.3]."""
+
+    residual_channels: Positive = 64
+    skip_channels: Positive = 128
+    cycles: Positive = 2
+    layers_per_cycle: Annotated[int, Field(gt=0, le=12)] = 6
+    speaker_dim: Positive = 32
+    conditional: bool = True  # on the speaker
+    steps: Positive = 3000
+    batch_size: Positive = 32
+    crop_codes: Positive = 320  # longer utterances are trained on in crops [VQ-VAE §4.3]
+    shifts: Annotated[int, Field(gt=0, le=8)] = 8  # codings of a training utterance, from first samples within a frame
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    validate_every: Positive = 250
+    weight_average: Share = 0.99
+    dropout: Share = 0.1  # of previous codes, replaced by others of the batch
+    speaker_dropout: Share = 0.1  # of speakers, so that the prior also speaks as nobody in particular
+
+    @property
+    def receptive_field(self) -> int:
+        """Previous codes that a prediction sees."""
+        return 1 + self.cycles * (2**self.layers_per_cycle - 1)
+
+
 class Recipe(_Section):
     """Everything that defines a model and its training."""
 
@@ -121,6 +147,7 @@ class Recipe(_Section):
     decoder: DecoderConfig = DecoderConfig()
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
+    prior: PriorConfig = PriorConfig()
 
     @model_validator(mode="after")
     def _check_together(self) -> Recipe:

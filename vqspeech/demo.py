@@ -48,7 +48,7 @@ def run_demo(
             "espeak-ng speaks 40 minutes of sentences in eight voices; then the recipe trains "
             + (f"{settled.train.max_minutes:g} minutes" if settled.train.max_minutes else "without a time limit")
         )
-    result = train(recipe, out=out, overrides=overrides, resume=begun, progress=True, notify=notify)
+    result = train(recipe, out=out, overrides=overrides, resume=begun, stage="vqvae", progress=True, notify=notify)
     if not result.finished:
         notify(f"stopped and saved at step {result.step} of {result.total_steps}. Go on with the same command")
         return None

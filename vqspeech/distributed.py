@@ -53,6 +53,14 @@ def stop_processes() -> None:
         dist.destroy_process_group()
 
 
+def barrier() -> None:
+    """Wait for all other processes."""
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()
+
+
 def share(value: T) -> T:
     """The first process's plain value in every process; the others wait for it."""
     import torch

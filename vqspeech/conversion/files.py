@@ -30,6 +30,19 @@ def decode_file(model: VQVAE, source: Path, target: Path, voice: Voice) -> None:
         If the target cannot be written.
     """
     codes, num_samples = load_codes(source, model)
+    speak_codes(model, codes, num_samples, source, target, voice)
+
+
+def speak_codes(
+    model: VQVAE, codes: NDArray[np.int32], num_samples: int, source: Path, target: Path, voice: Voice
+) -> None:
+    """Write the first `num_samples` samples of what codes (N,) sound like; `source` is the file they come from.
+
+    Raises
+    ------
+    AudioError
+        If the target cannot be written.
+    """
     remaining = num_samples
     with AudioWriter(target, model.sample_rate) as writer:
         for piece in decode_stream(model, [model.lookup(codes)], voice, _utterance_of(source)):

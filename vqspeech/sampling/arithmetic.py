@@ -109,3 +109,35 @@ def draw(logits: np.ndarray, masses: np.ndarray, u: float, temperature: float) -
         if cumulative > threshold:
             return q
     return num_outputs - 1
+
+
+@numba.njit(fastmath={"contract"}, error_model="numpy")
+def draw_likely(logits: np.ndarray, masses: np.ndarray, u: float, temperature: float, top_p: float) -> int:
+    """As `draw`, from the likeliest classes alone that together have probability `top_p`; see `rules.nucleus`."""
+    num_outputs = masses.shape[0]
+    top = logits[0]
+    for q in range(1, num_outputs):
+        top = max(top, logits[q])
+    scale = np.float32(1 / temperature)
+    total = 0.0
+    for q in range(num_outputs):
+        masses[q] = _exp(max((logits[q] - top) * scale, np.float32(-87)))
+        total += masses[q]
+    kept, last = 0.0, 0
+    for _ in range(num_outputs):
+        best = -1
+        for q in range(num_outputs):
+            if masses[q] > 0 and (best < 0 or logits[q] > logits[best]):
+                best = q
+        kept += masses[best]
+        masses[best] = -masses[best]  # chosen: no mass is zero
+        last = max(last, best)
+        if kept >= top_p * total:
+            break
+    threshold = u * kept
+    cumulative = 0.0
+    for q in range(num_outputs):
+        cumulative -= min(masses[q], np.float32(0))
+        if cumulative > threshold:
+            return q
+    return last

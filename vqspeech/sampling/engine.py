@@ -68,7 +68,9 @@ class Sampler(ABC):
     width: int
 
     @abstractmethod
-    def streams(self, width: int, *, seed: int, temperature: float = 1.0, start: int = SILENCE_CLASS) -> Streams:
+    def streams(
+        self, width: int, *, seed: int, temperature: float = 1.0, start: int = SILENCE_CLASS, top_p: float = 1.0
+    ) -> Streams:
         """Room for up to `width` streams in one thread; different threads each take their own.
 
         Parameters
@@ -77,11 +79,13 @@ class Sampler(ABC):
         seed : int, in [0, 2**64): with utterance and sample index it determines every random number
         temperature : float, >= 0; divides the logits, 0 takes the likeliest class
         start : int, the class before the first sample
+        top_p : float, in (0, 1]; draw from the likeliest classes alone, as few as together have this probability
+            [Holtzman et al. 2020, arXiv 1904.09751 §3.1]
 
         Raises
         ------
         VQSpeechError
-            If seed or temperature is out of range.
+            If seed, temperature or top_p is out of range.
         """
 
 
@@ -109,10 +113,11 @@ class Engine(ABC):
         utterance: int,
         temperature: float = 1.0,
         start: int = SILENCE_CLASS,
+        top_p: float = 1.0,
     ) -> Session:
         """Begin a single utterance; see `Sampler.streams` and `Streams.open`."""
         sampler = self.load(wavenet, hop_length)
-        return Session(sampler.streams(1, seed=seed, temperature=temperature, start=start), utterance)
+        return Session(sampler.streams(1, seed=seed, temperature=temperature, start=start, top_p=top_p), utterance)
 
 
 class Session:

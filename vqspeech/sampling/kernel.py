@@ -19,7 +19,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from vqspeech.sampling.arithmetic import as_input, draw, gate
+from vqspeech.sampling.arithmetic import as_input, draw, draw_likely, gate
 from vqspeech.sampling.layout import Buffers, Weights
 from vqspeech.sampling.tile import product
 
@@ -35,6 +35,7 @@ def _run(
     hop_length: int,
     uniforms: np.ndarray,
     temperature: float,
+    top_p: float,
     forced: np.ndarray,
     classes: np.ndarray,
     logits: np.ndarray,
@@ -48,6 +49,7 @@ def _run(
     slots : int64 array, shape (U,), the streams' rows in `buffers.history` and `buffers.position`
     condition : float32 array, shape (N, U, C padded to a multiple of PARTIAL_SUMS)
     hop_length : int
+    temperature, top_p : float
     uniforms : float64 array, shape (U, T), or empty where `forced` is given
     temperature : float
     forced : int32 array, shape (U, T): the classes to take instead of drawing, or (U, 0)
@@ -113,6 +115,10 @@ def _run(
                     logits[u, t, :] = buffers.logits[u, :num_outputs]
                 if forced.shape[1]:
                     previous = np.int64(forced[u, t])
+                elif top_p < 1.0 and temperature > 0.0:
+                    previous = np.int64(
+                        draw_likely(buffers.logits[u], buffers.masses, uniforms[u, t], temperature, top_p)
+                    )
                 else:
                     previous = np.int64(draw(buffers.logits[u], buffers.masses, uniforms[u, t], temperature))
                 classes[u, t] = previous
@@ -132,12 +138,13 @@ def _loop(digest: str) -> Callable[..., Any]:
         hop_length: Any,
         uniforms: Any,
         temperature: Any,
+        top_p: Any,
         forced: Any,
         classes: Any,
         logits: Any,
     ) -> None:
         if digest:
-            _run(weights, buffers, slots, condition, hop_length, uniforms, temperature, forced, classes, logits)
+            _run(weights, buffers, slots, condition, hop_length, uniforms, temperature, top_p, forced, classes, logits)
 
     return run
 

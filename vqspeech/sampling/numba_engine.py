@@ -64,16 +64,19 @@ class NumbaSampler(Sampler):
         notice = threading.Timer(COMPILING_IS_LONG_S, _LOG.info, ["compiling the sampling loop for this processor ..."])
         notice.start()
         try:
-            streams = self.streams(1, seed=0)
+            streams = self.streams(1, seed=0, start=0)
             streams.generate([streams.open(0)], np.zeros((1, 1, self._wavenet.condition.in_features), np.float32))
         finally:
             notice.cancel()
 
-    def streams(self, width: int, *, seed: int, temperature: float = 1.0, start: int = SILENCE_CLASS) -> NumbaStreams:
+    def streams(
+        self, width: int, *, seed: int, temperature: float = 1.0, start: int = SILENCE_CLASS, top_p: float = 1.0
+    ) -> NumbaStreams:
         """See `Sampler.streams`."""
-        check_settings(self._wavenet, seed, temperature, start)
+        check_settings(self._wavenet, seed, temperature, start, top_p)
         buffers = make_buffers(self._wavenet, width, self._dtype)
-        return NumbaStreams(self._weights, buffers, self._wavenet, self._hop_length, seed, float(temperature), start)
+        settings = seed, float(temperature), start, float(top_p)
+        return NumbaStreams(self._weights, buffers, self._wavenet, self._hop_length, *settings)
 
 
 class NumbaStreams:
@@ -88,9 +91,11 @@ class NumbaStreams:
         seed: int,
         temperature: float,
         start: int,
+        top_p: float,
     ) -> None:
         self._weights, self._buffers = weights, buffers
-        self._hop_length, self._seed, self._temperature, self._start = hop_length, seed, temperature, start
+        self._hop_length, self._seed, self._start = hop_length, seed, start
+        self._temperature, self._top_p = temperature, top_p
         self._num_classes, self._condition_channels = wavenet.embedding.num_embeddings, wavenet.condition.in_features
         self._utterances: dict[int, int] = {}
 
@@ -136,6 +141,7 @@ class NumbaStreams:
             self._hop_length,
             numbers,
             self._temperature,
+            self._top_p,
             forced,
             classes,
             logits,

@@ -13,24 +13,48 @@ from vqspeech.nn.wavenet import WaveNet
 from vqspeech.sampling.random import check_seed
 
 
-def cumulative_masses(logits: np.ndarray, temperature: float) -> np.ndarray:
+def cumulative_masses(logits: np.ndarray, temperature: float, order: np.ndarray | slice = slice(None)) -> np.ndarray:
     """Cumulative probabilities of softmax(logits / temperature) in float64.
 
     Parameters
     ----------
     logits : array, shape (..., Q)
     temperature : float, > 0
+    order : of the classes, if not their own; classes that it leaves out have no mass
 
     Returns
     -------
     cumulative : float64 array, shape (..., Q), rising to 1
     """
     scaled = (logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)) / temperature
-    cumulative = np.cumsum(np.exp(scaled), axis=-1)
+    cumulative = np.cumsum(np.exp(scaled)[..., order], axis=-1)
     return cumulative / cumulative[..., -1:]
 
 
-def draw(logits: np.ndarray, u: float, temperature: float) -> int:
+def nucleus(logits: np.ndarray, temperature: float, top_p: float) -> np.ndarray:
+    """The likeliest classes, as few as together have probability `top_p`; of equal ones the lower comes first.
+
+    Parameters
+    ----------
+    logits : array, shape (Q,)
+    temperature : float, > 0
+    top_p : float, in (0, 1]
+
+    Returns
+    -------
+    classes : int array, rising
+
+    Examples
+    --------
+    >>> nucleus(np.log(np.array([0.25, 0.5, 0.25])), 1.0, 0.7)
+    array([0, 1])
+    """
+    order = np.argsort(-logits, kind="stable")
+    count = int(np.searchsorted(cumulative_masses(logits, temperature, order), top_p, side="left")) + 1
+    return np.sort(order[:count])
+
+
+def draw(logits: np.ndarray, u: float, temperature: float, top_p: float = 1.0) -> int:
     """The class drawn with the random number `u`: the first whose cumulative probability exceeds it.
 
     Parameters
@@ -38,6 +62,7 @@ def draw(logits: np.ndarray, u: float, temperature: float) -> int:
     logits : array, shape (Q,)
     u : float, in [0, 1)
     temperature : float, >= 0; 0 takes the likeliest class, the first of several
+    top_p : float, in (0, 1]; below 1 the draw is from the `nucleus` alone
 
     Examples
     --------
@@ -46,6 +71,10 @@ def draw(logits: np.ndarray, u: float, temperature: float) -> int:
     """
     if temperature == 0:
         return int(logits.argmax())
+    if top_p < 1:
+        kept = nucleus(logits, temperature, top_p)
+        drawn = int(np.searchsorted(cumulative_masses(logits, temperature, kept), u, side="right"))
+        return int(kept[min(drawn, len(kept) - 1)])
     drawn = int(np.searchsorted(cumulative_masses(logits, temperature), u, side="right"))
     return min(drawn, len(logits) - 1)
 
@@ -57,11 +86,13 @@ def check_weights(wavenet: WaveNet, hop_length: int) -> None:
         raise VQSpeechError("the model has weights that are not finite: its training went wrong. Use an earlier one")
 
 
-def check_settings(wavenet: WaveNet, seed: int, temperature: float, start: int) -> None:
+def check_settings(wavenet: WaveNet, seed: int, temperature: float, start: int, top_p: float) -> None:
     """Refuse settings that make no sense; the errors of `Sampler.streams`."""
     check_seed(seed)
     if not (math.isfinite(temperature) and temperature >= 0):
         raise VQSpeechError(f"temperature {temperature} is not a number >= 0. Use 1 to sample, 0 for the likeliest")
+    if not 0 < top_p <= 1:
+        raise VQSpeechError(f"top-p {top_p} is not a number above 0 and at most 1. Use 1 to draw from all classes")
     assert 0 <= start < wavenet.embedding.num_embeddings, (start, wavenet.embedding.num_embeddings)
 
 

@@ -39,10 +39,12 @@ class TorchSampler(Sampler):
         check_weights(wavenet, hop_length)
         self._wavenet, self._hop_length = copy.deepcopy(wavenet).float(), hop_length
 
-    def streams(self, width: int, *, seed: int, temperature: float = 1.0, start: int = SILENCE_CLASS) -> TorchStreams:
+    def streams(
+        self, width: int, *, seed: int, temperature: float = 1.0, start: int = SILENCE_CLASS, top_p: float = 1.0
+    ) -> TorchStreams:
         """See `Sampler.streams`."""
-        check_settings(self._wavenet, seed, temperature, start)
-        return TorchStreams(self._wavenet, self._hop_length, seed, float(temperature), start)
+        check_settings(self._wavenet, seed, temperature, start, top_p)
+        return TorchStreams(self._wavenet, self._hop_length, seed, float(temperature), start, float(top_p))
 
 
 class _Stream:
@@ -55,9 +57,11 @@ class _Stream:
 class TorchStreams:
     """See `Streams`; one stream after the other."""
 
-    def __init__(self, wavenet: WaveNet, hop_length: int, seed: int, temperature: float, start: int) -> None:
+    def __init__(
+        self, wavenet: WaveNet, hop_length: int, seed: int, temperature: float, start: int, top_p: float
+    ) -> None:
         self._wavenet, self._hop_length = wavenet, hop_length
-        self._seed, self._temperature, self._start = seed, temperature, start
+        self._seed, self._temperature, self._start, self._top_p = seed, temperature, start, top_p
         self._open: dict[int, _Stream] = {}
         self._opened = 0
 
@@ -110,7 +114,7 @@ class TorchStreams:
             given = torch.tensor([memory.previous], device=device)
             logits = wavenet.step(given, biases, memory.state)[0].cpu().numpy()
             if forced is None:
-                memory.previous = draw(logits, numbers[t], self._temperature)
+                memory.previous = draw(logits, numbers[t], self._temperature, self._top_p)
             else:
                 memory.previous, kept[t] = int(forced[t]), logits
             classes[t] = memory.previous

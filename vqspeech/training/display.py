@@ -31,12 +31,18 @@ class Display:
     visible : whether a progress bar and lines are printed
     """
 
+    title = "training"
+    tensorboard = "tensorboard"  # its folder in the run's
+
     def __init__(self, run: Run, task: VQVAETask, training: dict[str, Any], visible: bool) -> None:
-        self.run = run
         self.task = task
+        self.batch_samples = world_size() * task.recipe.train.batch_size * task.recipe.train.crop_samples
+        self._prepare(run, training, visible)
+
+    def _prepare(self, run: Run, training: dict[str, Any], visible: bool) -> None:
+        self.run = run
         self.training = training
         self.visible = visible and rank() == 0
-        self.batch_samples = world_size() * task.recipe.train.batch_size * task.recipe.train.crop_samples
         self.bar: Any = None
         self.writer: Any = None
         self.last = (0.0, 0)  # when, and at which step, the last report was
@@ -52,10 +58,10 @@ class Display:
         if rank() > 0:
             return
         self.writer = SummaryWriter(
-            str(self.run.folder / "tensorboard"), purge_step=state.step + 1 if state.step else None
+            str(self.run.folder / self.tensorboard), purge_step=state.step + 1 if state.step else None
         )
         columns = (
-            TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"),
+            TextColumn(self.title), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"),
             Elapsed(), TextColumn("left"), Remaining(),
         )  # fmt: skip
         self.bar = Progress(*columns, console=Console(stderr=True), disable=not self.visible)
@@ -72,19 +78,13 @@ class Display:
             return
         now = time.monotonic()
         row: dict[str, Any] = {name: round(float(value), 5) for name, value in terms.items()}
-        row["samples_per_s"] = round((state.step - self.last[1]) * self.batch_samples / (now - self.last[0]))
+        row |= self._speed((state.step - self.last[1]) / (now - self.last[0]))
         self.last = (now, state.step)
         learning = state.optimizer.param_groups[0]["lr"]
         self.run.report({"kind": "train", "step": state.step, "seconds": round(state.seconds, 1), "lr": learning} | row)
         for name, value in row.items():
             self.writer.add_scalar(f"train/{name}", value, state.step)
-        progress = (
-            f"{row['bits']:.2f} bits/sample" if row["bits"] else f"warm start, spectral loss {row['spectral']:.2f}"
-        )
-        self.bar.update(
-            self.bar_task,
-            figures=f"{progress}, perplexity {row['perplexity']:.0f}, {row['samples_per_s']:,} samples/s",
-        )
+        self.bar.update(self.bar_task, figures=self._describe_step(row))
 
     def validated(self, state: TrainingState, figures: dict[str, Any]) -> None:
         """Report a validation, and keep what it can be heard and seen by."""
@@ -96,7 +96,7 @@ class Display:
             self.writer.add_scalar(f"validation/{name}", value, state.step)
         self._keep_samples(state)
         if self.visible:
-            self.bar.console.print(describe(figures), highlight=False, soft_wrap=True)
+            self.bar.console.print(self._describe(figures), highlight=False, soft_wrap=True)
         self.last = (time.monotonic(), state.step)  # a validation's time is not a step's
 
     def save(self, state: TrainingState) -> None:
@@ -123,6 +123,18 @@ class Display:
         if self.bar is not None:
             self.bar.stop()
             self.writer.close()
+
+    def _speed(self, steps_per_s: float) -> dict[str, int]:
+        return {"samples_per_s": round(steps_per_s * self.batch_samples)}
+
+    def _describe_step(self, row: dict[str, Any]) -> str:
+        progress = (
+            f"{row['bits']:.2f} bits/sample" if row["bits"] else f"warm start, spectral loss {row['spectral']:.2f}"
+        )
+        return f"{progress}, perplexity {row['perplexity']:.0f}, {row['samples_per_s']:,} samples/s"
+
+    def _describe(self, figures: dict[str, Any]) -> str:
+        return describe(figures)
 
     def _keep_samples(self, state: TrainingState) -> None:
         model, step, rate = cast(VQVAE, state.average.module), state.step, self.task.vqvae.sample_rate

@@ -1,0 +1,118 @@
+"""The .vqs file: a header that says what was compressed and with which model, the speaker's name, the codes' bits.
+
+    magic 4 bytes, version u8, bytes of the speaker's name u8 (0: nobody in particular), samples u32, bytes of payload
+    u32, model 8 bytes, prior 8 bytes, CRC-32 of the codes u32, CRC-32 of all other bytes of the file u32; name; payload
+
+Numbers are little-endian.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from vqspeech.errors import CodesError
+from vqspeech.files import write_whole
+
+MAGIC = b"VQSP"
+VERSION = 1
+HEADER = struct.Struct("<4sBBII8s8sI")  # without the file's own CRC, which follows
+CRC = struct.Struct("<I")
+OVERHEAD = HEADER.size + CRC.size  # bytes, without the speaker's name
+LONGEST_NAME = 255  # bytes of UTF-8
+MOST_SAMPLES = 24 * 3600 * 48_000 - 1  # what the header can say, and a store can hold
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What a .vqs file holds.
+
+    Attributes
+    ----------
+    speaker : name that the prior was told, or None
+    num_samples : of the recording, at the model's rate
+    model, prior : first 8 bytes of their fingerprints
+    codes_checksum : CRC-32 of the codes
+    payload : the codes' bits
+    """
+
+    speaker: str | None
+    num_samples: int
+    model: bytes
+    prior: bytes
+    codes_checksum: int
+    payload: bytes
+
+
+def save_compressed(path: str | Path, compressed: Compressed) -> None:
+    """Write a .vqs file, whole or not at all.
+
+    Raises
+    ------
+    CodesError
+        If the recording or the speaker's name is too long, or the place cannot be written.
+    """
+    name = (compressed.speaker or "").encode()
+    if len(name) > LONGEST_NAME:
+        raise CodesError(f"speaker {compressed.speaker!r} has a name of {len(name)} bytes, at most {LONGEST_NAME} fit")
+    if compressed.num_samples > MOST_SAMPLES:
+        raise CodesError(f"a recording of {compressed.num_samples} samples is too long, at most {MOST_SAMPLES} fit")
+    header = HEADER.pack(
+        MAGIC, VERSION, len(name), compressed.num_samples, len(compressed.payload), compressed.model, compressed.prior,
+        compressed.codes_checksum,
+    )  # fmt: skip
+    body = name + compressed.payload
+    with write_whole(path, CodesError) as temporary:
+        temporary.write_bytes(header + CRC.pack(zlib.crc32(body, zlib.crc32(header))) + body)
+
+
+def load_compressed(path: str | Path) -> Compressed:
+    """Read a .vqs file; nothing is read of it before its size agrees with what its header says.
+
+    Raises
+    ------
+    CodesError
+        If the file is missing, no .vqs file, of a newer version, truncated or damaged.
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            start = file.read(OVERHEAD)
+            if start[: len(MAGIC)] != MAGIC:
+                raise CodesError(f"{path} is not a .vqs file. Make one with: vqspeech compress in.wav")
+            if len(start) < OVERHEAD:
+                raise CodesError(f"{path} is truncated: {size} bytes, {OVERHEAD} at least were expected. Copy it again")
+            _, version, name_bytes, num_samples, payload_bytes, model, prior, codes_checksum = HEADER.unpack(
+                start[: HEADER.size]
+            )
+            if version != VERSION:
+                raise CodesError(
+                    f"{path} is of format {version}, this vqspeech reads up to {VERSION}. Upgrade vqspeech, or copy "
+                    "the file again if it is damaged"
+                )
+            expected = OVERHEAD + name_bytes + payload_bytes
+            if size != expected:
+                what = "truncated" if size < expected else "damaged"
+                raise CodesError(
+                    f"{path} is {what}: its header announces {expected} bytes, it has {size}. Copy it again"
+                )
+            body = file.read(name_bytes + payload_bytes)
+    except FileNotFoundError:
+        raise CodesError(f"no compressed recording at {path}. Make one with: vqspeech compress in.wav") from None
+    except OSError as reason:
+        raise CodesError(
+            f"cannot read {path}: {reason.strerror or reason}. Check the path and its permissions"
+        ) from None
+    if CRC.unpack(start[HEADER.size :])[0] != zlib.crc32(body, zlib.crc32(start[: HEADER.size])):
+        raise CodesError(f"{path} is damaged: its checksum does not agree with its bytes. Copy it again")
+    try:
+        name = body[:name_bytes].decode()
+    except UnicodeDecodeError:
+        raise CodesError(f"{path} is damaged: the speaker's name is no text. Compress the recording again") from None
+    if not num_samples:
+        raise CodesError(f"{path} holds no samples. Compress the recording again")
+    return Compressed(name or None, num_samples, model, prior, codes_checksum, body[name_bytes:])

@@ -1,0 +1,100 @@
+"""Generated utterances on disk: sound, codes and a picture of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqspeech.audio import save_audio
+from vqspeech.codes import save_codes
+from vqspeech.conversion.sound import Voice
+from vqspeech.errors import VQSpeechError
+from vqspeech.evaluation.pictures import plot_spectrograms, save_picture
+from vqspeech.generation.draws import Draws, draw_codes
+from vqspeech.generation.speech import speak_many
+from vqspeech.models.prior import Prior
+from vqspeech.models.vqvae import VQVAE
+
+SUFFIXES = (".wav", ".npz", ".png")
+SPOKEN_AT_A_TIME = 48  # utterances that wait for their sound together
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One utterance as it was written.
+
+    Attributes
+    ----------
+    wav : the sound; codes (.npz) and picture (.png) lie beside it
+    num_codes : prompt included
+    duration_s : seconds
+    has_ended : whether the prior ended it, before the longest duration did
+    """
+
+    wav: Path
+    num_codes: int
+    duration_s: float
+    has_ended: bool
+
+
+def plan_targets(out: Path, name: str, num: int, *, force: bool = False) -> list[Path]:
+    """The WAV files of `num` utterances, `out/NAME-000.wav` and so on.
+
+    Raises
+    ------
+    VQSpeechError
+        If one of the files to be written exists and `force` is false.
+    """
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+    targets = [out / f"{safe}-{number:03d}.wav" for number in range(num)]
+    for target in targets:
+        for file in (target.with_suffix(suffix) for suffix in SUFFIXES):
+            if file.is_dir():
+                raise VQSpeechError(f"{file} is a folder. Choose another --out")
+            if file.exists() and not force:
+                raise VQSpeechError(f"{file} exists. Overwrite it with --force, or choose another --out or --seed")
+    return targets
+
+
+def generate_files(
+    model: VQVAE,
+    prior: Prior,
+    targets: list[Path],
+    voice: Voice,
+    draws: Draws,
+    *,
+    max_codes: int,
+    num_threads: int,
+    prompt: NDArray[np.integer] | None = None,
+) -> Iterator[Generated]:
+    """Draw, speak and write one utterance for each target; each is told of as soon as it is written.
+
+    Parameters
+    ----------
+    voice : who speaks, and how the decoder samples
+    draws : how the prior does
+    max_codes : length at most, the prompt not counted
+    prompt : codes that all begin with; they are spoken in the voice too
+
+    Raises
+    ------
+    UnknownSpeakerError, VQSpeechError
+        See `draw_codes`, `speak_many`; and if a place cannot be written.
+    """
+    speaker = model.speaker_index(voice.speaker)
+    longest = max_codes + (0 if prompt is None else len(prompt))
+    drawn = draw_codes(prior, speaker, len(targets), max_codes, draws, prompt)
+    while group := dict(islice(drawn, SPOKEN_AT_A_TIME)):
+        spoken = speak_many(model, group.items(), voice, num_threads=num_threads)
+        for number, codes in sorted(group.items()):
+            target, wav = targets[number], spoken[number]
+            figure = plot_spectrograms([(target.stem, wav)], model.sample_rate, codes, model.hop_length)
+            save_audio(target, wav, model.sample_rate)
+            save_codes(target.with_suffix(".npz"), codes, model, len(wav))
+            save_picture(figure, target.with_suffix(".png"))
+            yield Generated(target, len(codes), len(wav) / model.sample_rate, len(codes) < longest)

@@ -1,0 +1,142 @@
+"""The verbs that need a prior over codes: sample, compress, decompress."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vqspeech.terminal import (
+    PATH,
+    force_option,
+    free_target,
+    model_option,
+    say,
+    speaker_option,
+    tell,
+    voice_options,
+)
+
+
+@click.command()
+@speaker_option
+@model_option
+@click.option("--num", type=click.IntRange(1, 100_000), default=1, show_default=True, help="Utterances.")
+@click.option(
+    "--duration",
+    "duration_s",
+    type=click.FloatRange(0, 3600, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Seconds at most, a prompt not counted; most utterances end before, by themselves.",
+)
+@click.option(
+    "--top-p",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Draw codes from the likeliest alone that together have this probability.",
+)
+@click.option("--prompt", type=PATH, metavar="RECORDING", help="Continue this recording, in the speaker's voice.")
+@click.option("--out", type=PATH, default=Path("samples"), show_default=True, help="Folder for sound, codes, pictures.")
+@click.option("--threads", type=click.IntRange(1, 256), help="Threads, each with many streams [all cores].")
+@click.option(
+    "--voice-temperature", type=click.FloatRange(0), default=1.0, show_default=True, help="Of the sound, not the codes."
+)
+@voice_options
+@force_option
+def sample(
+    speaker: str,
+    model: Path | None,
+    num: int,
+    duration_s: float,
+    top_p: float,
+    prompt: Path | None,
+    out: Path,
+    threads: int | None,
+    voice_temperature: float,
+    seed: int,
+    temperature: float,
+    engine: str,
+    precision: str,
+    force: bool,
+) -> None:
+    """Make up new utterances: the prior draws codes, the decoder speaks them."""
+    from vqspeech.checkpoint import load_model, load_prior
+    from vqspeech.conversion import Voice
+    from vqspeech.data.preparation import num_cores
+    from vqspeech.generation import Draws, generate_files, plan_targets, read_prompt
+    from vqspeech.shelf import find_model
+
+    file = find_model(model, speaker)
+    loaded = load_model(file)
+    loaded.speaker_index(speaker)  # an unknown speaker is told before any work
+    prior = load_prior(file, loaded)
+    targets = plan_targets(out, f"{prompt.stem if prompt else 'sample'}-{speaker}-{seed}", num, force=force)
+    begun = read_prompt(loaded, prompt) if prompt else None
+    made = generate_files(
+        loaded,
+        prior,
+        targets,
+        Voice(speaker, seed, voice_temperature, engine, precision),
+        Draws(seed, temperature, top_p, engine, precision),
+        max_codes=max(1, int(duration_s * loaded.code_rate)),
+        num_threads=threads or num_cores(),
+        prompt=begun,
+    )
+    for one in made:
+        say(f"{one.wav}: {one.duration_s:.2f} s" + ("" if one.has_ended else ", cut at --duration"))
+    tell(f"codes (.npz) and spectrogram (.png) of each lie beside it in {out}")
+
+
+@click.command()
+@click.argument("source", type=PATH, metavar="RECORDING")
+@click.option("--speaker", help="Who speaks, if the model knows them: the file gets smaller.")
+@model_option
+@click.option("--out", type=PATH, help="The compressed file [beside the recording, .vqs].")
+@force_option
+def compress(source: Path, speaker: str | None, model: Path | None, out: Path | None, force: bool) -> None:
+    """Write a recording's codes in as few bits as the prior needs: in.wav becomes in.vqs."""
+    from vqspeech.checkpoint import load_model, load_prior
+    from vqspeech.compression import compress_file
+    from vqspeech.shelf import find_model
+
+    target = free_target(out or source.with_suffix(".vqs"), source, force)
+    file = find_model(model, speaker)
+    loaded = load_model(file)
+    sizes = compress_file(loaded, load_prior(file, loaded), source, target, speaker)
+    say(f"{target}: {sizes}")
+
+
+@click.command()
+@click.argument("source", type=PATH, metavar="COMPRESSED")
+@click.option("--speaker", help="Whose voice to speak in [the one that the file names].")
+@model_option
+@click.option("--out", type=PATH, help="The sound, or with .npz the codes [beside the file: <name>.SPEAKER.wav].")
+@voice_options
+@force_option
+def decompress(
+    source: Path,
+    speaker: str | None,
+    model: Path | None,
+    out: Path | None,
+    seed: int,
+    temperature: float,
+    engine: str,
+    precision: str,
+    force: bool,
+) -> None:
+    """Speak a .vqs file, with the model that compressed it."""
+    from vqspeech.checkpoint import load_model, load_prior
+    from vqspeech.compression import choose_voice, decompress_file
+    from vqspeech.conversion import Voice, target_name
+    from vqspeech.shelf import find_model
+
+    file = find_model(model, speaker)
+    loaded = load_model(file)
+    prior = load_prior(file, loaded)
+    codes_only = out is not None and out.suffix == ".npz"
+    chosen = loaded.speakers[0] if codes_only else choose_voice(source, loaded, prior, speaker)
+    target = free_target(out or source.parent / target_name(source, chosen), source, force)
+    decompress_file(loaded, prior, source, target, Voice(chosen, seed, temperature, engine, precision))
+    say(target)
