@@ -110,6 +110,9 @@ class _Decodings:
         """No failure is expected here."""
         raise error
 
+    def stop(self) -> None:
+        """Nothing that `take` does here lasts."""
+
     def _sample(
         self, number: int, num_codes: int, speaker: str, utterance: int
     ) -> Generator[NDArray[np.float32], NDArray[np.int32], None]:
