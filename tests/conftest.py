@@ -29,6 +29,16 @@ def fixed_seeds() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiled_sampling() -> None:
+    """The sampling loop is compiled before the first test, so that no test hears that it is being compiled."""
+    from vqspeech.nn.wavenet import WaveNet
+    from vqspeech.sampling.engines import get_engine
+
+    for precision in ("float32", "auto"):
+        get_engine("numba", precision).load(WaveNet(256, 256, 4, 4, 1, 1, 2), 2)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of real recordings (fsdd/, librispeech/, vctk/): VQSPEECH_TEST_DATA, else ../shared/data."""

@@ -87,7 +87,7 @@ def test_links_within_the_repository_lead_somewhere():
 def test_the_environment_variables_it_names_are_read():
     sources = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "vqspeech").rglob("*.py"))
     names = set(re.findall(r"VQSPEECH_[A-Z]+", README))
-    assert names == {"VQSPEECH_DATA", "VQSPEECH_MODEL"}
+    assert names == {"VQSPEECH_DATA", "VQSPEECH_MODEL", "VQSPEECH_ALIGNMENTS"}
     assert all(f'"{name}"' in sources for name in names)
 
 

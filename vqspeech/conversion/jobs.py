@@ -36,7 +36,7 @@ def plan_jobs(
     """
     jobs: list[Job] = []
     problems: dict[Path, VQSpeechError] = {}
-    taken: dict[Path, Path] = {}
+    taken: dict[str, Path] = {}
     for given in sources:
         is_folder = os.path.isdir(given)
         found = _recordings(given, out, (*speakers, speaker)) if is_folder else [given]
@@ -47,14 +47,15 @@ def plan_jobs(
         for source in found:
             inner = source.relative_to(given).parent if is_folder else Path()
             target = (out / inner if out else source.parent) / target_name(source, speaker)
-            if target in taken and os.path.abspath(taken[target]) == os.path.abspath(source):
+            place = os.path.realpath(target)
+            if place in taken and os.path.realpath(taken[place]) == os.path.realpath(source):
                 continue
-            if target in taken:
-                problems[source] = AudioError(f"{source} and {taken[target]} would both become {target}. Rename one")
+            if place in taken:
+                problems[source] = AudioError(f"{source} and {taken[place]} would both become {target}. Rename one")
             elif os.path.lexists(target) and not force:
                 problems[source] = AudioError(f"{target} exists. Overwrite it with --force, or choose another --out")
             else:
-                taken[target] = source
+                taken[place] = source
                 jobs.append(Job(source, target))
     return jobs, problems
 

@@ -22,6 +22,8 @@ from vqspeech.sampling.workers import Task
 
 MOST_WAITING = 2**25  # samples that are done (a byte each) and wait for an earlier part; no new part is begun beyond
 
+MOST_OPEN = 256  # recordings at a time: each may hold two files open
+
 
 @dataclass(frozen=True)
 class Part:
@@ -219,11 +221,14 @@ class Recordings:
         for recording in list(self._live):
             if task := self._take_from(recording):
                 return task
-        for recording in self._upcoming:
-            self._live.append(recording)
-            if task := self._take_from(recording):
+        while len(self._live) < MOST_OPEN:
+            upcoming = next(self._upcoming, None)
+            if upcoming is None:
+                self._all_open = True
+                return None
+            self._live.append(upcoming)
+            if task := self._take_from(upcoming):
                 return task
-        self._all_open = True
         return None
 
     def _take_from(self, recording: PartedRecording) -> Task | None:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from vqspeech.data.store import Store
 from vqspeech.evaluation.figures import Wav
-from vqspeech.evaluation.probe import store_wav
 from vqspeech.models.vqvae import VQVAE, evaluating
 from vqspeech.mu_law import mu_law_decode
 from vqspeech.sampling.engines import get_engine
@@ -38,16 +37,16 @@ def median_f0(wav: Wav, sample_rate: int) -> float:
 
 def speakers_f0(store: Store, speakers: Sequence[str]) -> dict[str, float]:
     """Median F0 of speakers' real recordings, Hz; training recordings where there are any, a control may know them."""
-    pieces: dict[str, list[Wav]] = {speaker: [] for speaker in speakers}
-    wanted = int(LISTEN_S * store.sample_rate)
-    for index in range(len(store)):
-        own = pieces.get(store.speakers[store.speaker(index)])
-        if own is not None and (left := wanted - sum(map(len, own))) > 0:
-            own.append(store_wav(store, index, left))
-    return {
-        speaker: median_f0(np.concatenate(own), store.sample_rate) if own else math.nan
-        for speaker, own in pieces.items()
-    }
+    from vqspeech.evaluation.takes import real_speech
+
+    found = {}
+    for speaker in speakers:
+        # Spread over all that was said: the first seconds of a corpus may be one word over and over.
+        own = real_speech(store, speaker, ["train"], LISTEN_S) or real_speech(
+            store, speaker, ["valid", "test"], LISTEN_S
+        )
+        found[speaker] = median_f0(np.concatenate([wav for _, wav in own]), store.sample_rate) if own else math.nan
+    return found
 
 
 def shift_pitch(wav: Wav, sample_rate: int, ratio: float) -> Wav:
@@ -109,6 +108,9 @@ class _Decodings:
     def fail(self, task: Task, error: Exception) -> None:
         """No failure is expected here."""
         raise error
+
+    def stop(self) -> None:
+        """Nothing that `take` does here lasts."""
 
     def _sample(
         self, number: int, num_codes: int, speaker: str, utterance: int

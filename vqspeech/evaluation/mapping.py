@@ -142,7 +142,10 @@ def teaching_half(utterances: Sequence[str]) -> NDArray[np.bool_]:
     -------
     teaching : bool array, shape (U,)
     """
-    order = sorted(range(len(utterances)), key=lambda index: hashlib.sha256(utterances[index].encode()).digest())
+    order = sorted(
+        range(len(utterances)),
+        key=lambda index: hashlib.sha256(utterances[index].encode("utf-8", "surrogateescape")).digest(),
+    )
     teaching = np.zeros(len(utterances), dtype=bool)
     teaching[order[::2]] = True
     return teaching

@@ -25,7 +25,7 @@ from vqspeech.files import write_whole
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.mu_law import mu_law_decode, mu_law_encode
 
-FORMAT = 1  # of the kept files; counted up when the same model and seed would give other sound
+FORMAT = 2  # of the kept files; counted up when the same model and seed would give other sound
 AT_A_TIME = 48  # conversions between two that are kept
 
 Advance = Callable[[int], None]
@@ -145,11 +145,13 @@ def _make(
     pitches: dict[str, float],
     settings: Settings,
 ) -> list[_Waves]:
-    numbers = [zlib.crc32(choice.utterance.encode()) for choice in choices]
+    numbers = [zlib.crc32(choice.utterance.encode("utf-8", "surrogateescape")) for choice in choices]
     sources = [recordings[choice.utterance] for choice in choices]
     # An utterance that comes again, for another target, has one reconstruction; so has one whose target is itself.
     voices = sorted({(c.utterance, voice) for c in choices for voice in (c.speaker, c.target)})
-    requests = [Request(recordings[name], voice, zlib.crc32(name.encode())) for name, voice in voices]
+    requests = [
+        Request(recordings[name], voice, zlib.crc32(name.encode("utf-8", "surrogateescape"))) for name, voice in voices
+    ]
     voice = Voice(model.speakers[0], settings.seed, settings.temperature, precision=settings.precision)
     spoken = dict(zip(voices, convert_many(model, requests, voice, num_threads=settings.num_threads), strict=True))
     codes = {name: model.encode(recordings[name]).cpu().numpy().astype(np.int32) for name, _ in voices}

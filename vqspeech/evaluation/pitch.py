@@ -84,8 +84,8 @@ def measure(material: Material) -> Section:
     }
     notes = [
         f"F0 by librosa's pYIN between {LOWEST_HZ:g} and {HIGHEST_HZ:g} Hz; a range is that from the 10th to the 90th "
-        "percentile. The pitch-shifted source has the target's median by construction, and random codes have the "
-        "target's voice: both are references, not to be beaten"
+        "percentile. The pitch-shifted source was moved by the ratio of the two speakers' medians, and random codes "
+        "have the target's voice: both are references, not to be beaten"
     ]
     if len(trials) < len(every):
         notes.append(f"{len(trials)} of {len(every)} conversions were looked at, spread over all: pYIN is slow")
@@ -115,9 +115,11 @@ def semitones(a: float, b: float) -> float:
 def _own_pitch(material: Material, speaker: str) -> Pitch:
     """A speaker's pitch in real speech, training recordings where there are any."""
     store = material.store
-    splits = sorted(SPLITS, key=lambda split: split == material.split)  # the evaluated split comes last
-    wavs = [wav for _, wav in real_speech(store, speaker, splits, _REAL_S)]
-    return measure_pitch(*wavs, sample_rate=store.sample_rate)
+    judged = {trial.utterance for trial in material.trials}
+    others = [split for split in SPLITS if split != material.split]
+    found = real_speech(store, speaker, others, _REAL_S, leave_out=judged)
+    found = found or real_speech(store, speaker, [material.split], _REAL_S, leave_out=judged)
+    return measure_pitch(*(wav for _, wav in found), sample_rate=store.sample_rate)
 
 
 Own = dict[str, Pitch]  # of each speaker, in real speech

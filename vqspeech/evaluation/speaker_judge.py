@@ -159,7 +159,9 @@ def judge_speakers(material: Material, ears: Ears | str | None = None) -> tuple[
         f"the speaker classifier ({found.judge.sha256[:12]}) is {found.origin}; it has never heard a conversion. "
         "A corpus's speakers are also its microphones. What cannot be heard counts as nobody"
     ]
-    if not real[0].value >= _RELIABLE:
+    if not real[0].is_measured:
+        notes.append("nothing was held out: how reliable the speaker classifier is could not be measured")
+    elif real[0].value < _RELIABLE:
         notes.append(f"THE SPEAKER CLASSIFIER IS UNRELIABLE: it hears {real[0].value:.0%} of real recordings right")
     return (*real, *_conversions(material, found), _reconstructions(material, found)), tuple(notes)
 

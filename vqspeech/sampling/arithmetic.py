@@ -93,7 +93,7 @@ def draw(logits: np.ndarray, masses: np.ndarray, u: float, temperature: float) -
         top = max(top, logits[q])
     if temperature == 0.0:
         best = 0
-        while logits[best] != top:
+        while best < num_outputs - 1 and logits[best] != top:
             best += 1
         return best
     scale = np.float32(1 / temperature)

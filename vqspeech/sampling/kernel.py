@@ -127,8 +127,8 @@ def _run(
             t += 1
 
 
-def _loop(digest: str) -> Callable[..., Any]:
-    """`_run` as a function whose cached form is bound to `digest`."""
+def _loop(name: str) -> Callable[..., Any]:
+    """`_run` under a name, which is that of its files on disk."""
 
     def run(
         weights: Any,
@@ -143,42 +143,45 @@ def _loop(digest: str) -> Callable[..., Any]:
         classes: Any,
         logits: Any,
     ) -> None:
-        if digest:
-            _run(weights, buffers, slots, condition, hop_length, uniforms, temperature, top_p, forced, classes, logits)
+        _run(weights, buffers, slots, condition, hop_length, uniforms, temperature, top_p, forced, classes, logits)
 
+    run.__qualname__ = name
     return run
 
 
-def _compile() -> Callable[..., None]:
-    """The loop, compiled at its first call and kept on disk where there is a folder for it."""
-    # numba's cache watches this file alone; what its neighbours say becomes part of the key.
+@functools.cache
+def _kept(element: str) -> Callable[..., None]:
+    """The loop for one type of weights, compiled at its first call and kept on disk where there is a folder for it.
+
+    numba's own key watches this file alone, so the name holds what its neighbours say; and it numbers the files of one
+    function's types, which processes that start together may number differently, so each type is a function of its own.
+    """
     folder = Path(__file__).parent
     sources = [(folder / f"{name}.py").read_bytes() for name in ("kernel", "tile", "arithmetic", "layout")]
+    digest = hashlib.sha256(b"".join(sources)).hexdigest()
     try:
-        return numba.njit(_loop(hashlib.sha256(b"".join(sources)).hexdigest()), nogil=True, cache=True)
+        return numba.njit(_loop(f"loop_{element}_{digest[:16]}"), nogil=True, cache=True)
     except RuntimeError:  # numba found no folder it may write to
         return _in_memory()
 
 
 @functools.cache
 def _in_memory() -> Callable[..., None]:
-    return numba.njit(_loop("in memory"), nogil=True)
+    return numba.njit(_loop("loop"), nogil=True)
 
 
-_kernel = _compile()
-
-
-def run(*arguments: Any) -> None:
+def run(weights: Weights, *arguments: Any) -> None:
     """Call the compiled loop; see `_run` for the arguments."""
+    element = weights.stream.dtype.name
     try:
-        _kernel(*arguments)
+        _kept(element)(weights, *arguments)
     except Exception:  # what is kept on disk cannot be read, is damaged, or does not fit; nothing has run yet
-        _discard()
-        _in_memory()(*arguments)
+        _discard(element)
+        _in_memory()(weights, *arguments)
 
 
-def _discard() -> None:
+def _discard(element: str) -> None:
     """Remove what is kept, so that the next process keeps it anew."""
     with contextlib.suppress(AttributeError, OSError):
-        for file in Path(_kernel.stats.cache_path).glob(f"{Path(__file__).stem}.{_loop.__name__}*.nb?"):  # type: ignore[attr-defined]
+        for file in Path(_kept(element).stats.cache_path).glob(f"*loop_{element}_*.nb?"):  # type: ignore[attr-defined]
             file.unlink()
