@@ -36,6 +36,7 @@ FLOORS = {
     "vqspeech.compression": 4,
     "vqspeech.shelf": 4,
     "vqspeech.evaluation": 4,
+    "vqspeech.listening": 4,
     "vqspeech.terminal": 5,
     "vqspeech.prior_verbs": 5,
     "vqspeech.cli": 5,

@@ -42,5 +42,9 @@ class TrainingError(VQSpeechError):
     """Training stopped with a diagnosis: collapse, ignored codes, a loss that is not finite."""
 
 
+class ListeningTestError(VQSpeechError):
+    """A listening test cannot be made from what is at hand, or its files or results do not fit."""
+
+
 class DependencyError(VQSpeechError):
     """An optional package is missing or its compiled part does not load."""

@@ -1,0 +1,1 @@
+"""Listening tests: from a model's sound to a statistically sound answer."""

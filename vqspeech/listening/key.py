@@ -1,0 +1,104 @@
+"""The key of a listening test: what stands behind its blinded names. It lies beside the test's folder, never in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vqspeech.errors import ListeningTestError
+from vqspeech.files import write_whole
+
+FORMAT = "vqspeech-listening-test-key/1"
+Kind = Literal["mos", "similarity", "abx", "preference", "mushra"]
+Role = Literal["main", "training", "attention", "repeat"]
+# Lowest and highest rating of each kind; abx and preference are choices.
+SCALES: dict[str, tuple[int, int]] = {"mos": (1, 5), "similarity": (1, 4), "mushra": (0, 100)}
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Stimulus(_Frozen):
+    """One sound of the test.
+
+    `system` says what made it: real recordings ("source", "target"), "reconstruction", a model's name, "anchor-..."
+    or "attention". Listeners and items are the units of the statistics.
+    """
+
+    system: str
+    item: str  # the utterance, or the joined utterances, that it says
+    source: str | None = None  # speaker who spoke the item
+    target: str | None = None  # speaker whose voice it should have
+    sexes: str | None = None  # "same", "cross", or None where the corpus does not tell
+    sha256: str
+
+
+class Expected(_Frozen):
+    """What an attentive listener answers: ratings of a stimulus within a range, or a choice."""
+
+    ratings: dict[str, tuple[float, float]] = {}  # stimulus -> lowest and highest acceptable rating
+    choice: str | None = None  # stimulus
+
+
+class Trial(_Frozen):
+    """One page of the test.
+
+    `rated` are the stimuli that are judged: one in "mos"; the judged one in "similarity", whose `reference` is the real
+    recording beside it; A and B in "abx" (`reference` is X) and "preference"; all of the page in "mushra", whose
+    `reference` is the open one.
+    """
+
+    role: Role = "main"
+    rated: Annotated[tuple[str, ...], Field(min_length=1)]
+    reference: str | None = None
+    item: str
+    repeats: str | None = None  # the trial that a "repeat" shows again
+    expected: Expected | None = None  # "attention" has it, and "abx": the choice that is the target speaker
+
+
+class Key(_Frozen):
+    """Everything that is hidden from listeners."""
+
+    format: Literal["vqspeech-listening-test-key/1"] = "vqspeech-listening-test-key/1"
+    test: str  # random identity of the test, that its results carry too
+    kind: Kind
+    seed: int
+    stimuli: dict[str, Stimulus]  # by blinded name
+    trials: dict[str, Trial]  # by blinded name
+    orders: tuple[tuple[str, ...], ...]  # the trials of each listener's place, balanced; places are given out in turn
+
+
+def write_key(path: str | Path, key: Key) -> None:
+    """Write a key, whole or not at all."""
+    with write_whole(path, ListeningTestError) as temporary:
+        temporary.write_text(key.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def read_key(path: str | Path) -> Key:
+    """Read a key.
+
+    Raises
+    ------
+    ListeningTestError
+        If it is missing, half-written, or not the key of a listening test.
+    """
+    path = Path(path)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as reason:
+        raise ListeningTestError(
+            f"cannot read {path}: {reason.strerror}. The key is written beside the test's folder by `vqspeech "
+            "listening-test export`; name it with --key"
+        ) from None
+    except ValueError as reason:
+        raise ListeningTestError(f"{path} is no whole JSON file: {reason}. Take the key of the test's export") from None
+    try:
+        return Key.model_validate(values)
+    except ValidationError as invalid:
+        error = invalid.errors()[0]
+        place = ".".join(str(part) for part in error["loc"]) or "its top"
+        raise ListeningTestError(f"{path} is not the key of a listening test: {place}: {error['msg']}") from None
