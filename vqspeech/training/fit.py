@@ -141,6 +141,8 @@ def take_step(task: Task, state: TrainingState, train: TrainConfig) -> dict[str,
     TrainingError
         With a diagnosis, before the optimiser moves.
     """
+    if state.step == train.warm_start_steps:
+        _join_decoder(state, train)
     terms = task.losses(state.step)
     state.optimizer.zero_grad(set_to_none=True)
     terms["total"].backward()
@@ -152,12 +154,18 @@ def take_step(task: Task, state: TrainingState, train: TrainConfig) -> dict[str,
             "Lower train.learning_rate, lengthen train.warmup_steps, or set train.precision=float32"
         )
     state.optimizer.step()
-    if state.step == train.warm_start_steps:
-        # The average starts anew with the decoder: codes of an older encoder would not be those it is taught with.
-        state.average.n_averaged.zero_()
     state.average.update_parameters(state.model)
     state.step += 1
     return {name: value.detach() for name, value in terms.items()} | {"gradient_norm": norm}
+
+
+def _join_decoder(state: TrainingState, train: TrainConfig) -> None:
+    """What changes before the first step that includes the WaveNet."""
+    if train.freeze_encoder:
+        # The encoder stays as it is from now on: the mean of its last weights, not where the last step left it.
+        state.model.load_state_dict(state.average.module.state_dict())
+    # The average starts anew with the decoder: codes of an older encoder would not be those it is taught with.
+    state.average.n_averaged.zero_()
 
 
 def calibrate(task: Task, state: TrainingState, train: TrainConfig) -> int:
