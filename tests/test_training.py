@@ -34,6 +34,13 @@ EAGER = Acceleration("cpu", bfloat16=False, compile=False, notices=())
         },
         # An encoder that is frozen after its warm start.
         {"train.warm_start_steps": 4, "train.continuous_steps": 2, "train.freeze_encoder": True},
+        # Codes that jitter and drop out, against an adversary of the whole crop whose strength grows.
+        {
+            "bottleneck.jitter": 0.3,
+            "bottleneck.dropout": 0.2,
+            "loss.adversary_context": "crop",
+            "loss.adversary_ramp": 6,
+        },
         # The paper's.
         {"bottleneck.kind": "vq", "bottleneck.normalize": "none", "bottleneck.data_init": False},
     ],

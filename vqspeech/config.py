@@ -64,6 +64,9 @@ class BottleneckConfig(_Section):
     ema_decay: Share = 0.99  # gamma of [VQ-VAE appendix A.1]
     restart_below: Annotated[float, Field(ge=0)] = 0.1  # share of uniform usage under which a code restarts; 0: never
     data_init: bool = True  # codebook from k-means on encoder outputs; otherwise uniform as in the paper
+    # While training, so that what follows the codes leans on no single one of them; inference has neither.
+    jitter: Share = 0.0  # share of frames that take the code of a neighbour [arXiv 1901.08810 §2.3]
+    dropout: Share = 0.0  # share of frames whose vector is zeroed
 
 
 class DecoderConfig(_Section):
@@ -84,6 +87,10 @@ class LossConfig(_Section):
     spectral: Annotated[float, Field(ge=0)] = 0.0  # log-mel of the frame predicted from codes and speaker alone
     spectral_bands: Annotated[int, Field(ge=8, le=128)] = 40  # mel bands; few leave pitch out of the codes
     adversary: Annotated[float, Field(ge=0)] = 0.0  # gradient-reversed speaker classifier on the quantized vectors
+    adversary_context: Literal["frames", "crop"] = "frames"  # it names the speaker of each frame from its neighbours
+    # (9 frames in all), or of the crop, pooled over all its frames
+    adversary_width: Positive = 64  # its channels
+    adversary_ramp: Annotated[int, Field(ge=0)] = 0  # steps over which reversal grows to full strength
 
 
 class TrainConfig(_Section):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from vqspeech.errors import CorpusError
 from vqspeech.evaluation.probe import Conversion, VoiceJudge, can_judge_voices, judge, store_wav
 from vqspeech.losses import FrameSpectrum, cross_entropy, previous_classes, vqvae_losses
 from vqspeech.models.vqvae import VQVAE
+from vqspeech.nn.jitter import draw_carriers
 from vqspeech.training.acceleration import Acceleration
 from vqspeech.training.evidence import diagnose, gather_evidence, held_out_batches, perplexity
 
@@ -103,6 +105,12 @@ class VQVAETask:
         if step == train.continuous_steps and self.vqvae.training:
             self.initialise(step)  # depends on the weights and the seed alone, so a resumed run repeats it
         batch = self._batch(step)
+        bottleneck, loss = self.recipe.bottleneck, self.recipe.loss
+        carriers = None
+        if bottleneck.jitter or bottleneck.dropout:
+            key = np.random.SeedSequence(train.seed, spawn_key=(step, rank())).generate_state(1, np.uint64)
+            random = torch.Generator().manual_seed(int(key[0] >> np.uint64(1)))  # a resumed run repeats it
+            carriers = draw_carriers(batch.frame_mask, bottleneck.jitter, bottleneck.dropout, random)
         with self.acceleration.autocast():
             out = self.model(
                 batch.wav,
@@ -112,6 +120,8 @@ class VQVAETask:
                 warm_start=step < train.warm_start_steps,
                 continuous=step < train.continuous_steps,
                 frozen=train.freeze_encoder and step >= train.warm_start_steps,
+                carriers=carriers,
+                hide=loss.adversary * min(1.0, (step + 1) / max(1, loss.adversary_ramp)),
             )
             losses = vqvae_losses(self.vqvae, out, batch, self.spectrum, self.cross_entropy)
         return {
