@@ -41,6 +41,14 @@ EAGER = Acceleration("cpu", bfloat16=False, compile=False, notices=())
             "loss.adversary_context": "crop",
             "loss.adversary_ramp": 6,
         },
+        # An encoder that hears other voices while it learns, and a decoder that hears their codes.
+        {
+            "train.warm_start_steps": 4,
+            "train.freeze_encoder": True,
+            "perturbation.share": 0.7,
+            "perturbation.decoder_share": 0.4,
+            "perturbation.variants": 2,
+        },
         # The paper's.
         {"bottleneck.kind": "vq", "bottleneck.normalize": "none", "bottleneck.data_init": False},
     ],

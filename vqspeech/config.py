@@ -39,6 +39,26 @@ class DataConfig(_Section):
     test_share: Share = 0.05
 
 
+class PerturbationConfig(_Section):
+    """Another voice for the encoder to hear while it learns, the decoder's target left alone [arXiv 2110.14513 §2.2].
+
+    Perturbed copies of all training utterances are made once, beside the prepared speech, and drawn from: they take
+    `variants` times its space. Factors are drawn between a limit and its inverse, evenly on a logarithmic scale.
+    """
+
+    share: Annotated[float, Field(ge=0, le=1)] = (
+        0.0  # of crops that are perturbed while the encoder learns; 0: none, nothing is made
+    )
+    decoder_share: Annotated[float, Field(ge=0, le=1)] = (
+        0.0  # the same once the encoder is frozen: codes of other voices, own target
+    )
+    variants: Annotated[int, Field(gt=0, le=64)] = 8  # copies of an utterance
+    pitch_semitones: Annotated[float, Field(ge=0, le=24)] = 6.0  # farthest up or down
+    pitch_range: Annotated[float, Field(ge=1, le=4)] = 1.5  # factor of the pitch's excursions around its median
+    formants: Annotated[float, Field(ge=1, le=1.6)] = 1.15  # factor of the spectral envelope's frequencies
+    equalizer_db: Annotated[float, Field(ge=0, le=24)] = 6.0  # gain of each octave
+
+
 class EncoderConfig(_Section):
     """Strided 1-D convolutions, window = 2 x stride [VQ-VAE §4.3]."""
 
@@ -149,6 +169,7 @@ class Recipe(_Section):
 
     name: Annotated[str, Field(pattern=r"^[\w][\w.-]*$")]  # also names folders
     data: DataConfig
+    perturbation: PerturbationConfig = PerturbationConfig()
     encoder: EncoderConfig = EncoderConfig()
     bottleneck: BottleneckConfig = BottleneckConfig()
     decoder: DecoderConfig = DecoderConfig()
