@@ -46,12 +46,8 @@ class PerturbationConfig(_Section):
     `variants` times its space. Factors are drawn between a limit and its inverse, evenly on a logarithmic scale.
     """
 
-    share: Annotated[float, Field(ge=0, le=1)] = (
-        0.0  # of crops that are perturbed while the encoder learns; 0: none, nothing is made
-    )
-    decoder_share: Annotated[float, Field(ge=0, le=1)] = (
-        0.0  # the same once the encoder is frozen: codes of other voices, own target
-    )
+    share: Annotated[float, Field(ge=0, le=1)] = 0.0  # of crops, while the encoder learns
+    decoder_share: Annotated[float, Field(ge=0, le=1)] = 0.0  # of crops, once it is frozen: codes of other voices
     variants: Annotated[int, Field(gt=0, le=64)] = 8  # copies of an utterance
     pitch_semitones: Annotated[float, Field(ge=0, le=24)] = 6.0  # farthest up or down
     pitch_range: Annotated[float, Field(ge=1, le=4)] = 1.5  # factor of the pitch's excursions around its median
