@@ -49,6 +49,15 @@ EAGER = Acceleration("cpu", bfloat16=False, compile=False, notices=())
             "perturbation.decoder_share": 0.4,
             "perturbation.variants": 2,
         },
+        # Mel frames, normalised by their past.
+        {
+            "encoder.input": "log-mel",
+            "encoder.mel_hop": 4,
+            "encoder.mel_bands": 8,
+            "encoder.strides": [4],
+            "encoder.norm": "instance",
+            "encoder.norm_frames": 5,
+        },
         # The paper's.
         {"bottleneck.kind": "vq", "bottleneck.normalize": "none", "bottleneck.data_init": False},
     ],

@@ -58,15 +58,21 @@ class PerturbationConfig(_Section):
 class EncoderConfig(_Section):
     """Strided 1-D convolutions, window = 2 x stride [VQ-VAE §4.3]."""
 
+    input: Literal["raw", "log-mel"] = "raw"  # what the strides stride over: samples, or frames of a log-mel spectrum
+    mel_hop: Positive = 32  # samples per mel frame; `hop_length` is this times the strides
+    mel_bands: Annotated[int, Field(ge=8, le=128)] = 40
     strides: Annotated[tuple[Literal[2, 4, 5, 8], ...], Field(min_length=1)] = (2, 2, 2, 2, 2, 2)
     channels: Positive = 128
     residual_blocks: Annotated[int, Field(ge=0)] = 2
-    norm: Literal["none", "batch"] = "none"
+    # After each strided convolution by fixed statistics ("batch"), or after the last by those of the past ("instance"),
+    # a window of `norm_frames` code frames that lengthens the encoder's halo: codes stay independent of chunking.
+    norm: Literal["none", "batch", "instance"] = "none"
+    norm_frames: Annotated[int, Field(ge=2, le=4096)] = 64
 
     @property
     def hop_length(self) -> int:
         """Samples per code frame."""
-        return math.prod(self.strides)
+        return math.prod(self.strides) * (self.mel_hop if self.input == "log-mel" else 1)
 
 
 class BottleneckConfig(_Section):

@@ -107,7 +107,9 @@ def _finish(
     place: Path, config: PerturbationConfig, folder: Path, waiting: list[int], num_workers: int
 ) -> Iterator[None]:
     if num_workers <= 1:
-        yield from (_make_group(place, config, folder, first) for first in waiting)
+        for first in waiting:
+            _make_group(place, config, folder, first)
+            yield
         return
     pool = ProcessPoolExecutor(num_workers, get_context("spawn"))  # a process with threads must not be forked
     try:

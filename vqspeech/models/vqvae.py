@@ -21,6 +21,7 @@ from vqspeech.models.blocks import Blocks
 from vqspeech.nn.bottleneck import Quantized, make_bottleneck
 from vqspeech.nn.conditioning import Conditioner, SpeakerAdversary, SpectralHead
 from vqspeech.nn.encoder import Encoder
+from vqspeech.nn.front import LogMel
 from vqspeech.nn.jitter import carry
 from vqspeech.nn.wavenet import WaveNet
 
@@ -58,7 +59,17 @@ class VQVAE(nn.Module):
         self.recipe = recipe
         self.speakers = tuple(speakers)
         self.encoder = Encoder(
-            encoder.strides, encoder.channels, bottleneck.code_dim, encoder.residual_blocks, encoder.norm
+            encoder.strides,
+            encoder.channels,
+            bottleneck.code_dim,
+            encoder.residual_blocks,
+            encoder.norm,
+            norm_frames=encoder.norm_frames,
+            front=(
+                LogMel(recipe.data.sample_rate, encoder.mel_hop, encoder.mel_bands)
+                if encoder.input == "log-mel"
+                else None
+            ),
         )
         self.bottleneck = make_bottleneck(
             bottleneck.kind,

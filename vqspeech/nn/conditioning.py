@@ -76,13 +76,14 @@ class SpeakerAdversary(nn.Module):
         """
         x = _ReverseGradient.apply(z_q, scale).transpose(1, 2)
         inside = mask[:, None]
-        for layer in self.layers[:-1]:
+        *hidden, last = self.layers
+        for layer in hidden:
             x = layer(x * inside)
         x = x * inside
         if self.pools:
             mean = x.sum(2, keepdim=True) / inside.sum(2, keepdim=True).clamp(min=1)
             x = torch.cat([mean, x.amax(2, keepdim=True)], 1)  # zeros are no maximum's rival: ReLU has come before
-        return self.layers[-1](x).transpose(1, 2).expand(-1, z_q.shape[1], -1)
+        return last(x).transpose(1, 2).expand(-1, z_q.shape[1], -1)
 
 
 class _ReverseGradient(torch.autograd.Function):
