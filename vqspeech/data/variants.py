@@ -12,6 +12,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from vqspeech.audio import FULL_SCALE
 from vqspeech.config import PerturbationConfig
 from vqspeech.data.perturbation import Speech, draw_variation, load_world
+from vqspeech.data.preparation import start_worker
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError
 from vqspeech.files import write_whole
@@ -111,10 +113,16 @@ def _finish(
             _make_group(place, config, folder, first)
             yield
         return
-    pool = ProcessPoolExecutor(num_workers, get_context("spawn"))  # a process with threads must not be forked
+    # spawn: a process that has started threads must not be forked.
+    pool = ProcessPoolExecutor(num_workers, get_context("spawn"), initializer=start_worker)
     try:
         for future in as_completed([pool.submit(_make_group, place, config, folder, first) for first in waiting]):
             yield future.result()
+    except BrokenProcessPool:
+        raise CorpusError(
+            "a perturbing process was ended from outside, perhaps for want of memory. What is finished is kept: call "
+            "again"
+        ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
