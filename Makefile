@@ -23,6 +23,8 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e '.[demo,compress,dev]'
 	@$(PIP) install -c constraints.txt -e '.[evaluate]' || \
 	    echo 'Some judges of vqspeech evaluate could not be installed (they need a C compiler and the headers of Python).'
+	@$(PIP) install -c constraints.txt -e '.[perturb]' || \
+	    echo 'pyworld could not be installed (it needs a C++ compiler and the headers of Python): no perturbation.'
 	$(BIN)/python -m vqspeech.torchaudio_remedy
 	touch $@
 

@@ -1,5 +1,6 @@
 """Encoder: frames of a known window, the same however a recording is cut."""
 
+import librosa
 import numpy as np
 import pytest
 import torch
@@ -9,18 +10,32 @@ from hypothesis import strategies as st
 from vqspeech.config import parse_recipe
 from vqspeech.models.vqvae import BLOCK_FRAMES, VQVAE
 from vqspeech.nn.encoder import Encoder
+from vqspeech.nn.front import LogMel
 
 
-def make_encoder(strides, residual_blocks=0, norm="none", dtype=torch.float64) -> Encoder:
+def make_encoder(strides, residual_blocks=0, norm="none", dtype=torch.float64, **options) -> Encoder:
     torch.manual_seed(0)
-    return Encoder(strides, 4, 3, residual_blocks, norm).to(dtype).eval()
+    return Encoder(strides, 4, 3, residual_blocks, norm, **options).to(dtype).eval()
 
 
-@pytest.fixture(scope="module")
-def vqvae(tiny_values) -> VQVAE:
+INPUTS = {
+    "raw": {},
+    "log-mel": {"input": "log-mel", "mel_hop": 4, "mel_bands": 8, "strides": [4]},
+    "normalised by its past": {"norm": "instance", "norm_frames": 40},
+    "log-mel normalised by its past": {
+        "input": "log-mel", "mel_hop": 4, "mel_bands": 8, "strides": [4], "norm": "instance", "norm_frames": 40,
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=INPUTS)
+def vqvae(tiny_values, request) -> VQVAE:
     """Hop 16, halo (14, 14) + one residual block's 16 on either side; distinct codes for distinct sounds."""
     torch.manual_seed(3)
-    model = VQVAE(parse_recipe(tiny_values, "test"), ("a", "b")).eval()
+    values = tiny_values | {"encoder": tiny_values["encoder"] | INPUTS[request.param]}
+    model = VQVAE(parse_recipe(values, "test"), ("a", "b")).eval()
+    if model.encoder.past:
+        model.encoder.past.mean.uniform_(-1, 1)
     with torch.no_grad():
         z_e = model.bottleneck.prepare(model.encoder(torch.randn(1, 4096)))[0]
         model.bottleneck.codebook.copy_(z_e[:: len(z_e) // 8][:8])
@@ -63,6 +78,60 @@ def test_reduction_is_the_product_of_the_strides(strides, hop):
 )
 def test_halo_equals_hand_arithmetic(strides, residual_blocks, halo):
     assert make_encoder(strides, residual_blocks).halo == halo
+
+
+@pytest.mark.parametrize(
+    ("options", "residual_blocks", "halo"),
+    [
+        # 8 kHz: windows of 256 samples (32 ms), 32 apart. Stride 2, window 4: 256 + 3 x 32 = 352, 64 its own; 288 / 2.
+        ({"front": LogMel(8000, 32, 8)}, 0, (144, 144)),
+        # One residual block: 64 more on either side.
+        ({"front": LogMel(8000, 32, 8)}, 1, (208, 208)),
+        # The 9 frames before count for the mean and the variance.
+        ({"front": LogMel(8000, 32, 8), "norm": "instance", "norm_frames": 10}, 0, (144 + 9 * 64, 144)),
+    ],
+)
+def test_halo_of_mel_frames_and_of_the_past_equals_hand_arithmetic(options, residual_blocks, halo):
+    norm = options.get("norm", "none")
+    options = {key: value for key, value in options.items() if key != "norm"}
+    encoder = make_encoder((2,), residual_blocks, norm, torch.float32, **options)
+    assert encoder.hop_length == 64
+    assert encoder.halo == halo
+    assert encoder(torch.zeros(1, halo[0] + 3 * 64 + halo[1])).shape == (1, 3, 3)
+
+
+def test_mel_frames_equal_librosa():
+    wav = 0.3 * torch.randn(1, 256 + 9 * 32)
+    frames = LogMel(8000, 32, 20)(wav)
+    mel = librosa.feature.melspectrogram(
+        y=wav[0].numpy(), sr=8000, n_fft=256, hop_length=32, center=False, power=1.0, n_mels=20, htk=True, norm=None
+    )
+    np.testing.assert_allclose(frames[0].numpy(), (np.log(mel + 1e-3) + 2.5) / 2.5, atol=1e-4)
+
+
+def test_what_lasts_longer_than_the_window_before_a_frame_changes_nothing():
+    encoder = make_encoder((4, 4), 1, "instance", torch.float32, norm_frames=6)
+    left, right = encoder.halo
+    wav = torch.randn(1, left + 20 * 16 + right)
+    changed = wav.clone()
+    changed[:, : 10 * 16] = 0.5  # frame 10's halo begins at sample 160
+    assert torch.equal(encoder(wav)[:, 10:], encoder(changed)[:, 10:])
+    assert not torch.equal(encoder(wav)[:, 9], encoder(changed)[:, 9])
+
+
+def test_digital_silence_before_a_recording_does_not_count_for_its_statistics():
+    encoder = make_encoder((4, 4), 0, "instance", torch.float32, norm_frames=6)
+    with torch.no_grad():
+        for layer in encoder.strided:
+            layer.bias.fill_(0.7)  # silence is not nothing to a layer
+    heard = []
+    encoder.past.register_forward_pre_hook(lambda module, given: heard.append(given[1]))
+    left, right = encoder.halo
+    encoder(torch.cat([torch.zeros(1, left), torch.randn(1, 3 * 16 + right)], 1))
+    # Positions see 1 + 7 (1 + 4) = 36 samples each, 16 apart; five lie before those of the frames.
+    first = [any(s >= left for s in range(16 * n, 16 * n + 36)) for n in range(8)]
+    assert heard[0][0].tolist() == first
+    assert not all(first)
 
 
 @pytest.mark.parametrize(("strides", "residual_blocks"), [((2, 2, 2), 0), ((2, 2, 2), 2), ((5, 2), 1), ((4, 8), 1)])

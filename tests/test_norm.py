@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqspeech.nn.norm import FrameNorm
+from vqspeech.nn.norm import FrameNorm, PastNorm
 
 
 def test_training_gives_zero_mean_and_unit_variance_over_masked_frames():
@@ -82,3 +82,49 @@ def test_gradient_equals_finite_differences():
         step[0, n, c] = 1e-2
         difference = (value(x + step) - value(x - step)) / 2e-2
         torch.testing.assert_close(gradient[0, n, c], difference.detach(), atol=2e-3, rtol=1e-2)
+
+
+@given(seed=st.integers(0, 1000), past=st.integers(2, 9), length=st.integers(1, 12))
+def test_normalisation_by_the_past_equals_a_naive_loop(seed, past, length):
+    random = np.random.default_rng(seed)
+    norm = PastNorm(2, past, prior=3.0).eval()
+    norm.mean.copy_(torch.tensor([0.5, -1.0]))
+    norm.variance.copy_(torch.tensor([2.0, 0.5]))
+    x = random.normal(1, 2, (1, past - 1 + length, 2)).astype(np.float32)
+    mask = random.random((1, past - 1 + length)) < 0.7
+    found = norm(torch.from_numpy(x), torch.from_numpy(mask))[0].numpy()
+    for n in range(length):
+        window, counts = x[0, n : n + past].astype(float), mask[0, n : n + past]
+        for c, (m, v) in enumerate(((0.5, 2.0), (-1.0, 0.5))):
+            # The frames that count, and three of the training's mean and variance.
+            values = window[counts, c]
+            weight = len(values) + 3.0
+            mean = (values.sum() + 3.0 * m) / weight
+            variance = (((values - m) ** 2).sum() + 3.0 * v) / weight - (mean - m) ** 2
+            expected = (window[-1, c] - mean) / np.sqrt(variance + 1e-6)
+            assert abs(found[n, c] - expected) < 1e-3 * (1 + abs(expected))
+
+
+def test_a_constant_that_lasts_is_taken_off():
+    norm = PastNorm(3, past=50, prior=0.01).eval()
+    x = torch.randn(2, 120, 3)
+    torch.testing.assert_close(norm(x + 4.0), norm(x), atol=0.01, rtol=0.01)
+    torch.testing.assert_close(norm(3.0 * x), norm(x), atol=0.01, rtol=0.01)
+
+
+def test_where_nothing_counts_the_training_statistics_stand_in():
+    norm = PastNorm(1, past=4).eval()
+    norm.mean.fill_(2.0)
+    norm.variance.fill_(9.0)
+    x = torch.tensor([[[0.0], [0.0], [0.0], [8.0]]])
+    # (8 - 2) / 3
+    torch.testing.assert_close(norm(x, torch.zeros(1, 4, dtype=torch.bool)), torch.tensor([[[2.0]]]))
+
+
+def test_training_teaches_the_running_statistics_by_the_frames_that_count():
+    norm = PastNorm(1, past=2).train()
+    norm(torch.tensor([[[1.0], [5.0], [100.0]]]), torch.tensor([[True, True, False]]))
+    assert (norm.mean.item(), norm.variance.item()) == (3.0, 4.0)
+    before = norm.mean.clone()
+    norm.eval()(torch.randn(1, 5, 1))
+    assert torch.equal(norm.mean, before)

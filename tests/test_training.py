@@ -34,6 +34,30 @@ EAGER = Acceleration("cpu", bfloat16=False, compile=False, notices=())
         },
         # An encoder that is frozen after its warm start.
         {"train.warm_start_steps": 4, "train.continuous_steps": 2, "train.freeze_encoder": True},
+        # Codes that jitter and drop out, against an adversary of the whole crop whose strength grows.
+        {
+            "bottleneck.jitter": 0.3,
+            "bottleneck.dropout": 0.2,
+            "loss.adversary_context": "crop",
+            "loss.adversary_ramp": 6,
+        },
+        # An encoder that hears other voices while it learns, and a decoder that hears their codes.
+        {
+            "train.warm_start_steps": 4,
+            "train.freeze_encoder": True,
+            "perturbation.share": 0.7,
+            "perturbation.decoder_share": 0.4,
+            "perturbation.variants": 2,
+        },
+        # Mel frames, normalised by their past.
+        {
+            "encoder.input": "log-mel",
+            "encoder.mel_hop": 4,
+            "encoder.mel_bands": 8,
+            "encoder.strides": [4],
+            "encoder.norm": "instance",
+            "encoder.norm_frames": 5,
+        },
         # The paper's.
         {"bottleneck.kind": "vq", "bottleneck.normalize": "none", "bottleneck.data_init": False},
     ],

@@ -39,18 +39,40 @@ class DataConfig(_Section):
     test_share: Share = 0.05
 
 
+class PerturbationConfig(_Section):
+    """Another voice for the encoder to hear while it learns, the decoder's target left alone [arXiv 2110.14513 §2.2].
+
+    Perturbed copies of all training utterances are made once, beside the prepared speech, and drawn from: they take
+    `variants` times its space. Factors are drawn between a limit and its inverse, evenly on a logarithmic scale.
+    """
+
+    share: Annotated[float, Field(ge=0, le=1)] = 0.0  # of crops, while the encoder learns
+    decoder_share: Annotated[float, Field(ge=0, le=1)] = 0.0  # of crops, once it is frozen: codes of other voices
+    variants: Annotated[int, Field(gt=0, le=64)] = 8  # copies of an utterance
+    pitch_semitones: Annotated[float, Field(ge=0, le=24)] = 6.0  # farthest up or down
+    pitch_range: Annotated[float, Field(ge=1, le=4)] = 1.5  # factor of the pitch's excursions around its median
+    formants: Annotated[float, Field(ge=1, le=1.6)] = 1.15  # factor of the spectral envelope's frequencies
+    equalizer_db: Annotated[float, Field(ge=0, le=24)] = 6.0  # gain of each octave
+
+
 class EncoderConfig(_Section):
     """Strided 1-D convolutions, window = 2 x stride [VQ-VAE §4.3]."""
 
+    input: Literal["raw", "log-mel"] = "raw"  # what the strides stride over: samples, or frames of a log-mel spectrum
+    mel_hop: Positive = 32  # samples per mel frame; `hop_length` is this times the strides
+    mel_bands: Annotated[int, Field(ge=8, le=128)] = 40
     strides: Annotated[tuple[Literal[2, 4, 5, 8], ...], Field(min_length=1)] = (2, 2, 2, 2, 2, 2)
     channels: Positive = 128
     residual_blocks: Annotated[int, Field(ge=0)] = 2
-    norm: Literal["none", "batch"] = "none"
+    # After each strided convolution by fixed statistics ("batch"), or after the last by those of the past ("instance"),
+    # a window of `norm_frames` code frames that lengthens the encoder's halo: codes stay independent of chunking.
+    norm: Literal["none", "batch", "instance"] = "none"
+    norm_frames: Annotated[int, Field(ge=2, le=4096)] = 64
 
     @property
     def hop_length(self) -> int:
         """Samples per code frame."""
-        return math.prod(self.strides)
+        return math.prod(self.strides) * (self.mel_hop if self.input == "log-mel" else 1)
 
 
 class BottleneckConfig(_Section):
@@ -64,6 +86,9 @@ class BottleneckConfig(_Section):
     ema_decay: Share = 0.99  # gamma of [VQ-VAE appendix A.1]
     restart_below: Annotated[float, Field(ge=0)] = 0.1  # share of uniform usage under which a code restarts; 0: never
     data_init: bool = True  # codebook from k-means on encoder outputs; otherwise uniform as in the paper
+    # While training, so that what follows the codes leans on no single one of them; inference has neither.
+    jitter: Share = 0.0  # share of frames that take the code of a neighbour [arXiv 1901.08810 §2.3]
+    dropout: Share = 0.0  # share of frames whose vector is zeroed
 
 
 class DecoderConfig(_Section):
@@ -84,6 +109,10 @@ class LossConfig(_Section):
     spectral: Annotated[float, Field(ge=0)] = 0.0  # log-mel of the frame predicted from codes and speaker alone
     spectral_bands: Annotated[int, Field(ge=8, le=128)] = 40  # mel bands; few leave pitch out of the codes
     adversary: Annotated[float, Field(ge=0)] = 0.0  # gradient-reversed speaker classifier on the quantized vectors
+    adversary_context: Literal["frames", "crop"] = "frames"  # it names the speaker of each frame from its neighbours
+    # (9 frames in all), or of the crop, pooled over all its frames
+    adversary_width: Positive = 64  # its channels
+    adversary_ramp: Annotated[int, Field(ge=0)] = 0  # steps over which reversal grows to full strength
 
 
 class TrainConfig(_Section):
@@ -142,6 +171,7 @@ class Recipe(_Section):
 
     name: Annotated[str, Field(pattern=r"^[\w][\w.-]*$")]  # also names folders
     data: DataConfig
+    perturbation: PerturbationConfig = PerturbationConfig()
     encoder: EncoderConfig = EncoderConfig()
     bottleneck: BottleneckConfig = BottleneckConfig()
     decoder: DecoderConfig = DecoderConfig()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vqspeech.audio import FULL_SCALE, mu_law_encode
 from vqspeech.data.store import Store
+from vqspeech.data.variants import Variants
 from vqspeech.errors import CorpusError
 
 
@@ -28,6 +29,7 @@ class Batch:
     sample_mask : bool, (B, T), true inside the utterance
     frame_mask : bool, (B, F), true where a frame's first sample lies inside the utterance
     speaker : int64, (B,), position in the store's speakers
+    heard : float32, shape of `wav`: what the encoder is given, `wav` itself or a perturbed copy of some crops
     """
 
     wav: Tensor
@@ -35,10 +37,17 @@ class Batch:
     sample_mask: Tensor
     frame_mask: Tensor
     speaker: Tensor
+    heard: Tensor = None  # type: ignore[assignment]  # never None once made
+
+    def __post_init__(self) -> None:
+        if self.heard is None:
+            object.__setattr__(self, "heard", self.wav)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same batch on another device."""
         tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.heard is self.wav:
+            del tensors["heard"]  # one copy serves for both
         return Batch(**{name: tensor.to(device, non_blocking=non_blocking) for name, tensor in tensors.items()})
 
 
@@ -59,6 +68,7 @@ class Batches:
     context_frames : frames around the crop that the decoder's conditioning sees
     batch_size : crops per process
     seed : any non-negative integer
+    variants : perturbed copies of the training split, for `batch`
 
     Raises
     ------
@@ -77,7 +87,9 @@ class Batches:
         context_frames: int = 0,
         batch_size: int = 8,
         seed: int = 0,
+        variants: Variants | None = None,
     ) -> None:
+        assert variants is None or split == "train", split
         assert crop_samples % hop_length == 0, (crop_samples, hop_length)
         self.store = store
         self.span = store.utterances(split)
@@ -95,15 +107,17 @@ class Batches:
         self.context_frames = context_frames
         self.batch_size = batch_size
         self.seed = seed
+        self.variants = variants
 
-    def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
-        """The crops of one step on one process.
+    def batch(self, step: int, rank: int = 0, world: int = 1, *, perturbed: float = 0.0) -> Batch:
+        """The crops of one step on one process; a share `perturbed` of them is heard in another voice.
 
         The crops of ranks 0 ... world - 1, one after another, are those that a single process draws with a batch
         `world` times as large.
         """
         assert 0 <= rank < world, (rank, world)
-        return self.assemble(*self.draw(step, rank), self.crop_samples)
+        chosen = self.draw_variants(step, rank, perturbed) if perturbed else None
+        return self.assemble(*self.draw(step, rank), self.crop_samples, chosen)
 
     def draw(self, step: int, rank: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Utterances, shape (B,), and the first samples of their crops, shape (B,), of one step."""
@@ -118,6 +132,14 @@ class Batches:
         lengths = self.store.index["length"][utterances].astype(np.int64)
         num_starts = np.maximum(0, lengths - self.crop_samples) // self.hop_length + 1
         return utterances, (uniform[:, 1] * num_starts).astype(np.int64) * self.hop_length
+
+    def draw_variants(self, step: int, rank: int, share: float) -> NDArray[np.int64]:
+        """The variant of each of (B,) crops of a step; -1, with chance 1 - share: the recording itself."""
+        assert self.variants is not None
+        key = np.random.SeedSequence(self.seed, spawn_key=(step, 1))  # beside `draw`'s, which stays as it was
+        uniform = np.random.Generator(np.random.Philox(key)).random(((rank + 1) * self.batch_size, 2))
+        chance, which = uniform[rank * self.batch_size :].T
+        return np.where(chance < share, (which * self.variants.count).astype(np.int64), -1)
 
     def utterance_batch(self, indices: Sequence[int], max_samples: int | None = None) -> Batch:
         """Whole utterances from their first samples, padded to the longest, at most `max_samples`, a multiple of hop.
@@ -136,8 +158,14 @@ class Batches:
         count = min(count, len(self.span))
         return [self.span.start + (2 * i + 1) * len(self.span) // (2 * count) for i in range(count)]
 
-    def assemble(self, utterances: NDArray[np.int64], starts: NDArray[np.int64], num_samples: int) -> Batch:
-        """Crops of `num_samples` samples, a multiple of hop, that begin at `starts`."""
+    def assemble(
+        self,
+        utterances: NDArray[np.int64],
+        starts: NDArray[np.int64],
+        num_samples: int,
+        chosen: NDArray[np.int64] | None = None,
+    ) -> Batch:
+        """Crops of `num_samples` samples, a multiple of hop, that begin at `starts`; `chosen`: see `draw_variants`."""
         hop, (left, right) = self.hop_length, self.halo
         lead = self.context_frames * hop + left  # samples of `wav` before the crop
         num_frames = num_samples // hop + 2 * self.context_frames
@@ -148,6 +176,16 @@ class Batches:
             pcm = self.store.read(index, max(0, first), first + len(row) - max(0, first))
             row[max(0, -first) :][: len(pcm)] = pcm
         wav /= FULL_SCALE
+        heard = None
+        if chosen is not None and self.variants is not None:
+            heard = wav.copy()
+            for row, index, start, variant in zip(
+                heard, *(x.tolist() for x in (utterances, starts, chosen)), strict=True
+            ):
+                if variant >= 0:
+                    first = start - lead
+                    pcm = self.variants.read(index, variant, max(0, first), first + len(row) - max(0, first))
+                    row[max(0, -first) :][: len(pcm)] = pcm / FULL_SCALE
         sample = starts[:, None] + np.arange(num_samples)  # (B, T)
         frame = starts[:, None] + hop * np.arange(-self.context_frames, num_frames - self.context_frames)  # (B, F)
         return Batch(
@@ -156,4 +194,5 @@ class Batches:
             sample_mask=torch.from_numpy(sample < lengths[:, None]),
             frame_mask=torch.from_numpy((frame >= 0) & (frame < lengths[:, None])),
             speaker=torch.tensor([self.store.speaker(int(index)) for index in utterances], dtype=torch.int64),
+            heard=None if heard is None else torch.from_numpy(heard),  # type: ignore[arg-type]
         )

@@ -263,7 +263,7 @@ def _finish(units: list[Unit], num_workers: int) -> Iterator[int]:
         yield from map(prepare_unit, units)
         return
     # spawn: a process that has started threads (torch, numba) must not be forked.
-    pool = ProcessPoolExecutor(num_workers, get_context("spawn"), initializer=_start_worker)
+    pool = ProcessPoolExecutor(num_workers, get_context("spawn"), initializer=start_worker)
     try:
         for future in as_completed([pool.submit(prepare_unit, unit) for unit in units]):
             yield future.result()
@@ -276,7 +276,7 @@ def _finish(units: list[Unit], num_workers: int) -> Iterator[int]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
     """Let the parent alone answer an interrupt, and end with it even where it was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()

@@ -50,6 +50,7 @@ class Store:
     split_sizes : utterances of each split, by name
     gains : one factor per speaker, applied by `read`
     report : what preparation found: hours, problems, notes
+    contents : name of the folder in `folder` that holds index and shards
 
     Examples
     --------
@@ -66,7 +67,8 @@ class Store:
         self.split_sizes: dict[str, int] = {split: int(meta["splits"][split]) for split in SPLITS}
         self.gains = np.array(meta["gains"], np.float32)
         self.report: dict[str, Any] = meta["report"]
-        self._contents = folder / meta["contents"]
+        self.contents: str = meta["contents"]
+        self._contents = folder / self.contents
         self._shard_samples: list[int] = meta["shard_samples"]
         self.index = self._map("index.npy", (sum(self.split_sizes.values()),), ENTRY)
         self.ends = self._map("ends.npy", self.index.shape, np.dtype(np.int64))

@@ -21,6 +21,8 @@ from vqspeech.models.blocks import Blocks
 from vqspeech.nn.bottleneck import Quantized, make_bottleneck
 from vqspeech.nn.conditioning import Conditioner, SpeakerAdversary, SpectralHead
 from vqspeech.nn.encoder import Encoder
+from vqspeech.nn.front import LogMel
+from vqspeech.nn.jitter import carry
 from vqspeech.nn.wavenet import WaveNet
 
 BLOCK_FRAMES = 128  # code frames that are encoded at a time
@@ -57,7 +59,17 @@ class VQVAE(nn.Module):
         self.recipe = recipe
         self.speakers = tuple(speakers)
         self.encoder = Encoder(
-            encoder.strides, encoder.channels, bottleneck.code_dim, encoder.residual_blocks, encoder.norm
+            encoder.strides,
+            encoder.channels,
+            bottleneck.code_dim,
+            encoder.residual_blocks,
+            encoder.norm,
+            norm_frames=encoder.norm_frames,
+            front=(
+                LogMel(recipe.data.sample_rate, encoder.mel_hop, encoder.mel_bands)
+                if encoder.input == "log-mel"
+                else None
+            ),
         )
         self.bottleneck = make_bottleneck(
             bottleneck.kind,
@@ -84,7 +96,12 @@ class VQVAE(nn.Module):
         self.spectral_head = (
             SpectralHead(self.conditioner.channels, recipe.loss.spectral_bands) if recipe.loss.spectral else None
         )
-        self.adversary = SpeakerAdversary(bottleneck.code_dim, len(self.speakers)) if recipe.loss.adversary else None
+        loss = recipe.loss
+        self.adversary = (
+            SpeakerAdversary(bottleneck.code_dim, len(self.speakers), loss.adversary_width, loss.adversary_context)
+            if loss.adversary
+            else None
+        )
 
     @property
     def sample_rate(self) -> int:
@@ -121,6 +138,8 @@ class VQVAE(nn.Module):
         warm_start: bool = False,
         continuous: bool = False,
         frozen: bool = False,
+        carriers: Tensor | None = None,
+        hide: float | None = None,
     ) -> VQVAEOutput:
         """One pass with teacher forcing.
 
@@ -136,13 +155,17 @@ class VQVAE(nn.Module):
             Do not quantize yet, see `VectorQuantizer.forward`.
         frozen : bool
             Encoder and bottleneck give the codes of inference and do not learn.
+        carriers : LongTensor, shape (B, F), the frame whose vector each frame's conditioning gets, see `draw_carriers`
+        hide : float
+            Weight of the adversary's reversed gradient; None: the recipe's.
         """
         if frozen:
             quantized = self.settled_codes(wav, frame_mask)
         else:
             quantized = self.bottleneck(self.encoder(wav, frame_mask), frame_mask, continuous)
-        condition = self.decoder_condition(quantized.z_q, frame_mask, speaker)
-        hide = self.recipe.loss.adversary
+        z_q = quantized.z_q if carriers is None else carry(quantized.z_q, carriers)
+        condition = self.decoder_condition(z_q, frame_mask, speaker)
+        hide = self.recipe.loss.adversary if hide is None else hide
         return VQVAEOutput(
             logits=None if warm_start else self.wavenet(previous, condition),
             quantized=quantized,

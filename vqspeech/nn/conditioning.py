@@ -46,27 +46,44 @@ class SpectralHead(nn.Module):
 
 
 class SpeakerAdversary(nn.Module):
-    """Guess the speaker from quantized vectors; reversed gradients teach the encoder to hide it [arXiv 1505.07818]."""
+    """Guess the speaker from quantized vectors; reversed gradients teach the encoder to hide it [arXiv 1505.07818].
 
-    def __init__(self, code_dim: int, num_speakers: int, width: int = 64) -> None:
+    Parameters
+    ----------
+    code_dim, num_speakers, width : int
+        D, speakers, channels.
+    context : {"frames", "crop"}
+        Guess at every frame from the 9 around it, or once from mean and maximum over all frames of the crop: what a
+        frame does not tell, a word may.
+    """
+
+    def __init__(self, code_dim: int, num_speakers: int, width: int = 64, context: str = "frames") -> None:
         super().__init__()
+        self.pools = context == "crop"
         self.layers = nn.Sequential(
             nn.Conv1d(code_dim, width, 5, padding=2),
             nn.ReLU(),
             nn.Conv1d(width, width, 5, padding=2),
             nn.ReLU(),
-            nn.Conv1d(width, num_speakers, 1),
+            nn.Conv1d(2 * width if self.pools else width, num_speakers, 1),
         )
 
     def forward(self, z_q: Tensor, mask: Tensor, scale: float) -> Tensor:
         """Speaker logits (B, N, speakers) of (B, N, D); the gradient towards z_q is multiplied by -scale.
 
-        Frames outside `mask` (B, N) are zeros to every layer, as what lies beyond the batch is.
+        Frames outside `mask` (B, N) are zeros to every layer, as what lies beyond the batch is. The logits of a crop
+        stand at each of its frames.
         """
         x = _ReverseGradient.apply(z_q, scale).transpose(1, 2)
-        for layer in self.layers:
-            x = layer(x * mask[:, None])
-        return x.transpose(1, 2)
+        inside = mask[:, None]
+        *hidden, last = self.layers
+        for layer in hidden:
+            x = layer(x * inside)
+        x = x * inside
+        if self.pools:
+            mean = x.sum(2, keepdim=True) / inside.sum(2, keepdim=True).clamp(min=1)
+            x = torch.cat([mean, x.amax(2, keepdim=True)], 1)  # zeros are no maximum's rival: ReLU has come before
+        return last(x).transpose(1, 2).expand(-1, z_q.shape[1], -1)
 
 
 class _ReverseGradient(torch.autograd.Function):

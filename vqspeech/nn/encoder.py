@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqspeech.nn.norm import FrameNorm
+from vqspeech.nn.front import LogMel
+from vqspeech.nn.norm import FrameNorm, PastNorm
 
 
 class ResidualBlock(nn.Module):
@@ -40,21 +41,37 @@ class Encoder(nn.Module):
     channels, code_dim : int
         C and D.
     residual_blocks : int
-    norm : {"none", "batch"}
-        Normalise after each strided convolution.
+    norm : {"none", "batch", "instance"}
+        Normalise after each strided convolution, or after the last over a window of the past.
+    norm_frames : int
+        Code frames of that window.
+    front : LogMel
+        Gives the frames that the strides operate on; None: samples.
     """
 
-    def __init__(self, strides: Sequence[int], channels: int, code_dim: int, residual_blocks: int, norm: str) -> None:
+    def __init__(
+        self,
+        strides: Sequence[int],
+        channels: int,
+        code_dim: int,
+        residual_blocks: int,
+        norm: str,
+        *,
+        norm_frames: int = 64,
+        front: LogMel | None = None,
+    ) -> None:
         super().__init__()
+        self.front = front
         self.strides = tuple(strides)
         self.num_residual = residual_blocks
-        widths = [1] + [channels] * len(self.strides)
+        widths = [front.bands if front else 1] + [channels] * len(self.strides)
         self.strided = nn.ModuleList(
             nn.Conv1d(a, b, 2 * stride, stride) for a, b, stride in zip(widths, widths[1:], self.strides, strict=False)
         )
         self.norms = nn.ModuleList(
             FrameNorm(channels) if norm == "batch" else nn.Identity() for _ in range(len(self.strides))
         )
+        self.past = PastNorm(channels, norm_frames) if norm == "instance" else None
         self.residual = nn.Sequential(*(ResidualBlock(channels) for _ in range(residual_blocks)))
         self.project = nn.Conv1d(channels, code_dim, 1)
         for module in self.modules():
@@ -67,18 +84,24 @@ class Encoder(nn.Module):
     @property
     def hop_length(self) -> int:
         """Samples per frame."""
-        return math.prod(self.strides)
+        return math.prod(self.strides) * self._grain[1]
+
+    @property
+    def _grain(self) -> tuple[int, int]:
+        """Samples that what the first convolution reads sees, and from one to the next."""
+        return (self.front.window, self.front.hop_length) if self.front else (1, 1)
 
     @property
     def halo(self) -> tuple[int, int]:
         """Samples needed before the first and after the last frame's own samples."""
-        field, step = 1, 1
+        field, step = self._grain
         for stride in self.strides:
             field += (2 * stride - 1) * step
             step *= stride
         field += 2 * self.num_residual * step
         left = (field - step) // 2
-        return left, field - step - left
+        past = (self.past.past - 1) * step if self.past else 0
+        return left + past, field - step - left
 
     def forward(self, wav: Tensor, mask: Tensor | None = None) -> Tensor:
         """z_e of [VQ-VAE §3.1].
@@ -92,16 +115,25 @@ class Encoder(nn.Module):
         -------
         z_e : Tensor, shape (B, N, D)
         """
-        x = wav[:, None]
-        field, step = 1, 1
+        x = self.front(wav) if self.front else wav[:, None]
+        field, step = self._grain
         for conv, norm, stride in zip(self.strided, self.norms, self.strides, strict=True):
             x = conv(x)
             field, step = field + (2 * stride - 1) * step, step * stride
             if isinstance(norm, FrameNorm):
                 inside = None if mask is None else self._inside(mask, x.shape[-1], field, step)
                 x = norm(x.transpose(1, 2), inside).transpose(1, 2)
+            if self.past is not None and step == self.hop_length:
+                x = self._against_its_past(x, wav, field, step)
             x = F.relu(x)
         return self.project(F.relu(self.residual(x))).transpose(1, 2)
+
+    def _against_its_past(self, x: Tensor, wav: Tensor, field: int, step: int) -> Tensor:
+        """(B, C, past - 1 + N) normalised: (B, C, N)."""
+        assert self.past is not None
+        # What lies beyond a recording's ends is zero to the last sample, and counts no more here than in training.
+        heard = F.max_pool1d(wav.float().abs()[:, None], field, step)[:, 0] > 0
+        return self.past(x.transpose(1, 2), heard).transpose(1, 2)
 
     def _inside(self, mask: Tensor, num: int, field: int, step: int) -> Tensor:
         """Which of a layer's `num` positions, each of `field` samples, are centred in a frame that counts: (B, num)."""

@@ -12,8 +12,9 @@ import torch
 from vqspeech.checkpoint import find_model_file
 from vqspeech.config import Recipe, load_recipe, parse_recipe
 from vqspeech.data.corpora import find_root
-from vqspeech.data.preparation import prepare, store_folder
+from vqspeech.data.preparation import num_cores, prepare, store_folder
 from vqspeech.data.store import Store
+from vqspeech.data.variants import Variants, make_variants
 from vqspeech.distributed import barrier, local_device, rank, start_processes, stop_processes
 from vqspeech.errors import RunError
 from vqspeech.models.vqvae import VQVAE
@@ -172,7 +173,7 @@ def _train(call: _Call, resume: bool) -> TrainingResult:
         folder.begin(call.base, call.overrides, told)
     if acceleration.compile:
         compile_model(model)
-    task = VQVAETask(model, store, acceleration)
+    task = VQVAETask(model, store, acceleration, _open_variants(settled, store, call.progress))
     training = {
         "seed": settled.train.seed,
         "data": store.fingerprint,
@@ -232,6 +233,17 @@ def _open_store(recipe: Recipe, root: Path, progress: bool, notify: Callable[[st
             notify(f"  ... and {len(report.problems) - 5} more; vqspeech prepare lists them all")
     barrier()
     return Store.open(folder)
+
+
+def _open_variants(recipe: Recipe, store: Store, progress: bool) -> Variants | None:
+    """Perturbed copies of the training split, if the recipe asks for them; the first process makes them."""
+    if not (recipe.perturbation.share or recipe.perturbation.decoder_share):
+        return None
+    for turn in range(2):
+        if (rank() == 0) == (turn == 0):
+            variants = make_variants(store, recipe.perturbation, num_workers=num_cores(), progress=progress)
+        barrier()
+    return variants
 
 
 def _check_same(run: Run, base: Recipe, overrides: tuple[str, ...], said: dict[str, Any]) -> None:

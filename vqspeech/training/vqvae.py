@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,11 +16,13 @@ from vqspeech.config import Recipe
 from vqspeech.conversion import Request, Voice, convert_many
 from vqspeech.data.batches import Batch, Batches
 from vqspeech.data.store import Store
+from vqspeech.data.variants import Variants
 from vqspeech.distributed import all_reduce_sum, rank, share, world_size
 from vqspeech.errors import CorpusError
 from vqspeech.evaluation.probe import Conversion, VoiceJudge, can_judge_voices, judge, store_wav
 from vqspeech.losses import FrameSpectrum, cross_entropy, previous_classes, vqvae_losses
 from vqspeech.models.vqvae import VQVAE
+from vqspeech.nn.jitter import draw_carriers
 from vqspeech.training.acceleration import Acceleration
 from vqspeech.training.evidence import diagnose, gather_evidence, held_out_batches, perplexity
 
@@ -35,11 +38,15 @@ class VQVAETask:
     model : VQVAE, on its device
     store : prepared corpus with the model's speakers
     acceleration : precision of the forward pass
+    variants : perturbed copies of the training split, where the recipe asks for them
     """
 
-    def __init__(self, model: VQVAE, store: Store, acceleration: Acceleration) -> None:
+    def __init__(
+        self, model: VQVAE, store: Store, acceleration: Acceleration, variants: Variants | None = None
+    ) -> None:
         self.recipe: Recipe = model.recipe
         self.store = store
+        self.variants = variants
         self.acceleration = acceleration
         self.vqvae = model
         self.train_batches = self._batches("train")
@@ -72,6 +79,7 @@ class VQVAETask:
             context_frames=self.vqvae.conditioner.context,
             batch_size=train.batch_size,
             seed=train.seed,
+            variants=self.variants if split == "train" else None,
         )
 
     def initialise(self, step: int = 0) -> None:
@@ -84,7 +92,7 @@ class VQVAETask:
         with torch.no_grad(), self.acceleration.autocast():
             for ahead in range(1000):
                 batch = self._batch(step + ahead)
-                vectors.append(self.vqvae.encoder(batch.wav, batch.frame_mask)[batch.frame_mask].float())
+                vectors.append(self.vqvae.encoder(batch.heard, batch.frame_mask)[batch.frame_mask].float())
                 # All processes leave together: the encoder's statistics are a conversation among them.
                 found = torch.tensor(float(sum(len(v) for v in vectors)), device=self.vqvae.device)
                 if float(all_reduce_sum(found)) >= needed * world_size():
@@ -103,15 +111,23 @@ class VQVAETask:
         if step == train.continuous_steps and self.vqvae.training:
             self.initialise(step)  # depends on the weights and the seed alone, so a resumed run repeats it
         batch = self._batch(step)
+        bottleneck, loss = self.recipe.bottleneck, self.recipe.loss
+        carriers = None
+        if bottleneck.jitter or bottleneck.dropout:
+            key = np.random.SeedSequence(train.seed, spawn_key=(step, rank())).generate_state(1, np.uint64)
+            random = torch.Generator().manual_seed(int(key[0] >> np.uint64(1)))  # a resumed run repeats it
+            carriers = draw_carriers(batch.frame_mask, bottleneck.jitter, bottleneck.dropout, random)
         with self.acceleration.autocast():
             out = self.model(
-                batch.wav,
+                batch.heard,
                 previous_classes(batch.classes, SILENCE_CLASS),
                 batch.frame_mask,
                 batch.speaker,
                 warm_start=step < train.warm_start_steps,
                 continuous=step < train.continuous_steps,
                 frozen=train.freeze_encoder and step >= train.warm_start_steps,
+                carriers=carriers,
+                hide=loss.adversary * min(1.0, (step + 1) / max(1, loss.adversary_ramp)),
             )
             losses = vqvae_losses(self.vqvae, out, batch, self.spectrum, self.cross_entropy)
         return {
@@ -124,7 +140,10 @@ class VQVAETask:
         }
 
     def _batch(self, step: int) -> Batch:
-        return self.train_batches.batch(step, rank(), world_size()).to(self.vqvae.device)
+        train, perturbation = self.recipe.train, self.recipe.perturbation
+        frozen = train.freeze_encoder and step >= train.warm_start_steps
+        share = perturbation.decoder_share if frozen else perturbation.share
+        return self.train_batches.batch(step, rank(), world_size(), perturbed=share).to(self.vqvae.device)
 
     def validate(self, model: nn.Module, step: int) -> dict[str, Any]:
         """Evidence on the validation split and, where the recipe asks for it, the free-running probe."""

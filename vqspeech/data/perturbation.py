@@ -1,0 +1,150 @@
+"""Another throat for the same words: pitch, formants and colour of an utterance changed, its timing kept.
+
+What an encoder hears is then no guide to who speaks, while the decoder's target stays the recording [arXiv 2110.14513
+§2.2, arXiv 2204.09224 §3.1]. Analysis and synthesis are WORLD's, which tells pitch from spectral envelope.
+"""
+
+# T samples, N frames of 5 ms, F frequencies.
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqspeech.config import PerturbationConfig
+from vqspeech.errors import CorpusError
+
+FRAME_MS = 5.0
+LEAST_RATE = 16000  # Hz; WORLD looks for voicing up to 7.9 kHz
+PITCH_HZ = (60.0, 500.0)  # sought after
+EQUALIZER_OCTAVES = 1.0  # between the bands whose gains are drawn
+
+
+@dataclass(frozen=True)
+class Variation:
+    """One way to change a voice.
+
+    Attributes
+    ----------
+    pitch : factor of the fundamental
+    pitch_range : factor of its excursions around its median, in octaves
+    formants : factor of all frequencies of the spectral envelope
+    equalizer_db : gains, dB, of bands one octave apart, the first at 62.5 Hz
+    """
+
+    pitch: float = 1.0
+    pitch_range: float = 1.0
+    formants: float = 1.0
+    equalizer_db: tuple[float, ...] = ()
+
+
+def draw_variation(config: PerturbationConfig, random: np.random.Generator) -> Variation:
+    """Factors uniform on a logarithmic scale between their limits up and down, gains uniform in dB."""
+    pitch, spread, formants = random.uniform(-1, 1, 3)
+    gains = random.uniform(-1, 1, 8)  # 62.5 Hz to 8 kHz; those above half the rate do nothing
+    return Variation(
+        pitch=2 ** (config.pitch_semitones / 12 * pitch),
+        pitch_range=config.pitch_range**spread,
+        formants=config.formants**formants,
+        equalizer_db=tuple((config.equalizer_db * gains).tolist()),
+    )
+
+
+class Speech:
+    """An utterance taken apart once, to be put together in many ways.
+
+    Parameters
+    ----------
+    wav : array, shape (T,), in [-1, 1]
+    sample_rate : Hz
+    """
+
+    def __init__(self, wav: NDArray[np.floating], sample_rate: int) -> None:
+        import soxr
+
+        self.length, self.sample_rate = len(wav), sample_rate
+        self.rate = max(sample_rate, LEAST_RATE)
+        self.level = float(np.sqrt(np.mean(np.square(wav, dtype=np.float64)))) if len(wav) else 0.0
+        if not self.level:
+            return
+        world = load_world()
+        x = np.asarray(wav, np.float64)
+        x = soxr.resample(x, sample_rate, self.rate, quality="VHQ") if self.rate != sample_rate else x
+        rough, times = world.dio(x, self.rate, f0_floor=PITCH_HZ[0], f0_ceil=PITCH_HZ[1], frame_period=FRAME_MS)
+        self.pitch = world.stonemask(x, rough, times, self.rate)  # (N,) Hz, 0 where unvoiced
+        self.envelope = world.cheaptrick(x, self.pitch, times, self.rate)  # (N, F) power
+        self.aperiodicity = world.d4c(x, self.pitch, times, self.rate)  # (N, F)
+
+    def say(self, variation: Variation) -> NDArray[np.float32]:
+        """The utterance, shape (T,), in another voice, as loud as it was; silence stays silence."""
+        import soxr
+
+        if not self.level:
+            return np.zeros(self.length, np.float32)
+        wav = load_world().synthesize(
+            bend(self.pitch, variation.pitch, variation.pitch_range),
+            np.ascontiguousarray(stretch(self.envelope, variation.formants) * self._gains(variation.equalizer_db)),
+            np.ascontiguousarray(self.aperiodicity),
+            self.rate,
+            FRAME_MS,
+        )
+        if self.rate != self.sample_rate:
+            wav = soxr.resample(wav, self.rate, self.sample_rate, quality="VHQ")
+        wav = np.pad(wav, (0, max(0, self.length - len(wav))))[: self.length]
+        level = float(np.sqrt(np.mean(np.square(wav))))
+        return (wav * (self.level / max(level, 1e-9))).astype(np.float32)
+
+    def _gains(self, equalizer_db: tuple[float, ...]) -> NDArray[np.float64]:
+        """Factors (F,) of power."""
+        if not equalizer_db:
+            return np.ones(self.envelope.shape[1])
+        frequencies = np.linspace(0, self.rate / 2, self.envelope.shape[1])
+        octaves = np.log2(np.maximum(frequencies, 1.0) / 62.5)
+        bands = EQUALIZER_OCTAVES * np.arange(len(equalizer_db))
+        return 10 ** (np.interp(octaves, bands, equalizer_db) / 10)
+
+
+def bend(pitch: NDArray[np.float64], factor: float, pitch_range: float) -> NDArray[np.float64]:
+    """Pitch (N,) times a factor, its distances from its median in octaves times another; unvoiced frames stay 0."""
+    voiced = pitch > 0
+    if not voiced.any():
+        return pitch.copy()
+    median = np.median(pitch[voiced])
+    bent = np.zeros_like(pitch)
+    bent[voiced] = np.clip(median * factor * (pitch[voiced] / median) ** pitch_range, 40.0, 1000.0)
+    return bent
+
+
+def stretch(envelope: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
+    """Move what an envelope (N, F) has at frequency f to f x factor; the topmost value fills what comes from beyond."""
+    places = np.arange(envelope.shape[1]) / factor
+    lower = np.minimum(places.astype(int), envelope.shape[1] - 2)
+    weight = np.minimum(places - lower, 1.0)
+    # In between on a logarithmic scale: a formant's flanks are straighter there.
+    logs = np.log(envelope + 1e-16)
+    return np.exp((1 - weight) * logs[:, lower] + weight * logs[:, lower + 1])
+
+
+def load_world() -> Any:
+    """pyworld.
+
+    Raises
+    ------
+    CorpusError
+        If it is not installed.
+    """
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it asks pkg_resources for its own version
+            import pyworld
+    except ImportError as reason:
+        raise CorpusError(
+            f"perturbation needs pyworld, which cannot be imported ({reason}). Install it with: pip install "
+            "'vqspeech[perturb]', or set perturbation.share=0 and perturbation.decoder_share=0"
+        ) from None
+    return pyworld
