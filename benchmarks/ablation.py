@@ -94,7 +94,10 @@ def warm_start(recipe_path: Path, overrides: list[str], store: Store) -> tuple[V
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(step, recipe.train.steps, recipe.train)
         take_step(task, state, recipe.train)
-    return model.eval(), time.monotonic() - started
+    seconds = time.monotonic() - started
+    settled = state.average.module
+    assert isinstance(settled, VQVAE)
+    return settled.eval(), seconds
 
 
 @torch.no_grad()
