@@ -15,6 +15,7 @@ from vqspeech.data.phonemes import PHONEMES
 from vqspeech.evaluation.code_phonemes import TITLE, Speech, measure, measure_codes, spread
 from vqspeech.evaluation.figures import Material
 from vqspeech.evaluation.mapping import count_pairs, learn_mapping, normalised_information
+from vqspeech.evaluation.pairing import paired
 from vqspeech.evaluation.phonemes import code_phoneme_accuracy, label_frames
 
 # Some tones make fewer different frames than clusters are asked for.
@@ -94,6 +95,14 @@ def test_intervals_hold_their_figures():
     for figure in (*figures, *(control for own in figures for control in own.controls)):
         assert 0 <= figure.low <= figure.value <= figure.high <= 1, figure.name
         assert figure.count == 6
+
+
+def test_two_codings_of_the_same_utterances_are_paired_in_their_information_too():
+    good, bad = (measure_codes(make_speech(spoil(share)), 41, RATE, HOP)[0] for share in (0.2, 0.6))
+    for one, other in zip(good, bad, strict=True):
+        difference = paired(one, other, 0)
+        assert difference.value == pytest.approx(one.value - other.value)
+        assert 0 < difference.low < difference.value < difference.high, one.name
 
 
 def test_codes_that_know_nothing_are_said_not_to_beat_their_controls():

@@ -93,6 +93,15 @@ def test_rows_of_numbers_as_trial_values_survive_the_file():
     assert again.figures[0].samples == (((1.0, 2.0), "a", "1"), ((3.0, 4.0), "b", "2"))
 
 
+def test_names_of_trials_judges_and_draws_survive_the_file():
+    trials = [(1.0, "a", "1", "to b"), (2.0, "a", "2", "to b")]
+    drawn = Figure("i", 0.5, statistic="", draws=(0.25, 0.75), drawn="these")
+    section = Section("x", (figure("r", trials, seed=0, basis="judge a"), drawn))
+    again = section_from_json(json.loads(json.dumps(section_to_json(section, whole=True)))).figures
+    assert again[0].samples == tuple(trials) and again[0].basis == "judge a"
+    assert (again[1].draws, again[1].drawn) == ((0.25, 0.75), "these")
+
+
 def test_the_terminal_says_which_control_is_not_beaten_and_what_is_missing():
     console = Console(file=io.StringIO(), width=160)
     print_report(Report(FACTS, (some_section(),)), console)
@@ -107,6 +116,8 @@ def test_a_difference_is_called_by_its_interval():
     assert verdict(Figure("d", -0.1, -0.2, -0.05)) == "lower"
     assert verdict(Figure("d", 0.1, -0.05, 0.2, higher_is_better=True)) == "not told apart"
     assert verdict(Figure("d", 0.1, note="no paired interval")) == "no paired interval"
+    assert verdict(Figure("d", 0.1, 0.05, 0.2, note="2 of 3 trials are in both")) == "higher; 2 of 3 trials are in both"
+    assert verdict(missing("d", "not comparable: judge a here, judge b there")).startswith("not comparable")
 
 
 def test_two_models_stand_side_by_side():

@@ -7,6 +7,7 @@ intervals.
 # U utterances, N code frames of one, K codes, P = 41 classes.
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 from collections.abc import Sequence
@@ -208,14 +209,17 @@ def _information(
     value = normalised_information(counts.sum(axis=0).reshape(num_codes, -1))
     speakers, utterances = ([names[row] for row in scored] for names in (speech.speakers, speech.utterances))
     low = high = math.nan
+    draws: list[float] = []
     if len(scored) > 1:
-        draws = []
         for chosen in resamples(speakers, utterances, seed=seed, times=_TIMES):
             times = np.bincount(chosen, minlength=len(scored)).astype(np.float32)
             draws.append(normalised_information((times @ counts).reshape(num_codes, -1)))
         # Utterances drawn twice look like information: the draws lie too high by that bias, so they are centred anew.
         low, high = np.clip(np.percentile(draws, [2.5, 97.5]) - np.mean(draws) + value, 0, 1).tolist()
-    return Figure(name, value, low, high, count=len(scored), higher_is_better=True, statistic="")
+    drawn = hashlib.sha256(repr((speakers, utterances, seed, _TIMES)).encode()).hexdigest()
+    return Figure(
+        name, value, low, high, count=len(scored), higher_is_better=True, statistic="", draws=tuple(draws), drawn=drawn
+    )
 
 
 def _table_of_readings(read: NDArray[np.int64], truth: NDArray[np.int64]) -> Table:
