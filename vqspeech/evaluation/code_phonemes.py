@@ -236,22 +236,28 @@ def _table_of_readings(read: NDArray[np.int64], truth: NDArray[np.int64]) -> Tab
 
 
 def _confusions(read: NDArray[np.int64], truth: NDArray[np.int64]) -> Picture:
-    """Rows of true classes, columns of what the codes are read as; each row sums to one."""
+    """Rows of true classes, columns of what the codes are read as; each row sums to one. Classes that never occur are
+    left out."""
     from matplotlib.figure import Figure as Drawing
 
     counts = count_pairs(truth, read, len(PHONEMES), len(PHONEMES))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    drawing = Drawing(figsize=(8, 7.2), layout="constrained")
+    spoken, heard = (np.flatnonzero(counts.any(axis=axis)) for axis in (1, 0))
+    drawing = Drawing(figsize=(2 + 0.18 * len(heard), 1.2 + 0.18 * len(spoken)), layout="constrained")
     axis = drawing.subplots()
-    image = axis.imshow(shares, cmap="magma", vmin=0, vmax=1, interpolation="nearest")
-    axis.set_xticks(range(len(PHONEMES)), PHONEMES, rotation=90, fontsize=7)
-    axis.set_yticks(range(len(PHONEMES)), PHONEMES, fontsize=7)
+    shown = shares[np.ix_(spoken, heard)]
+    image = axis.imshow(shown, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    axis.set_xticks(range(len(heard)), [PHONEMES[label] for label in heard], rotation=90, fontsize=7)
+    axis.set_yticks(range(len(spoken)), [PHONEMES[label] for label in spoken], fontsize=7)
+    axis.tick_params(length=0)
     axis.set_xlabel("read from the code", fontsize=8)
     axis.set_ylabel("spoken", fontsize=8)
     drawing.colorbar(image, ax=axis, shrink=0.7)
     png = io.BytesIO()
-    drawing.savefig(png, dpi=90, format="png")
+    drawing.savefig(png, dpi=120, format="png")
     best = float(shares.diagonal()[counts.any(axis=1)].mean()) if counts.any() else 0.0
     return Picture(
-        "what phonemes are read as", png.getvalue(), f"confusion matrix of 41 classes; mean diagonal {best:.0%}"
+        "what phonemes are read as, shares of each that is spoken",
+        png.getvalue(),
+        f"confusion matrix of 41 classes; mean diagonal {best:.0%}",
     )

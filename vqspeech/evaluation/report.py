@@ -281,5 +281,5 @@ def _plain(value: Any) -> Any:
 
 def _decimals(value: float, unit: str) -> int:
     if unit in ("%", "Hz", "bit/s", "ms") or unit.startswith("of "):
-        return 1 if unit != "bit/s" else 0
+        return 0 if unit == "bit/s" else 2 if unit == "%" and 0 < abs(value) < 1 else 1
     return 3 if abs(value) < 10 else 1

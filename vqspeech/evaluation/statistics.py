@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from vqspeech.evaluation.figures import Figure
 
 Statistic = Callable[[NDArray[Any]], float]
-# Value (a number, or a row of numbers for the statistic), speaker, utterance; and where an utterance has several trials,
-# what tells them apart, such as the target. Two models are compared on trials of the same names.
+# Value (a number, or a row of numbers for the statistic), speaker, utterance; and what tells the trials of an utterance
+# apart where it has several, such as the target. Two models are compared on trials of the same names.
 Sample = tuple[Any, str, str] | tuple[Any, str, str, str]
 
 
