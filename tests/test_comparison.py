@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from priors import make_prior, write_run
+from voices import ToneStore
 
 from vqspeech.checkpoint import PRIOR_FILE
 from vqspeech.config import parse_recipe
 from vqspeech.data.embedded import build_embedded
 from vqspeech.data.store import read_meta
+from vqspeech.errors import CorpusError
 from vqspeech.evaluation import codebook, evaluate, report_html
 from vqspeech.evaluation.choice import choose
 from vqspeech.evaluation.figures import Material
 from vqspeech.evaluation.material import Settings, make_material
 from vqspeech.evaluation.report import Report
+from vqspeech.evaluation.subjects import Subject, choose_for
 from vqspeech.evaluation.texts import find_texts
 from vqspeech.models.vqvae import VQVAE
 
@@ -133,6 +137,34 @@ def test_the_corpus_spoken_by_espeak_is_not_prepared_over_the_first_model_s(tiny
     assert report.other_facts["data"] != report.facts["data"]
 
 
+def test_only_what_was_held_out_of_both_trainings_is_chosen():
+    def subject(tested, voices):
+        splits = {"test": [(f"{name}-{take}", name, None, 2.0) for name in ("ann", "bob") for take in tested]}
+        model = SimpleNamespace(speakers=voices)
+        return Subject(Path("m"), model, ToneStore(splits, ("ann", "bob")), Path(), "")
+
+    chosen = choose_for([subject(range(4), ("ann", "bob")), subject(range(2, 6), ("bob", "ann"))], "test", 99, {}, 0)
+    assert {choice.utterance for choice in chosen} == {"ann-2", "ann-3", "bob-2", "bob-3"}
+    with pytest.raises(CorpusError, match="no utterance in the test split in common"):
+        choose_for([subject(range(4), ("ann",)), subject(range(4, 6), ("ann",))], "test", 99, {}, 0)
+
+
+def test_one_voice_and_no_text_get_their_lines_in_every_section(model, store, work, corpus):
+    voice = store.speakers[store.speaker(store.utterances("test")[0])]
+    run = write_run(work / "runs" / "one", VQVAE(model.recipe, (voice,)), None)
+    measures = ("content", "pitch", "code_phonemes", "code_speakers")
+    report = evaluate.evaluate(run, data=corpus, pairs=1, measures=measures, num_threads=1)
+    said = {
+        section.title: " | ".join([*section.notes, *(figure.note for figure in section.figures)])
+        for section in report.sections
+    }
+    assert "no text to compare with" in said["Conversion: content"]
+    assert "no conversions to another speaker" in said["Conversion: pitch"]
+    assert "neither phoneme times nor a text to align" in said["Codes to phonemes"]
+    assert "nobody to tell apart" in said["Codes to speaker"]
+    assert not any("could not be measured:" in note for section in report.sections for note in section.notes)
+
+
 # What an evaluation depends on
 
 
@@ -176,8 +208,6 @@ def test_the_prior_s_bit_rate_is_that_of_its_probabilities(model, store, tmp_pat
 
 
 def test_other_frozen_judges_are_other_sections(run, corpus, monkeypatch):
-    from types import SimpleNamespace
-
     from vqspeech.evaluation import speaker_judge
 
     options = {"data": corpus, "pairs": 2, "measures": ("codebook",), "num_threads": 1}
