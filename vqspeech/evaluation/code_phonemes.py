@@ -216,9 +216,10 @@ def _information(
             draws.append(normalised_information((times @ counts).reshape(num_codes, -1)))
         # Utterances drawn twice look like information: the draws lie too high by that bias, so they are centred anew.
         low, high = np.clip(np.percentile(draws, [2.5, 97.5]) - np.mean(draws) + value, 0, 1).tolist()
+    kept = tuple(draws) if np.isfinite(draws).all() else ()  # what JSON can hold
     drawn = hashlib.sha256(repr((speakers, utterances, seed, _TIMES)).encode()).hexdigest()
     return Figure(
-        name, value, low, high, count=len(scored), higher_is_better=True, statistic="", draws=tuple(draws), drawn=drawn
+        name, value, low, high, count=len(scored), higher_is_better=True, statistic="", draws=kept, drawn=drawn
     )
 
 

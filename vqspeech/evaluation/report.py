@@ -250,6 +250,9 @@ def print_report(report: Report, console: Console | None = None) -> None:
             row = f"{title}: {one.name}", show(one), show(other), shown, verdict(difference)
             grid.add_row(*map(escape, row))
         console.print(grid)
+        console.print(
+            escape(f"{names[1]}'s own sections, with their controls and notes, are in the report"), highlight=False
+        )
 
 
 def keep_section(path: Path, key: str, section: Section) -> None:

@@ -98,7 +98,7 @@ def make_examples(material: Material, other: Material | None, report: Report) ->
 def _said(trial: Trial, longest: int) -> str:
     """The text in quotation marks, and whether all of it can be heard here."""
     said = f"“{trial.text}”" if trial.text else ""
-    if trial.is_cut or len(trial.source) > longest:
+    if len(trial.source) > longest:
         said += f" (the first {LONGEST_S:g} s)"
     return said.strip()
 
