@@ -352,9 +352,16 @@ def test_what_cannot_be_heard_is_nobody():
 def test_a_judge_hears_a_higher_rate_brought_down_to_its_own():
     import soxr
 
+    lengths: list[int] = []
+
+    class Counting(ToneJudge):
+        def probabilities(self, wavs, batch_size: int = 64) -> np.ndarray:
+            lengths.extend(map(len, wavs))
+            return super().probabilities(wavs)
+
     wav = soxr.resample(voice_of("cat", 2.0), RATE, 2 * RATE)
-    assert EARS.hear([wav], 2 * RATE) == ["cat"]
-    assert EARS.hear([wav], RATE) != ["cat"]  # at the wrong rate cat sounds an octave lower
+    assert Ears(Counting(), None, "counting").hear([wav], 2 * RATE) == ["cat"]
+    assert lengths == [2 * RATE]  # two seconds at the judge's rate
 
 
 def test_chance_is_that_of_the_judge_who_may_know_more_voices_than_the_model():

@@ -45,6 +45,9 @@ class ToneStore:
     def utterance_id(self, index: int) -> str:
         return self._entries[index][0]
 
+    def length(self, index: int) -> int:
+        return int(self._entries[index][3] * RATE)
+
     def text(self, index: int) -> str | None:
         return self._entries[index][2]
 
