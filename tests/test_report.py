@@ -135,7 +135,7 @@ def test_html_needs_nothing_from_outside_and_escapes_what_the_corpus_says(tmp_pa
     page = (tmp_path / "report.html").read_text()
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page) and "@import" not in page and "<script" not in page
     assert page.count("<audio") == 2 * 4 and "&lt;u0&gt;" in page and "<u0>" not in page
-    assert 'class="unbeaten"' in page and "does not beat random codes" in page
+    assert 'class="measured unbeaten"' in page and "does not beat random codes" in page
     sounds = re.findall(r"data:audio/wav;base64,([^\"]+)", page)
     wav, sample_rate = soundfile.read(io.BytesIO(base64.b64decode(sounds[0])))
     assert sample_rate == 8000 and wav == pytest.approx(material.trials[0].source, abs=1 / 32768)
