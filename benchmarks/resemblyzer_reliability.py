@@ -22,7 +22,8 @@ from vqspeech.config import DataConfig
 from vqspeech.data.corpora import find_utterances
 from vqspeech.errors import CorpusError, VQSpeechError
 from vqspeech.evaluation.sexes import find_sexes
-from vqspeech.evaluation.voiceprint import Voiceprints, equal_error_rate, raised
+from vqspeech.evaluation.statistics import equal_error_rate
+from vqspeech.evaluation.voiceprint import Voiceprints, raised
 
 SAMPLE_RATE = 16000  # Hz
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +15,13 @@ from hypothesis.extra import numpy as arrays
 from sklearn.metrics import normalized_mutual_info_score
 
 from vqspeech.data.phonemes import PHONEMES
+from vqspeech.evaluation import code_phonemes
 from vqspeech.evaluation.code_phonemes import TITLE, Speech, measure, measure_codes, spread
-from vqspeech.evaluation.figures import Material
+from vqspeech.evaluation.figures import Material, Section
 from vqspeech.evaluation.mapping import count_pairs, learn_mapping, normalised_information
+from vqspeech.evaluation.pairing import paired
 from vqspeech.evaluation.phonemes import code_phoneme_accuracy, label_frames
+from vqspeech.evaluation.report import section_to_json
 
 # Some tones make fewer different frames than clusters are asked for.
 pytestmark = pytest.mark.filterwarnings("ignore:Number of distinct clusters")
@@ -96,6 +102,14 @@ def test_intervals_hold_their_figures():
         assert figure.count == 6
 
 
+def test_two_codings_of_the_same_utterances_are_paired_in_their_information_too():
+    good, bad = (measure_codes(make_speech(spoil(share)), 41, RATE, HOP)[0] for share in (0.2, 0.6))
+    for one, other in zip(good, bad, strict=True):
+        difference = paired(one, other, 0)
+        assert difference.value == pytest.approx(one.value - other.value)
+        assert 0 < difference.low < difference.value < difference.high, one.name
+
+
 def test_codes_that_know_nothing_are_said_not_to_beat_their_controls():
     generator = np.random.default_rng(0)
     nothing, *_ = measure_codes(make_speech(lambda own: generator.integers(0, 8, len(own))), 41, RATE, HOP)
@@ -113,6 +127,15 @@ def test_utterances_of_silence_alone_give_figures_without_values_not_errors():
     figures, *_ = measure_codes(replace(speech, classes=silent), 41, RATE, HOP)
     assert figures[0].value == 1 and not figures[1].is_measured and not figures[3].is_measured
     assert "no labelled frames" in figures[1].note and "no labelled frames" in figures[3].note
+    json.dumps(section_to_json(Section("x", figures), whole=True), allow_nan=False)  # it can be kept
+
+
+def test_draws_without_a_value_are_not_kept_since_a_report_holds_no_nan(monkeypatch):
+    speech = make_speech(spoil(0.4))
+    values = itertools.chain([0.5], itertools.repeat(math.nan))
+    monkeypatch.setattr(code_phonemes, "normalised_information", lambda table: next(values))
+    figures, *_ = measure_codes(speech, 41, RATE, HOP)
+    assert figures[2].draws == ()
 
 
 PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), min_size=1, max_size=60)

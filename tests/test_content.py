@@ -74,7 +74,7 @@ def test_words_of_any_text_are_words_again(text):
 def test_a_recording_that_was_cut_is_not_held_against_its_text(store, tiny_model):
     first, second, third = list(store.utterances("test"))[:3]
     trials = [make_trial(store, first), make_trial(store, second), make_trial(store, third, text=None)]
-    trials[1] = replace(trials[1], source=trials[1].source[:8000])
+    trials[1] = replace(trials[1], source=trials[1].source[:8000], is_cut=True)
     texts = find_texts(make_material(tiny_model, store, trials))
     assert list(texts.of) == [trials[0].utterance]
     assert any("1 of 3 utterances were cut" in note for note in texts.notes)

@@ -18,7 +18,7 @@ from vqspeech.audio import save_audio
 from vqspeech.checkpoint import MODEL_FILE, ModelCard, save_model
 from vqspeech.config import DataConfig
 from vqspeech.errors import CorpusError, VQSpeechError
-from vqspeech.evaluation import codebook, evaluate, material, report_html, sound
+from vqspeech.evaluation import codebook, evaluate, gains, material, report_html, sound
 from vqspeech.evaluation.choice import assign_targets, choose, choose_split
 from vqspeech.evaluation.controls import decode_random, median_f0, shift_pitch
 from vqspeech.evaluation.figures import Section
@@ -68,7 +68,7 @@ def test_a_report_has_every_figure_beside_its_controls(run, corpus):
     distortion = written["sections"][0]["figures"][0]
     assert distortion["low"] <= distortion["value"] <= distortion["high"]
     assert {control["name"] for control in distortion["controls"]} == {
-        "mu-law copy", "pitch-shifted source", "random codes",
+        "source unchanged", "mu-law copy", "pitch-shifted source", "random codes",
     }  # fmt: skip
     assert (report.folder / "report.html").read_text().count("<audio") >= 4
 
@@ -348,7 +348,7 @@ def test_silent_and_broken_conversions_get_their_lines(model, store, tmp_path):
 
 def test_a_decoder_that_cannot_be_run_leaves_the_other_figures(model, store, tmp_path, monkeypatch):
     whole = make(model, store, tmp_path)
-    monkeypatch.setattr(codebook, "_forced_bits", lambda _: 1 / 0)
+    monkeypatch.setattr(gains, "_forced_bits", lambda _: 1 / 0)
     figures = {one.name: one for one in codebook.measure(whole).figures}
     assert figures["perplexity"].is_measured and not figures["code gain"].is_measured
     assert "could not be run" in figures["code gain"].note

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,6 +94,15 @@ def test_rows_of_numbers_as_trial_values_survive_the_file():
     assert again.figures[0].samples == (((1.0, 2.0), "a", "1"), ((3.0, 4.0), "b", "2"))
 
 
+def test_names_of_trials_judges_and_draws_survive_the_file():
+    trials = [(1.0, "a", "1", "to b"), (2.0, "a", "2", "to b")]
+    drawn = Figure("i", 0.5, statistic="", draws=(0.25, 0.75), drawn="these")
+    section = Section("x", (figure("r", trials, seed=0, basis="judge a"), drawn))
+    again = section_from_json(json.loads(json.dumps(section_to_json(section, whole=True)))).figures
+    assert again[0].samples == tuple(trials) and again[0].basis == "judge a"
+    assert (again[1].draws, again[1].drawn) == ((0.25, 0.75), "these")
+
+
 def test_the_terminal_says_which_control_is_not_beaten_and_what_is_missing():
     console = Console(file=io.StringIO(), width=160)
     print_report(Report(FACTS, (some_section(),)), console)
@@ -107,6 +117,8 @@ def test_a_difference_is_called_by_its_interval():
     assert verdict(Figure("d", -0.1, -0.2, -0.05)) == "lower"
     assert verdict(Figure("d", 0.1, -0.05, 0.2, higher_is_better=True)) == "not told apart"
     assert verdict(Figure("d", 0.1, note="no paired interval")) == "no paired interval"
+    assert verdict(Figure("d", 0.1, 0.05, 0.2, note="2 of 3 trials are in both")) == "higher; 2 of 3 trials are in both"
+    assert verdict(missing("d", "not comparable: judge a here, judge b there")).startswith("not comparable")
 
 
 def test_two_models_stand_side_by_side():
@@ -121,12 +133,41 @@ def test_two_models_stand_side_by_side():
 def test_html_needs_nothing_from_outside_and_escapes_what_the_corpus_says(tmp_path, material):
     write_html(tmp_path / "report.html", Report(FACTS, (some_section(),)), material)
     page = (tmp_path / "report.html").read_text()
-    assert not re.findall(r'(?:src|href)="(?!data:)', page) and "@import" not in page and "<script" not in page
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', page) and "@import" not in page and "<script" not in page
     assert page.count("<audio") == 2 * 4 and "&lt;u0&gt;" in page and "<u0>" not in page
-    assert 'class="unbeaten"' in page and "does not beat random codes" in page
+    assert 'class="measured unbeaten"' in page and "does not beat random codes" in page
     sounds = re.findall(r"data:audio/wav;base64,([^\"]+)", page)
     wav, sample_rate = soundfile.read(io.BytesIO(base64.b64decode(sounds[0])))
     assert sample_rate == 8000 and wav == pytest.approx(material.trials[0].source, abs=1 / 32768)
+
+
+def test_every_link_of_the_page_leads_somewhere_on_it(tmp_path, material):
+    report = Report(FACTS, (some_section(),), (), FACTS | {"model": "other"}, (some_section(),))
+    write_html(tmp_path / "report.html", report, material, material)
+    page = (tmp_path / "report.html").read_text()
+    links = re.findall(r'href="#([^"]+)"', page)
+    assert {"against", "1", "listen", "other"} == set(links)
+    names = re.findall(r'id="([^"]+)"', page)
+    assert len(names) == len(set(names)) and set(links) <= set(names)
+
+
+def test_what_cannot_be_heard_to_its_end_says_so(tmp_path, material):
+    long = replace(material.trials[0], source=np.tile(material.trials[0].source, 31))  # 6.2 s at 8 kHz
+    write_html(tmp_path / "report.html", Report(FACTS, ()), replace(material, trials=(long, material.trials[1])))
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("(the first 6 s)") == 1
+    write_html(tmp_path / "report.html", Report(FACTS, ()), material)
+    assert "(the first 6 s)" not in (tmp_path / "report.html").read_text()
+
+
+def test_small_shares_are_not_shown_as_nothing():
+    assert show(Figure("clipped", 0.0003, 0.0001, 0.0006, unit="%")) == "0.03 % [0.01, 0.06]"
+    assert show(Figure("silent", 0.0, unit="%")) == "0.0 %"
+
+
+def test_a_figure_that_equals_all_its_controls_needs_no_plot():
+    same = tuple(Figure(name, 0.0, 0.0, 0.0, unit="%") for name in ("source", "random codes"))
+    assert plot_section(Section("x", (Figure("silent", 0.0, 0.0, 0.0, unit="%", controls=same),))) == ()
 
 
 def test_html_says_when_the_model_was_trained_on_what_it_is_judged_by(tmp_path, material):
@@ -144,8 +185,6 @@ def test_html_shows_both_models_conversions(tmp_path, material):
 def test_a_conversion_that_is_not_finite_is_still_shown(tmp_path, material):
     broken = material.trials[0].conversion.copy()
     broken[3] = np.nan
-    from dataclasses import replace
-
     spoilt = replace(material, trials=(replace(material.trials[0], conversion=broken),))
     write_html(tmp_path / "report.html", Report(FACTS, ()), spoilt)
     assert (tmp_path / "report.html").stat().st_size

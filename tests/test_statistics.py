@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vqspeech.evaluation.figures import Figure
-from vqspeech.evaluation.statistics import bootstrap, figure, paired, perplexity, ratio, resamples, usage
+from vqspeech.evaluation.statistics import bit_rate, bootstrap, error_rate, figure, perplexity, ratio, resamples, usage
 
 
 def trials(values, speakers=3, per_utterance=1):
@@ -95,35 +95,22 @@ def test_perplexity_of_equal_counts_is_their_number():
     assert usage(counts) == 0.5
 
 
+def test_a_bit_rate_is_codes_a_second_times_their_entropy():
+    rows = np.array([[50, 1, 1, 0], [50, 1, 0, 1]])  # counts 2, 1, 1 of four codes: 1.5 bits a code
+    assert bit_rate(rows) == pytest.approx(50 * 1.5)
+
+
+def test_rows_of_scores_have_the_error_rate_of_genuine_against_impostors():
+    rows = np.array([[0.9, 1], [0.8, 1], [0.4, 1], [0.5, 0], [0.3, 0], [0.2, 0]])
+    assert error_rate(rows) == pytest.approx(1 / 3)  # at 0.45 one of three is refused, one of three accepted
+
+
 def test_an_interval_of_what_resampling_lowers_can_be_moved_back_around_the_value():
     random = np.random.default_rng(0)
     rows = [(np.bincount([random.integers(50)], minlength=50), "s", f"u{number}") for number in range(60)]
     plain = figure("in use", rows, seed=0, statistic="usage")
     centred = figure("in use", rows, seed=0, statistic="usage", centred=True)
     assert plain.high < plain.value and centred.low < centred.value < centred.high
-
-
-def test_pairing_finds_a_difference_that_two_intervals_hide():
-    random = np.random.default_rng(0)
-    difficulty = random.normal(0, 5, 60)
-    better = figure("x", trials(difficulty + 0.5 + random.normal(0, 0.1, 60)), seed=0)
-    worse = figure("x", trials(difficulty), seed=0)
-    assert better.low < worse.high  # side by side they overlap
-    difference = paired(better, worse, seed=0)
-    assert difference.value == pytest.approx(0.5, abs=0.05) and difference.low > 0.4
-
-
-def test_only_trials_that_both_have_are_paired():
-    a = figure("x", [(1.0, "s", "1"), (2.0, "s", "2"), (9.0, "s", "3")], seed=0)
-    b = figure("x", [(0.0, "s", "2"), (0.0, "s", "1"), (5.0, "t", "3")], seed=0)
-    difference = paired(a, b, seed=0)
-    assert (difference.value, difference.count) == (1.5, 2)
-
-
-def test_what_cannot_be_paired_is_a_difference_without_interval():
-    a = figure("x", trials([1.0, 2.0]), seed=0, statistic=lambda values: float(values.max()))
-    difference = paired(a, figure("x", trials([0.0, 1.0]), seed=0, statistic=lambda values: float(values.max())), 0)
-    assert difference.value == 1.0 and math.isnan(difference.low) and difference.note == "no paired interval"
 
 
 @pytest.mark.parametrize(

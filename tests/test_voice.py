@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,8 +22,9 @@ from vqspeech.evaluation.figures import Figure
 from vqspeech.evaluation.judges import load_judges
 from vqspeech.evaluation.similarity import judge_similarity
 from vqspeech.evaluation.speaker_judge import Ears, cut, find_ears, frozen_judges, judge_speakers, train_ears
+from vqspeech.evaluation.statistics import equal_error_rate
 from vqspeech.evaluation.takes import conversion, is_heard, real_speech
-from vqspeech.evaluation.voiceprint import Voiceprints, equal_error_rate, join_recordings, join_takes, raised
+from vqspeech.evaluation.voiceprint import Voiceprints, join_recordings, join_takes, raised
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -299,6 +301,21 @@ def test_the_same_seed_gives_the_same_section():
 # The speaker classifier
 
 
+def test_a_silent_take_in_one_model_leaves_the_passages_of_equal_content_paired():
+    from vqspeech.evaluation.pairing import paired
+
+    store = make_store(test=12)
+    silent = make_material(store)
+    lost = replace(silent.trials[2], conversion=np.zeros_like(silent.trials[2].conversion))
+    one, other = (
+        by_name(voice.measure(each).figures)["similarity to the target"]
+        for each in (silent, replace(silent, trials=(*silent.trials[:2], lost, *silent.trials[3:])))
+    )
+    difference = paired(one, other, 0)
+    assert difference.value == pytest.approx(0, abs=1e-6) and 0 < difference.count < one.count
+    assert "trials are in both" in difference.note
+
+
 def test_shares_of_the_classifier_are_counted():
     """Conversions to cat keep the source's voice."""
 
@@ -328,8 +345,31 @@ def test_a_classifier_that_does_not_know_real_recordings_is_called_unreliable():
 
 def test_what_cannot_be_heard_is_nobody():
     wavs = [voice_of("bob", 1.0), np.zeros(800, np.float32), np.full(800, np.nan, np.float32), voice_of("cat", 4.0)]
-    assert EARS.hear(wavs) == ["bob", "", "", "cat"]
-    assert EARS.hear([]) == []
+    assert EARS.hear(wavs, RATE) == ["bob", "", "", "cat"]
+    assert EARS.hear([], RATE) == []
+
+
+def test_a_judge_hears_a_higher_rate_brought_down_to_its_own():
+    import soxr
+
+    lengths: list[int] = []
+
+    class Counting(ToneJudge):
+        def probabilities(self, wavs, batch_size: int = 64) -> np.ndarray:
+            lengths.extend(map(len, wavs))
+            return super().probabilities(wavs)
+
+    wav = soxr.resample(voice_of("cat", 2.0), RATE, 2 * RATE)
+    assert Ears(Counting(), None, "counting").hear([wav], 2 * RATE) == ["cat"]
+    assert lengths == [2 * RATE]  # two seconds at the judge's rate
+
+
+def test_chance_is_that_of_the_judge_who_may_know_more_voices_than_the_model():
+    two = replace(make_material(make_store()), common=("ann", "bob"))
+    found = by_name(judge_speakers(two, EARS)[0])
+    assert control(found["conversions heard as the target"], "chance").value == pytest.approx(1 / 3)
+    real = found["speaker classifier: real test recordings heard right"]
+    assert {speaker for _, speaker, _ in real.samples} == {"ann", "bob"}  # those that are compared
 
 
 def test_pieces_of_a_recording_hold_what_can_be_heard_of_it():
@@ -350,7 +390,7 @@ def test_a_classifier_is_trained_on_real_training_recordings_and_knows_others():
 @pytest.mark.parametrize(
     ("store", "why"),
     [
-        (make_store(train=12, speakers=("ann",)), "one speaker"),
+        (make_store(train=12, speakers=("ann",)), "one voice"),
         (make_store(train=3), "ann has 3 training recordings that are not evaluated, 8 of every speaker are needed"),
     ],
 )
@@ -364,13 +404,19 @@ def test_a_corpus_that_is_too_small_for_a_classifier_says_so(store, why):
 def test_the_recipes_frozen_judge_is_taken_where_it_knows_the_models_speakers():
     judges = load_judges(REPOSITORY / "recipes" / "fsdd" / "judges.safetensors")
     material = make_material(make_store())
-    model = type(material.model)(speakers=judges.speaker.classes, recipe=type(material.model)(name="fsdd"))
+    model = type(material.model)(
+        speakers=judges.speaker.classes, recipe=SimpleNamespace(name="fsdd", data=SimpleNamespace(corpus="fsdd"))
+    )
     known = replace(material, model=model)
     found = frozen_judges(known, REPOSITORY / "recipes")
     assert found is not None and found.speaker.sha256 == judges.speaker.sha256
     ears = find_ears(known)
     assert isinstance(ears, Ears) and ears.origin == "frozen with the recipe, trained on FSDD takes 10-49"
-    assert frozen_judges(replace(known, sample_rate=16000), REPOSITORY / "recipes") is None
+    renamed = SimpleNamespace(name="mine", data=SimpleNamespace(corpus="fsdd"))  # the corpus's judges know it, too
+    mine = replace(known, model=SimpleNamespace(speakers=judges.speaker.classes[:2], recipe=renamed), sample_rate=16000)
+    again = frozen_judges(mine, REPOSITORY / "recipes")
+    assert again is not None and again.speaker.sha256 == judges.speaker.sha256
+    assert frozen_judges(replace(known, sample_rate=4000), REPOSITORY / "recipes") is None  # lacks what it listens for
     assert frozen_judges(replace(known, model=type(model)(speakers=("ann",), recipe=model.recipe))) is None
 
 

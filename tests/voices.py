@@ -45,6 +45,9 @@ class ToneStore:
     def utterance_id(self, index: int) -> str:
         return self._entries[index][0]
 
+    def length(self, index: int) -> int:
+        return int(self._entries[index][3] * RATE)
+
     def text(self, index: int) -> str | None:
         return self._entries[index][2]
 
@@ -99,6 +102,8 @@ def make_material(store: ToneStore, convert=None, *, sexes=None, model: Any = No
                 codes=np.zeros(4, np.int32),
             )  # fmt: skip
         )
-    model = model or SimpleNamespace(speakers=store.speakers, recipe=SimpleNamespace(name="tones"))
+    model = model or SimpleNamespace(
+        speakers=store.speakers, recipe=SimpleNamespace(name="tones", data=SimpleNamespace(corpus="folder"))
+    )
     settled: dict[str, Any] = {"split": "test", "seed": 0, "sample_rate": RATE, "hop_length": 64, "sexes": sexes or {}}
     return Material(model, store, trials=tuple(trials), **(settled | changes))  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ intervals.
 # U utterances, N code frames of one, K codes, P = 41 classes.
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 from collections.abc import Sequence
@@ -208,14 +209,18 @@ def _information(
     value = normalised_information(counts.sum(axis=0).reshape(num_codes, -1))
     speakers, utterances = ([names[row] for row in scored] for names in (speech.speakers, speech.utterances))
     low = high = math.nan
+    draws: list[float] = []
     if len(scored) > 1:
-        draws = []
         for chosen in resamples(speakers, utterances, seed=seed, times=_TIMES):
             times = np.bincount(chosen, minlength=len(scored)).astype(np.float32)
             draws.append(normalised_information((times @ counts).reshape(num_codes, -1)))
         # Utterances drawn twice look like information: the draws lie too high by that bias, so they are centred anew.
         low, high = np.clip(np.percentile(draws, [2.5, 97.5]) - np.mean(draws) + value, 0, 1).tolist()
-    return Figure(name, value, low, high, count=len(scored), higher_is_better=True, statistic="")
+    kept = tuple(draws) if np.isfinite(draws).all() else ()  # what JSON can hold
+    drawn = hashlib.sha256(repr((speakers, utterances, seed, _TIMES)).encode()).hexdigest()
+    return Figure(
+        name, value, low, high, count=len(scored), higher_is_better=True, statistic="", draws=kept, drawn=drawn
+    )
 
 
 def _table_of_readings(read: NDArray[np.int64], truth: NDArray[np.int64]) -> Table:
@@ -232,22 +237,28 @@ def _table_of_readings(read: NDArray[np.int64], truth: NDArray[np.int64]) -> Tab
 
 
 def _confusions(read: NDArray[np.int64], truth: NDArray[np.int64]) -> Picture:
-    """Rows of true classes, columns of what the codes are read as; each row sums to one."""
+    """Rows of true classes, columns of what the codes are read as; each row sums to one. Classes that never occur are
+    left out."""
     from matplotlib.figure import Figure as Drawing
 
     counts = count_pairs(truth, read, len(PHONEMES), len(PHONEMES))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    drawing = Drawing(figsize=(8, 7.2), layout="constrained")
+    spoken, heard = (np.flatnonzero(counts.any(axis=axis)) for axis in (1, 0))
+    drawing = Drawing(figsize=(2 + 0.18 * len(heard), 1.2 + 0.18 * len(spoken)), layout="constrained")
     axis = drawing.subplots()
-    image = axis.imshow(shares, cmap="magma", vmin=0, vmax=1, interpolation="nearest")
-    axis.set_xticks(range(len(PHONEMES)), PHONEMES, rotation=90, fontsize=7)
-    axis.set_yticks(range(len(PHONEMES)), PHONEMES, fontsize=7)
+    shown = shares[np.ix_(spoken, heard)]
+    image = axis.imshow(shown, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    axis.set_xticks(range(len(heard)), [PHONEMES[label] for label in heard], rotation=90, fontsize=7)
+    axis.set_yticks(range(len(spoken)), [PHONEMES[label] for label in spoken], fontsize=7)
+    axis.tick_params(length=0)
     axis.set_xlabel("read from the code", fontsize=8)
     axis.set_ylabel("spoken", fontsize=8)
     drawing.colorbar(image, ax=axis, shrink=0.7)
     png = io.BytesIO()
-    drawing.savefig(png, dpi=90, format="png")
+    drawing.savefig(png, dpi=120, format="png")
     best = float(shares.diagonal()[counts.any(axis=1)].mean()) if counts.any() else 0.0
     return Picture(
-        "what phonemes are read as", png.getvalue(), f"confusion matrix of 41 classes; mean diagonal {best:.0%}"
+        "what phonemes are read as, shares of each that is spoken",
+        png.getvalue(),
+        f"confusion matrix of 41 classes; mean diagonal {best:.0%}",
     )

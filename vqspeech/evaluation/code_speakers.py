@@ -77,13 +77,17 @@ def measure(material: Material) -> Section:
         return right, bits
 
     figures = []
+    texts = "matched texts" if chosen.matched else "any texts"
+    basis = f"{texts} of {len(speakers)} speakers ({', '.join(speakers)})"
     found = zip(_NAMES, read(vectors), read(mfccs), ("%", "bits"), (1 / len(speakers), 0.0), strict=True)
     for name, codes, control, unit, chance in found:
         controls = [
             figure("the same probe on MFCCs", control, seed=material.seed, unit=unit),
             Figure("chance", chance, unit=unit, is_ceiling=True),
         ]
-        figures.append(figure(name, codes, seed=material.seed, unit=unit, higher_is_better=False, controls=controls))
+        figures.append(
+            figure(name, codes, seed=material.seed, unit=unit, higher_is_better=False, controls=controls, basis=basis)
+        )
     return Section(TITLE, tuple(figures), _notes(material, chosen))
 
 
@@ -108,7 +112,7 @@ def _notes(material: Material, chosen: Chosen) -> tuple[str, ...]:
             "Texts are not matched (too few are said by every speaker, or the corpus has none): a part of what the "
             "probe finds may be what is said, not who says it"
         )
-    if left_out := [name for name in material.model.speakers if name not in chosen.speakers]:
+    if left_out := [name for name in material.voices if name not in chosen.speakers]:
         notes.append(f"too few utterances, left out: {', '.join(left_out[:8])}{', ...' * (len(left_out) > 8)}")
     if material.trained_on:
         notes.append("Both halves are utterances that the model was trained on")
@@ -122,7 +126,7 @@ def choose_utterances(material: Material) -> Chosen | str:
     -------
     chosen : or a sentence that says why there are too few
     """
-    store, everyone = material.store, material.model.speakers
+    store, everyone = material.store, material.voices
     if len(everyone) < 2:
         return "one speaker: there is nobody to tell apart"
     scored = {trial.utterance for trial in material.trials} if material.split == "train" else set()

@@ -1,82 +1,142 @@
-"""How the codebook is used, what it costs in bits, and whether the decoder listens to codes and speaker."""
+"""How the codebook is used, what its codes cost in bits, and how long they last; the gains are `gains`'s."""
 
-# R utterances, K codebook entries, N codes, T samples.
+# R utterances, K codebook entries, N codes.
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.evaluation.figures import Figure, Material, Section, missing
-from vqspeech.evaluation.statistics import Sample, entropy, figure
+from vqspeech.evaluation.figures import Figure, Material, Section, Trial, missing
+from vqspeech.evaluation.gains import measure_gains
+from vqspeech.evaluation.statistics import Sample, figure
 
 TITLE = "Codebook"
-FORCED_S = 24.0  # of speech with teacher forcing, for the gains
-LONGEST_S = 3.0  # of each utterance
+AT_ONCE = 16  # utterances that the prior reads
+
+Codes = NDArray[np.integer]
 
 
 def measure(material: Material) -> Section:
     """Perplexity, usage, bit rates, run lengths; code gain and speaker gain."""
-    model, seed = material.model, material.seed
+    model = material.model
     own = {trial.utterance: trial for trial in material.trials}  # an utterance of several targets counts once
     trials = [trial for trial in own.values() if len(trial.codes)]
-    counts = [(count(trial.codes, model.num_codes), trial.speaker, trial.utterance) for trial in trials]
-    num_frames = sum(len(trial.codes) for trial in trials)
-    rate = model.code_rate
-    few = f"only {num_frames} codes for K = {model.num_codes}: too few to see every entry"
-    note = few if num_frames < 20 * model.num_codes else ""
-    runs = [
-        (length / rate * 1000, trial.speaker, trial.utterance)
-        for trial in trials
-        for length in run_lengths(trial.codes)
-    ]
-    chance = [
-        (length / rate * 1000, trial.speaker, trial.utterance)
-        for trial in trials
-        for length in run_lengths(np.random.default_rng(seed).permutation(trial.codes))
-    ]
-    figures = [
-        limited(
-            figure(
-                "perplexity",
-                counts,
-                seed=seed,
-                statistic="perplexity",
-                unit=f"of {model.num_codes}",
-                note=note,
-                centred=True,
-            ),
-            model.num_codes,
-        ),
-        limited(figure("codes in use", counts, seed=seed, statistic="usage", unit="%", note=note, centred=True), 1.0),
-        Figure("bit rate, uniform", rate * math.log2(model.num_codes), unit="bit/s", note="by definition: no interval"),
-        limited(
-            figure(
-                "bit rate, codes' frequencies",
-                counts,
-                seed=seed,
-                statistic=lambda rows: rate * entropy(rows),
-                unit="bit/s",
-                centred=True,
-            ),
-            rate * math.log2(model.num_codes),
-        ),
-        missing("bit rate, prior", "this model has no prior over codes", unit="bit/s"),
+    random = np.random.default_rng(material.seed)
+    uniform = [random.integers(model.num_codes, size=len(trial.codes)) for trial in trials]
+    shuffled = [random.permutation(trial.codes) for trial in trials]
+    figures = (
+        *_use(material, trials, uniform),
+        *_bit_rates(material, trials, shuffled),
         figure(
             "run length",
-            runs,
-            seed=seed,
+            _runs(material, trials, [trial.codes for trial in trials]),
+            seed=material.seed,
             unit="ms",
-            controls=[figure("codes in random order", chance, seed=seed, unit="ms")],
+            statistic="ratio",
+            controls=[
+                figure(
+                    "codes in random order",
+                    _runs(material, trials, shuffled),
+                    seed=material.seed,
+                    unit="ms",
+                    statistic="ratio",
+                )
+            ],
             higher_is_better=True,
         ),
-    ]
+    )
     notes = ["Gains: teacher-forced, on real speech; they tell that the decoder listens, not how it sounds."]
-    return Section(TITLE, (*figures, *_gains(material)), tuple(notes))
+    return Section(TITLE, (*figures, *measure_gains(material)), tuple(notes))
+
+
+def _use(material: Material, trials: Sequence[Trial], uniform: Sequence[Codes]) -> list[Figure]:
+    """Perplexity and usage, beside as many codes drawn uniformly: few codes cannot use all entries."""
+    num_codes = material.model.num_codes
+    num_frames = sum(len(trial.codes) for trial in trials)
+    few = f"only {num_frames} codes for K = {num_codes}: too few to see every entry"
+    figures = []
+    for name, statistic, unit, most in (
+        ("perplexity", "perplexity", f"of {num_codes}", float(num_codes)),
+        ("codes in use", "usage", "%", 1.0),
+    ):
+
+        def make(name: str, codes: Sequence[Codes], statistic: str = statistic, unit: str = unit) -> Figure:
+            samples = [(count(own, num_codes), t.speaker, t.utterance) for own, t in zip(codes, trials, strict=True)]
+            return figure(name, samples, seed=material.seed, unit=unit, statistic=statistic, centred=True)
+
+        control = replace(limited(make("as many uniform codes", uniform), most), is_ceiling=True)
+        made = limited(make(name, [trial.codes for trial in trials]), most)
+        note = few if num_frames < 20 * num_codes else made.note
+        figures.append(replace(made, controls=(control,), note=note))
+    return figures
+
+
+def _bit_rates(material: Material, trials: Sequence[Trial], shuffled: Sequence[Codes]) -> list[Figure]:
+    """Bits a second: of any code, at the codes' frequencies, and by the prior, where there is one."""
+    model, seed, unit = material.model, material.seed, "bit/s"
+    rate = model.code_rate
+    most = rate * math.log2(model.num_codes)
+    uniform = Figure("bit rate, uniform", most, unit=unit, note="by definition: no interval")
+    rows = [((rate, *count(t.codes, model.num_codes)), t.speaker, t.utterance) for t in trials]
+    frequencies = replace(
+        limited(
+            figure("bit rate, codes' frequencies", rows, seed=seed, statistic="bit rate", unit=unit, centred=True), most
+        ),
+        controls=(replace(uniform, is_ceiling=True),),
+    )
+    name = "bit rate, prior"
+    if isinstance(material.prior, str):
+        return [uniform, frequencies, missing(name, material.prior, unit=unit)]
+    try:
+        true, mixed = (_prior_bits(material, trials, codes) for codes in ([trial.codes for trial in trials], shuffled))
+    except Exception as reason:  # a prior that cannot be run leaves the other figures alone
+        return [uniform, frequencies, missing(name, f"the prior could not be run: {reason}", unit=unit)]
+    per_code = sum(row[0][0] for row in true) / max(1, sum(row[0][1] for row in true)) / rate
+    note = f"{per_code:.3f} bits a code, told who speaks; the end of each utterance counts"
+    controls = (
+        uniform,
+        replace(frequencies, controls=()),
+        figure("the prior on codes in random order", mixed, seed=seed, unit=unit, statistic="ratio"),
+    )
+    own = figure(name, true, seed=seed, unit=unit, statistic="ratio", higher_is_better=False, controls=controls)
+    return [uniform, frequencies, replace(own, note="; ".join(filter(None, [note, own.note])))]
+
+
+def _prior_bits(material: Material, trials: Sequence[Trial], codes: Sequence[Codes]) -> list[Sample]:
+    """((bits a second times codes, codes), speaker, utterance) of each trial under the prior."""
+    import torch
+
+    from vqspeech.likelihood import prior_nats
+
+    prior, model = material.prior, material.model
+    assert not isinstance(prior, str)
+    order = sorted(range(len(trials)), key=lambda place: len(codes[place]))  # of about one length in each batch
+    found: dict[int, Sample] = {}
+    for start in range(0, len(order), AT_ONCE):
+        places = order[start : start + AT_ONCE]
+        lengths = torch.tensor([len(codes[place]) for place in places])
+        batch = torch.zeros(len(places), int(lengths.max()), dtype=torch.long)
+        for row, place in zip(batch, places, strict=True):
+            row[: len(codes[place])] = torch.as_tensor(np.asarray(codes[place], np.int64))
+        speaker = torch.tensor([model.speaker_index(trials[place].speaker) for place in places])
+        nats = prior_nats(prior, *(tensor.to(model.device) for tensor in (batch, lengths, speaker)))
+        for place, value in zip(places, nats.tolist(), strict=True):
+            bits = value / math.log(2) * model.code_rate
+            found[place] = (bits, len(codes[place])), trials[place].speaker, trials[place].utterance
+    return [found[place] for place in range(len(trials))]
+
+
+def _runs(material: Material, trials: Sequence[Trial], codes: Sequence[Codes]) -> list[Sample]:
+    """((milliseconds, runs), speaker, utterance) of each trial: its codes' mean run length as a ratio."""
+    ms = 1000 / material.model.code_rate
+    return [
+        ((len(own) * ms, len(run_lengths(own))), trial.speaker, trial.utterance)
+        for own, trial in zip(codes, trials, strict=True)
+    ]
 
 
 def count(codes: NDArray[np.integer], num_codes: int) -> NDArray[np.int64]:
@@ -99,90 +159,3 @@ def run_lengths(codes: NDArray[np.integer]) -> list[int]:
     """
     edges = np.flatnonzero(np.diff(codes)) + 1
     return np.diff([0, *edges.tolist(), len(codes)]).tolist()
-
-
-def _gains(material: Material) -> list[Figure]:
-    names = "bits per sample", "code gain", "speaker gain"
-    try:
-        true, shuffled, swapped = _forced_bits(material)
-    except Exception as reason:  # a model that cannot be run leaves its other figures alone
-        return [missing(name, f"the decoder could not be run: {reason}", unit="bits") for name in names]
-    seed = material.seed
-    nothing = (Figure("a decoder that does not listen", 0.0, unit="bits", note="by definition"),)
-
-    def gain(of: Sequence[Sample], name: str, note: str) -> Figure:
-        # Sums, not means of means: a second of speech weighs the same in a long utterance and in a short one.
-        rows = [
-            ((worse[0][0] - base[0][0], base[0][1]), base[1], base[2]) for worse, base in zip(of, true, strict=True)
-        ]
-        return figure(
-            name, rows, seed=seed, statistic="ratio", unit="bits", higher_is_better=True, controls=nothing, note=note
-        )
-
-    figures = [
-        figure(names[0], true, seed=seed, statistic="ratio", unit="bits", higher_is_better=False),
-        gain(shuffled, names[1], "bits a sample lost with shuffled codes"),
-    ]
-    if len(material.model.speakers) < 2:
-        return [*figures, missing(names[2], "the model has one voice: there is no other to swap in", unit="bits")]
-    return [*figures, gain(swapped, names[2], "bits a sample lost with another speaker")]
-
-
-def _forced_bits(material: Material) -> tuple[list[Sample], list[Sample], list[Sample]]:
-    """((bits, samples), speaker, utterance) with the true codes and speaker, shuffled codes, another speaker."""
-    import torch
-
-    from vqspeech.data.batches import Batches
-    from vqspeech.models.vqvae import evaluating
-    from vqspeech.training.evidence import shuffle, swap
-
-    model, store = material.model, material.store
-    wanted = {trial.utterance for trial in material.trials}
-    span = store.utterances(material.split)
-    chosen = [index for index in span if store.utterance_id(index) in wanted]
-    whole_s = sum(min(LONGEST_S, store.length(index) / store.sample_rate) for index in chosen)
-    every = max(1, math.ceil(whole_s / FORCED_S))
-    chosen = chosen[::every]
-    batches = Batches(
-        store,
-        material.split,
-        crop_samples=model.hop_length,
-        hop_length=model.hop_length,
-        halo=model.encoder.halo,
-        context_frames=model.conditioner.context,
-    )
-    generator = torch.Generator().manual_seed(material.seed)
-    found: tuple[list[Sample], list[Sample], list[Sample]] = ([], [], [])
-    with torch.no_grad(), evaluating(model):
-        for start in range(0, len(chosen), 8):
-            indices = chosen[start : start + 8]
-            batch = batches.utterance_batch(indices, int(LONGEST_S * store.sample_rate)).to(model.device)
-            codes = model.bottleneck.encode(model.encoder(batch.wav))
-            # The speakers of the store, in the order of the model's one-hot.
-            names = [store.speakers[store.speaker(index)] for index in indices]
-            speaker = torch.tensor([model.speaker_index(name) for name in names], device=model.device)
-            lengths = batch.sample_mask.sum(1).cpu().numpy()
-            for samples, variant, voice in (
-                (found[0], codes, speaker),
-                (found[1], shuffle(codes, batch.frame_mask, generator), speaker),
-                (found[2], codes, swap(speaker, len(model.speakers), generator)),
-            ):
-                bits = _bits(model, batch, variant, voice).cpu().numpy()
-                samples += [
-                    ((float(b), int(n)), name, store.utterance_id(i))
-                    for b, n, name, i in zip(bits, lengths, names, indices, strict=True)
-                ]
-    return found
-
-
-def _bits(model: Any, batch: Any, codes: Any, speaker: Any) -> Any:
-    """-log2 p of each utterance (B,), summed over its samples."""
-    import torch.nn.functional as F
-
-    from vqspeech.losses import previous_classes
-    from vqspeech.mu_law import SILENCE_CLASS
-
-    condition = model.decoder_condition(model.bottleneck.lookup(codes), batch.frame_mask, speaker)
-    logits = model.wavenet(previous_classes(batch.classes, SILENCE_CLASS), condition)
-    nats = F.cross_entropy(logits.flatten(0, 1).float(), batch.classes.flatten(), reduction="none")
-    return (nats.view_as(batch.classes) * batch.sample_mask).double().sum(1) / math.log(2)

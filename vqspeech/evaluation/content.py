@@ -43,7 +43,7 @@ class Heard:
 
     def sample(self, value: object) -> Sample:
         """For `statistics.figure`."""
-        return value, self.trial.speaker, self.trial.utterance
+        return value, self.trial.speaker, self.trial.utterance, self.trial.target
 
 
 def measure(material: Material) -> Section:
@@ -90,18 +90,20 @@ def beside_controls(
     statistic: str = "mean",
     higher_is_better: bool = True,
     note: str = "",
+    basis: str = "",
 ) -> list[Figure]:
     """Figures of conversions and of reconstructions, each beside chance, random codes and what is sure to be better.
 
     Parameters
     ----------
-    samples : for each of `WAYS`, (value, speaker, utterance) of each trial
+    samples : for each of `WAYS`, (value, speaker, utterance, target) of each trial
+    basis : see `Figure`
     """
 
     def make(way: str, ceiling: bool = False) -> Figure:
         return figure(
             LABELS[way], samples[way], seed=seed, unit=unit, statistic=statistic,
-            higher_is_better=higher_is_better, is_ceiling=ceiling,
+            higher_is_better=higher_is_better, is_ceiling=ceiling, basis=basis,
         )  # fmt: skip
 
     # Sources, and sources but for their pitch or their bits, hold all of what was said: no model can do better.
@@ -162,7 +164,8 @@ def _choose(material: Material, sphinx: Sphinx, spoken: Sequence[Heard], known: 
     )
     chance = Figure("chance", 1 / len(known))
     note = f"closed grammar of {len(known)} texts"
-    return beside_controls(_CHOSEN, samples, chance, material.seed, unit="%", note=note)
+    basis = f"{note} ({hashlib.sha256(repr(sorted(known)).encode()).hexdigest()[:6]})"
+    return beside_controls(_CHOSEN, samples, chance, material.seed, unit="%", note=note, basis=basis)
 
 
 def _rank(
@@ -196,7 +199,9 @@ def _rank(
 
     with Senones() as senones:
         ranks = _each_way(judged, judge, lambda own: float(NUM_DECOYS + 1))
-    first = {way: [(float(place < 1.5), who, what) for place, who, what in own] for way, own in ranks.items()}
+    first: dict[str, list[Sample]] = {
+        way: [own.sample(float(place[0] < 1.5)) for own, place in zip(judged, ranks[way], strict=True)] for way in WAYS
+    }
     chance = Figure("chance", 1 / (NUM_DECOYS + 1))
     middle = Figure("chance", 1 + NUM_DECOYS / 2)
     note = f"among {NUM_DECOYS} other texts of about its length, each by its best alignment"
@@ -222,10 +227,11 @@ def _by_classifier(material: Material, heard: Sequence[Heard], texts: Texts) -> 
     if judge is None:
         return [], notes
     spoken = [own for own in heard if own.words in judge.words]
-    samples = _each_way(spoken, lambda own, wav: float(judge.hear(wav) == own.words), _wrong)
+    samples = _each_way(spoken, lambda own, wav: float(judge.hear(wav, material.sample_rate) == own.words), _wrong)
     chance = Figure("chance", 1 / len(judge.words))
     name = "right word, classifier of this corpus"
-    return beside_controls(name, samples, chance, material.seed, unit="%", note=judge.note), notes
+    basis = f"judge {judge.judge.sha256[:12]}"
+    return beside_controls(name, samples, chance, material.seed, unit="%", note=judge.note, basis=basis), notes
 
 
 def _by_transcribers(material: Material, heard: Sequence[Heard], texts: Texts) -> tuple[list[Figure], list[str]]:

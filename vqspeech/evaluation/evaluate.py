@@ -7,22 +7,28 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from vqspeech.checkpoint import MODEL_FILE, find_model_file, load_model
-from vqspeech.data.corpora import find_root, find_utterances
-from vqspeech.data.preparation import fingerprint_of, num_cores, prepare, store_folder
-from vqspeech.data.store import Store, read_meta
-from vqspeech.errors import CorpusError, VQSpeechError
-from vqspeech.evaluation.choice import Choice, choose, choose_split
+from vqspeech.checkpoint import find_model_file
+from vqspeech.data.preparation import num_cores
+from vqspeech.errors import VQSpeechError
+from vqspeech.evaluation.choice import Choice, choose_split
 from vqspeech.evaluation.figures import Material, Section
 from vqspeech.evaluation.material import Settings, fingerprint, make_material
 from vqspeech.evaluation.report import Report, keep_section, kept_section, to_json, write_json
 from vqspeech.evaluation.report_html import write_html
 from vqspeech.evaluation.sexes import find_sexes
-from vqspeech.models.vqvae import VQVAE
+from vqspeech.evaluation.subjects import (
+    Notify,
+    Subject,
+    choose_for,
+    facts_of,
+    names_of,
+    notes_on,
+    notes_on_two,
+    open_subject,
+    voices_of,
+)
 
 PAIRS = 200
 # One module a section, each with measure(material) -> Section, in the report's order; and its heading if it fails.
@@ -36,20 +42,9 @@ MEASURES = {
     "codebook": "Codebook",
 }
 OPTIONAL = ("jiwer", "pocketsphinx", "praatio", "resemblyzer", "torchaudio", "whisper")
-VERSION = 2  # of the measures: counted up when a kept section would come out differently
+VERSION = 3  # of the measures: counted up when a kept section would come out differently
 
-Notify = Callable[[str], None]
 Watch = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """A model and its corpus, prepared as the model needs it."""
-
-    file: Path
-    model: VQVAE
-    store: Store
-    root: Path
 
 
 def evaluate(
@@ -99,30 +94,30 @@ def evaluate(
     if out.exists() and not out.is_dir():
         raise VQSpeechError(f"{out} is a file. Give a folder with --out")
     settings = Settings(seed=seed, num_threads=num_threads or num_cores())
-    first = _open(file, data, out, notify)
-    second = _open(find_model_file(against), data, out / "against", notify) if against else None
+    opened = [open_subject(file, data, out, notify)]
+    if against:
+        opened.append(open_subject(find_model_file(against), data, out / "against", notify))
+    first, names = opened[0], names_of(opened)
     split, label = choose_split(first.store, trained=trained)
     sexes = find_sexes(first.model.recipe.data, first.root, first.store.speakers)
-    choices = _choose(first, second, split, pairs, sexes, seed)
+    choices = choose_for(opened, split, pairs, sexes, seed)
+    common = voices_of(opened) if against else ()
 
-    def run(subject: _Subject, folder: Path, name: str) -> tuple[Material, tuple[Section, ...]]:
+    def run(subject: Subject, folder: Path, name: str) -> tuple[Material, tuple[Section, ...]]:
         def advance(done: int) -> None:
             watch(f"{name}: conversions", done, len(choices))
 
         material = make_material(
             subject.model, subject.store, choices, folder / "material", settings,
-            split=split, sexes=sexes, trained_on=trained, advance=advance,
+            split=split, sexes=sexes, trained_on=trained, common=common, prior=subject.prior, advance=advance,
         )  # fmt: skip
         return material, _measure(material, folder, _key(material, choices), measures, name, notify, watch)
 
-    names = [subject.file.parent.name or str(subject.file) for subject in (first, second) if subject]
     material, sections = run(first, out, names[0])
-    other, other_sections = run(second, out / "against", names[1]) if second else (None, ())
-    facts, other_facts = (
-        _facts(subject, split, choices, sexes, trained, seed) if subject else {} for subject in (first, second)
-    )
-    notes = tuple(filter(None, [label, *_notes(first, choices, pairs, sexes)]))
-    report = Report(facts, sections, notes, other_facts, other_sections, out)
+    other, other_sections = run(opened[1], out / "against", names[1]) if against else (None, ())
+    facts, *rest = (facts_of(each, name, split, choices, sexes, trained, seed) for each, name in zip(opened, names))
+    notes = [label, *notes_on(first, choices, pairs, sexes), *(notes_on_two(opened, names) if against else [])]
+    report = Report(facts, sections, tuple(filter(None, notes)), rest[0] if rest else {}, other_sections, out)
     write_json(out / "report.json", to_json(report))
     watch("report", 0, 1)
     write_html(out / "report.html", report, material, other)
@@ -130,48 +125,17 @@ def evaluate(
     return report
 
 
-def _open(file: Path, data: Path | None, out: Path, notify: Notify) -> _Subject:
-    """Load a model and open its corpus: the store it was trained from, if that is the one, else one under `out`."""
-    model = load_model(file)
-    recipe = model.recipe
-    if model.card and not model.card.is_settled:
-        notify(f"the model's training is at step {model.card.step}, still in its warm start: expect noise")
-    root = find_root(recipe.data, data)
-    folder = store_folder(recipe.name)
-    if recipe.data.corpus != "embedded":
-        meta = read_meta(folder) if folder.is_dir() else None
-        if meta and meta["fingerprint"] == fingerprint_of(recipe.data, find_utterances(recipe.data, root)):
-            return _Subject(file, model, Store.open(folder), root)
-        folder = out / "prepared"  # never over the speech that a training may need again
-    notify(f"{recipe.name}: {prepare(recipe.data, root, folder)}")
-    return _Subject(file, model, Store.open(folder), root)
-
-
-def _choose(
-    first: _Subject, second: _Subject | None, split: str, pairs: int, sexes: dict[str, str], seed: int
-) -> list[Choice]:
-    voices: Sequence[str] = first.model.speakers
-    allowed = None
-    if second:
-        voices = [voice for voice in voices if voice in second.model.speakers]
-        ids = [{s.store.utterance_id(i) for i in s.store.utterances(split)} for s in (first, second)]
-        allowed = ids[0] & ids[1]  # held out of both trainings
-        if not voices or not allowed:
-            what = "voice" if not voices else f"utterance in the {split} split"
-            raise CorpusError(
-                f"{first.file} and {second.file} have no {what} in common: there is nothing to compare them on. "
-                "Compare models of the same corpus"
-            )
-    return choose(first.store, split, voices, pairs, sexes=sexes, seed=seed, allowed=allowed)
-
-
 def _key(material: Material, choices: Sequence[Choice]) -> str:
     """What a kept section depends on; an optional judge that was installed since, or TextGrids, are among it."""
     from vqspeech.evaluation.alignments import FOLDER_VARIABLE
+    from vqspeech.evaluation.speaker_judge import frozen_judges
 
     judges = [name for name in OPTIONAL if importlib.util.find_spec(name)] + [os.environ.get(FOLDER_VARIABLE, "")]
     model, store = fingerprint(material.model), material.store.fingerprint
-    said = (VERSION, model, store, material.split, material.seed, choices, judges)
+    prior = material.prior if isinstance(material.prior, str) else material.prior.fingerprint()
+    frozen = frozen_judges(material)
+    hashes = (frozen.content.sha256, frozen.speaker.sha256) if frozen else ()
+    said = (VERSION, model, store, material.split, material.seed, choices, judges, hashes, material.common, prior)
     return hashlib.sha256(repr(said).encode()).hexdigest()
 
 
@@ -210,47 +174,3 @@ def _lacks_package(section: Section) -> bool:
     notes = [*section.notes, *(figure.note for figure in section.figures)]
     advice = "vqspeech[evaluate]", "weights", "torchaudio_remedy", "TextGrid"  # what may be followed until then
     return any(each in note for note in notes for each in advice)
-
-
-def _facts(
-    subject: _Subject, split: str, choices: Sequence[Choice], sexes: dict[str, str], trained: bool, seed: int
-) -> dict[str, Any]:
-    model, card = subject.model, subject.model.card
-    return {
-        "model": subject.file.parent.name if subject.file.name == MODEL_FILE else subject.file.name,
-        "weights": fingerprint(model),
-        "recipe": model.recipe.name,
-        "steps": card.step if card else 0,
-        "codes": model.num_codes,
-        "code_rate_hz": model.code_rate,
-        "sample_rate_hz": model.sample_rate,
-        "data": subject.store.fingerprint,
-        "split": split,
-        "trained_on": trained,
-        "conversions": len(choices),
-        "utterances": len({choice.utterance for choice in choices}),
-        "speakers": {name: sexes.get(name, "") for name in sorted({choice.speaker for choice in choices})},
-        "seed": seed,
-    }
-
-
-def _notes(subject: _Subject, choices: Sequence[Choice], pairs: int, sexes: dict[str, str]) -> list[str]:
-    speakers = {choice.speaker for choice in choices}
-    voices = {choice.target for choice in choices}
-    notes = []
-    if len(choices) < pairs:
-        notes.append(f"{len(choices)} conversions made of the {pairs} asked for: the corpus has no more")
-    if all(choice.speaker == choice.target for choice in choices):
-        notes.append("one voice only: each conversion is to the speaker's own voice, and says nothing about another's")
-    if unknown := sorted((speakers | voices) - set(sexes)):
-        notes.append(f"the corpus does not tell the sex of {', '.join(unknown[:8])}{', ...' * (len(unknown) > 8)}")
-    strangers = [name for name in subject.store.speakers if name not in subject.model.speakers]
-    if strangers:
-        notes.append(f"{len(strangers)} speakers of the corpus are not the model's and were left out")
-    card = subject.model.card
-    then = card.training.get("data") if card else None
-    if then and then != subject.store.fingerprint:
-        notes.append(
-            "the recordings are not exactly those of the training; what was held out is told by their names alone"
-        )
-    return notes

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from vqspeech.data.store import Store
+    from vqspeech.models.prior import Prior
     from vqspeech.models.vqvae import VQVAE
 
 Wav = NDArray[np.float32]
+NO_PRIOR = "this model has no prior over codes"
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,15 @@ class Figure:
     higher_is_better : None where neither end is better
     controls : the same quantity of something that a good model has to beat, or, with `is_ceiling`, cannot
     note : a remark, or why there is no value
-    samples : (value, speaker, utterance) of each trial, for `statistics.paired`; kept out of report.json
+    samples : (value, speaker, utterance) of each trial, a fourth entry where an utterance has several, for
+        `pairing.paired`; kept out of report.json
     is_ceiling : this figure, as a control, is the best that can be had, or merely a reference: not to be beaten
     statistic : how the value follows from the samples: a name in `statistics.STATISTICS`, "" for another function
+    basis : by what it was measured where that can differ between models (the judge, the texts to choose from, the
+        sample rate): figures of another basis are not compared
+    draws : values of the resamples, where no samples are kept; of two figures they are comparable draw by draw where
+        `drawn` is the same
+    drawn : hash of what the draws were made of
     """
 
     name: str
@@ -51,6 +59,9 @@ class Figure:
     samples: tuple = field(default=(), repr=False, compare=False)
     is_ceiling: bool = False
     statistic: str = "mean"
+    basis: str = ""
+    draws: tuple[float, ...] = field(default=(), repr=False, compare=False)
+    drawn: str = ""
 
     @property
     def is_measured(self) -> bool:
@@ -128,7 +139,7 @@ class Trial:
     ----------
     utterance, speaker : as the corpus names them
     target : the voice of `conversion`
-    text : what is said, where the corpus tells
+    text : what is said, where the corpus tells; of a recording that `is_cut`, more than is heard
     source : the recording
     reconstruction : its codes decoded in its own speaker's voice
     conversion : its codes decoded in the target's voice
@@ -136,6 +147,7 @@ class Trial:
     shifted : control: the source with its pitch moved to the target's median F0, a crude conversion
     random : control: random codes decoded in the target's voice
     codes : int array, shape (N,)
+    is_cut : whether the recording goes on after what is judged of it
     """
 
     utterance: str
@@ -149,6 +161,7 @@ class Trial:
     shifted: Wav
     random: Wav
     codes: NDArray[np.int32]
+    is_cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,6 +177,8 @@ class Material:
     sample_rate : Hz; hop_length : samples a code
     sexes : speaker to "M" or "F", for those of whom the corpus tells
     trained_on : whether the model was trained on these utterances
+    common : of two models that are compared, the voices that both have; empty for one model alone
+    prior : over the model's codes, or a sentence that says why there is none
     """
 
     model: VQVAE
@@ -175,3 +190,10 @@ class Material:
     hop_length: int
     sexes: dict[str, str]
     trained_on: bool = False
+    common: tuple[str, ...] = ()
+    prior: Prior | str = NO_PRIOR
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """The voices that judges tell apart: the model's, or those that two models have in common."""
+        return self.common or tuple(self.model.speakers)

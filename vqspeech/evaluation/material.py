@@ -19,9 +19,10 @@ from vqspeech.conversion import Request, Voice, convert_many
 from vqspeech.data.store import Store
 from vqspeech.evaluation.choice import LONGEST_S, Choice
 from vqspeech.evaluation.controls import decode_random, shift_pitch, speakers_f0
-from vqspeech.evaluation.figures import Material, Trial, Wav
+from vqspeech.evaluation.figures import NO_PRIOR, Material, Trial, Wav
 from vqspeech.evaluation.probe import store_wav
 from vqspeech.files import write_whole
+from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.mu_law import mu_law_decode, mu_law_encode
 
@@ -51,6 +52,8 @@ def make_material(
     split: str,
     sexes: dict[str, str],
     trained_on: bool = False,
+    common: Sequence[str] = (),
+    prior: Prior | str = NO_PRIOR,
     advance: Advance | None = None,
 ) -> Material:
     """Reconstruct and convert the chosen utterances free-running, and make the controls.
@@ -59,6 +62,7 @@ def make_material(
     ----------
     choices : from `choice.choose`; their ids are looked up in `split` of the store
     folder : keeps one file a conversion; those of the same model, recording, target and seed are read, not made again
+    trained_on, common, prior : see `Material`
     advance : is told the number of conversions that are there
     """
     index_of = {store.utterance_id(index): index for index in store.utterances(split)}
@@ -84,13 +88,12 @@ def make_material(
     trials = []
     for choice, path in zip(choices, paths, strict=True):
         index, source, waves = index_of[choice.utterance], recordings[choice.utterance], kept[path]
-        is_cut = len(source) < store.length(index)
         trials.append(
             Trial(
                 choice.utterance,
                 choice.speaker,
                 choice.target,
-                None if is_cut else store.text(index),
+                store.text(index),
                 source,
                 waves.reconstruction,
                 waves.conversion,
@@ -98,11 +101,13 @@ def make_material(
                 waves.shifted,
                 waves.random,
                 waves.codes,
-            )  # fmt: skip
+                is_cut=len(source) < store.length(index),
+            )
         )
     return Material(
-        model, store, split, tuple(trials), settings.seed, model.sample_rate, model.hop_length, dict(sexes), trained_on
-    )
+        model, store, split, tuple(trials), settings.seed, model.sample_rate, model.hop_length, dict(sexes),
+        trained_on, tuple(common), prior,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -36,16 +36,20 @@ def plot_spectrograms(
     figure = Figure(figsize=(9, 1.7 * num_rows + 0.4), layout="constrained")
     axes: Any = figure.subplots(num_rows, 1, sharex=True, squeeze=False)[:, 0]
     num_fft = 2 ** round(np.log2(0.032 * sample_rate))
+    highest = librosa.hz_to_mel(sample_rate / 2)
+    kilohertz = [f for f in (0, 0.5, 1, 2, 4, 8, 16) if f <= sample_rate / 2000]
+    axes[0].set_xlim(0, max((max(len(wav), num_fft) for _, wav in rows), default=1) / sample_rate)
     for axis, (title, wav) in zip(axes, rows, strict=False):
         padded = np.pad(wav, (0, max(0, num_fft - len(wav))))
         mel = librosa.feature.melspectrogram(
             y=padded, sr=sample_rate, n_fft=num_fft, hop_length=num_fft // 4, n_mels=64
         )
         level_db = librosa.power_to_db(mel, ref=np.max, top_db=70)
-        extent = (0, len(padded) / sample_rate, 0, sample_rate / 2000)
+        extent = (0, len(padded) / sample_rate, 0, highest)
         axis.imshow(level_db, origin="lower", aspect="auto", extent=extent, cmap="magma", interpolation="nearest")
         axis.set_title(title, fontsize=9, loc="left", pad=2)
-        axis.set_ylabel("mel (to kHz)", fontsize=7)
+        axis.set_yticks(librosa.hz_to_mel(np.array(kilohertz) * 1000), [f"{f:g}" for f in kilohertz])
+        axis.set_ylabel("kHz", fontsize=7)
         axis.tick_params(labelsize=7)
     if codes is not None:
         axis = axes[-1]

@@ -143,7 +143,7 @@ def _beside(
 
     def samples(pitches: Sequence[Pitch]) -> list[Sample]:
         pairs = zip(trials, pitches, strict=True)
-        return [(value(trial, pitch), trial.speaker, trial.utterance) for trial, pitch in pairs]
+        return [(value(trial, pitch), trial.speaker, trial.utterance, trial.target) for trial, pitch in pairs]
 
     controls = [
         figure(
@@ -173,7 +173,7 @@ def _distance(material: Material, trials: Sequence[Trial], own: Own, heard: Hear
     real = figure(
         "real recordings, to their own speaker's",
         [
-            (semitones(pitch.median, own[trial.speaker].median), trial.speaker, trial.utterance)
+            (semitones(pitch.median, own[trial.speaker].median), trial.speaker, trial.utterance, trial.target)
             for trial, pitch in zip(trials, heard["source unchanged"], strict=True)
         ],
         seed=material.seed,

@@ -7,14 +7,14 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vqspeech.evaluation.figures import Figure, Picture, Section, Table
-from vqspeech.evaluation.statistics import paired
+from vqspeech.evaluation.pairing import paired
 from vqspeech.files import write_whole
 
 if TYPE_CHECKING:
@@ -65,16 +65,18 @@ class Report:
 
 
 def verdict(difference: Figure) -> str:
-    """Whether a paired difference tells two models apart, in a word or two."""
+    """Whether a paired difference tells two models apart, in a word or two; what has to be said of the trials after."""
     if not difference.is_measured:
         return difference.note or "not measured"
     if not math.isfinite(difference.low):
         return difference.note or "no interval"
     if difference.low <= 0 <= difference.high:
-        return "not told apart"
-    if difference.higher_is_better is None:
-        return "higher" if difference.value > 0 else "lower"
-    return "better" if (difference.value > 0) == difference.higher_is_better else "worse"
+        word = "not told apart"
+    elif difference.higher_is_better is None:
+        word = "higher" if difference.value > 0 else "lower"
+    else:
+        word = "better" if (difference.value > 0) == difference.higher_is_better else "worse"
+    return "; ".join(filter(None, [word, difference.note]))
 
 
 def show(figure: Figure, *, interval: bool = True) -> str:
@@ -135,11 +137,14 @@ def figure_to_json(figure: Figure, *, samples: bool = False) -> dict[str, Any]:
         "beats_controls": figure.beats_controls,
         "is_ceiling": figure.is_ceiling,
         "statistic": figure.statistic,
+        "basis": figure.basis,
         "note": figure.note,
         "controls": [figure_to_json(control) for control in figure.controls],
     }
     if samples and figure.statistic:  # what has no named statistic cannot be paired
-        written["samples"] = [[_plain(value), speaker, utterance] for value, speaker, utterance in figure.samples]
+        written["samples"] = [[_plain(value), *trial] for value, *trial in figure.samples]
+    if samples and figure.draws:
+        written |= {"draws": list(figure.draws), "drawn": figure.drawn}
     return written
 
 
@@ -158,9 +163,11 @@ def figure_from_json(written: dict[str, Any]) -> Figure:
         statistic=written["statistic"],
         controls=tuple(figure_from_json(control) for control in written["controls"]),
         samples=tuple(
-            (tuple(value) if isinstance(value, list) else value, speaker, utterance)
-            for value, speaker, utterance in written.get("samples", ())
+            (tuple(value) if isinstance(value, list) else value, *trial) for value, *trial in written.get("samples", ())
         ),
+        basis=written["basis"],
+        draws=tuple(written.get("draws", ())),
+        drawn=written.get("drawn", ""),
     )
 
 
@@ -239,10 +246,13 @@ def print_report(report: Report, console: Console | None = None) -> None:
         names = report.facts["model"], report.other_facts["model"]
         grid = Grid("figure", *names, "difference [95 %]", "", title=" against ".join(names), title_justify="left")
         for title, one, other, difference in report.differences():
-            shown = show(replace(difference, note=""))
+            shown = show(difference) if difference.is_measured else "–"
             row = f"{title}: {one.name}", show(one), show(other), shown, verdict(difference)
             grid.add_row(*map(escape, row))
         console.print(grid)
+        console.print(
+            escape(f"{names[1]}'s own sections, with their controls and notes, are in the report"), highlight=False
+        )
 
 
 def keep_section(path: Path, key: str, section: Section) -> None:
@@ -274,5 +284,5 @@ def _plain(value: Any) -> Any:
 
 def _decimals(value: float, unit: str) -> int:
     if unit in ("%", "Hz", "bit/s", "ms") or unit.startswith("of "):
-        return 1 if unit != "bit/s" else 0
+        return 0 if unit == "bit/s" else 2 if unit == "%" and 0 < abs(value) < 1 else 1
     return 3 if abs(value) < 10 else 1

@@ -87,12 +87,20 @@ def make_examples(material: Material, other: Material | None, report: Report) ->
         made.append(
             Example(
                 title=f"{trial.utterance}: {trial.speaker} to {trial.target}",
-                text=trial.text or "",
+                text=_said(trial, longest),
                 sounds=tuple((label, wav_file(wav, material.sample_rate)) for label, wav in sounds),
                 picture=_png(drawing),
             )
         )
     return made
+
+
+def _said(trial: Trial, longest: int) -> str:
+    """The text in quotation marks, and whether all of it can be heard here."""
+    said = f"“{trial.text}”" if trial.text else ""
+    if len(trial.source) > longest:
+        said += f" (the first {LONGEST_S:g} s)"
+    return said.strip()
 
 
 def _sounds(trial: Trial, whose: str) -> list[tuple[str, Wav]]:
@@ -127,9 +135,12 @@ def plot_section(section: Section) -> tuple[Picture, ...]:
     from matplotlib.figure import Figure as Drawing
 
     shown = [one for one in section.figures if one.is_measured and any(c.is_measured for c in one.controls)]
-    if not shown:
-        return ()
     rows = [[one, *(control for control in one.controls if control.is_measured)] for one in shown]
+    rows = [
+        row for row in rows if len({_extent(one) for one in row}) > 1
+    ]  # where all are equal there is nothing to see
+    if not rows:
+        return ()
     drawing = Drawing(figsize=(9, sum(0.24 * len(row) + 0.55 for row in rows) + 0.2), layout="constrained")
     axes: Any = drawing.subplots(len(rows), 1, squeeze=False, height_ratios=[len(row) + 1.5 for row in rows])[:, 0]
     for axis, row in zip(axes, rows, strict=True):
@@ -140,8 +151,13 @@ def plot_section(section: Section) -> tuple[Picture, ...]:
         axis.set_title(f"{row[0].name}{f', {row[0].unit}' if row[0].unit else ''}", fontsize=9, loc="left", pad=2)
         axis.tick_params(axis="x", labelsize=7)
         axis.grid(axis="x", linewidth=0.3)
-    names = "; ".join(f"{one.name} {show(one)}" for one in shown)
+    names = "; ".join(f"{row[0].name} {show(row[0])}" for row in rows)
     return (Picture("Measured and controls, 95 % intervals", _png(drawing), names),)
+
+
+def _extent(one: Figure) -> tuple[float, ...]:
+    """Value and interval as drawn."""
+    return tuple(bound if np.isfinite(bound) else one.value for bound in (one.low, one.value, one.high))
 
 
 def _draw(axis: Any, place: int, one: Figure, *, is_control: bool) -> None:

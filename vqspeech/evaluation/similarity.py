@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vqspeech.data.store import SPLITS
 from vqspeech.errors import DependencyError
@@ -30,7 +29,6 @@ from vqspeech.evaluation.voiceprint import (
     Passage,
     Voiceprint,
     Voiceprints,
-    equal_error_rate,
     join_recordings,
     join_takes,
 )
@@ -56,9 +54,9 @@ class Judged:
     source: float
     same_sex: bool | None
 
-    def sample(self, value: float) -> Sample:
+    def sample(self, value: float | tuple[float, float]) -> Sample:
         """A trial; passages in one target's voice resemble one another, so the target stands for the speaker."""
-        return value, self.passage.target, self.passage.name
+        return value, self.passage.target, self.passage.name, " ".join(self.passage.takes)
 
 
 def judge_similarity(material: Material) -> tuple[tuple[Figure, ...], tuple[str, ...]]:
@@ -204,23 +202,25 @@ def _others(
     ]
 
 
-def _rate(rows: NDArray[np.float64]) -> float:
-    """Equal error rate of rows (score, 1 for genuine): shape (P, 2)."""
-    return equal_error_rate(rows[rows[:, 1] == 1, 0], rows[rows[:, 1] == 0, 0])
-
-
 def _error_rate(
     judged: Sequence[Judged], controls: dict[str, list[Judged]], own: Sequence[Sample], seed: int
 ) -> Figure:
     """Can conversions be told from the real target? 50 % where not."""
-    genuine = [((score, 1.0), name, first) for score, name, first in own]
+    genuine: list[Sample] = [((sample[0], 1.0), sample[1], sample[2]) for sample in own]
 
     def against(name: str, of: Sequence[Judged], note: str = "", rivals: Collection[Figure] = ()) -> Figure:
         if not of or not genuine:
             return missing(name, "no passages to compare", unit="%", higher_is_better=True)
-        rows = [*genuine, *(((one.target, 0.0), one.passage.target, one.passage.name) for one in of)]
+        rows = [*genuine, *(one.sample((one.target, 0.0)) for one in of)]
         return figure(
-            name, rows, seed=seed, unit="%", statistic=_rate, higher_is_better=True, controls=tuple(rivals), note=note
+            name,
+            rows,
+            seed=seed,
+            unit="%",
+            statistic="equal error rate",
+            higher_is_better=True,
+            controls=tuple(rivals),
+            note=note,
         )
 
     rivals = [replace(against(name, of), is_ceiling=name == REFERENCE) for name, of in controls.items()]

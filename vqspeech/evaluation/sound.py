@@ -54,7 +54,7 @@ def measure(material: Material) -> Section:
 
         controls = [
             figure(LABELS[way], samples(way), seed=seed, unit=unit, is_ceiling=way != "random")
-            for way in ("mu_law", "shifted", "random")
+            for way in ("source", "mu_law", "shifted", "random")
         ]
         figures.append(
             figure(
@@ -65,6 +65,7 @@ def measure(material: Material) -> Section:
                 higher_is_better=False,
                 controls=controls,
                 note=note,
+                basis=f"sound at {rate} Hz",
             )
         )
     for way in ("reconstruction", "conversion"):
@@ -144,13 +145,13 @@ def _faults(material: Material, way: str) -> list[Figure]:
 
     def clipped(of: str) -> list[Sample]:
         return [
-            ((int((np.abs(getattr(t, of)) >= CLIPPED).sum()), len(getattr(t, of))), t.speaker, t.utterance)
+            ((int((np.abs(getattr(t, of)) >= CLIPPED).sum()), len(getattr(t, of))), t.speaker, t.utterance, t.target)
             for t in trials
             if np.isfinite(getattr(t, of)).all()
         ]
 
     def silent(of: str) -> list[Sample]:
-        return [(float(is_silent(t, of)), t.speaker, t.utterance) for t in trials]
+        return [(float(is_silent(t, of)), t.speaker, t.utterance, t.target) for t in trials]
 
     figures = []
     for what, samples, statistic in (("clipped samples", clipped, "ratio"), ("silent", silent, "mean")):

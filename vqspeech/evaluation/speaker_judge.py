@@ -27,6 +27,7 @@ from vqspeech.evaluation.takes import (
     is_heard,
     real_speech,
     reconstruction,
+    resampled,
 )
 
 if TYPE_CHECKING:
@@ -58,12 +59,18 @@ class Ears:
     piece_s: float | None
     origin: str
 
-    def hear(self, wavs: Sequence[Wav]) -> list[str]:
+    @property
+    def basis(self) -> str:
+        """Which judge it is: figures by another one are not compared."""
+        return f"judge {self.judge.sha256[:12]}"
+
+    def hear(self, wavs: Sequence[Wav], sample_rate: int) -> list[str]:
         """The speaker of each waveform (T,), "" where nothing can be heard: silence and what is not finite."""
         owners: list[int] = []
         pieces: list[Wav] = []
         for number, wav in enumerate(wavs):
             if is_heard(wav):
+                wav = resampled(wav, sample_rate, self.judge.sample_rate)
                 own = cut(wav, self.judge.sample_rate, self.piece_s) if self.piece_s else [wav]
                 owners += [number] * len(own)
                 pieces += own
@@ -82,22 +89,23 @@ def cut(wav: Wav, sample_rate: int, piece_s: float = _PIECE_S) -> list[Wav]:
 
 
 def frozen_judges(material: Material, recipes: Path = RECIPES) -> Judges | None:
-    """The recipe's frozen judges, where they know the model's speakers at its sample rate; else None.
+    """The frozen judges of the recipe or of its corpus, where they know all voices; else None.
 
+    They hear what a model says at a higher rate than theirs brought down to it; a lower one lacks what they listen for.
     Looked for in the working folder, then beside the package.
     """
     from vqspeech.evaluation.judges import load_judges
 
-    name = material.model.recipe.name
-    for folder in (recipes, Path(__file__).resolve().parents[2] / "recipes"):
-        try:
-            judges = load_judges(folder / name / "judges.safetensors")
-        except CheckpointError:
-            continue
-        if judges.speaker.sample_rate == material.sample_rate and set(judges.speaker.classes) >= set(
-            material.model.speakers
-        ):
-            return judges
+    recipe = material.model.recipe
+    for name in dict.fromkeys((recipe.name, recipe.data.corpus)):
+        for folder in (recipes, Path(__file__).resolve().parents[2] / "recipes"):
+            try:
+                judges = load_judges(folder / name / "judges.safetensors")
+            except CheckpointError:
+                continue
+            hears = judges.speaker.sample_rate <= material.sample_rate
+            if hears and set(judges.speaker.classes) >= set(material.voices):
+                return judges
     return None
 
 
@@ -114,16 +122,16 @@ def _trained_on(judge: Judge) -> str:
 
 
 def train_ears(material: Material, *, seconds: float = _TRAIN_S, steps: int = _STEPS) -> Ears | str:
-    """Train a classifier of the model's speakers on real training recordings that are not among the trials.
+    """Train a classifier of the voices on real training recordings that are not among the trials.
 
     The same corpus, seed, torch and number of threads give the same hash.
     """
     from vqspeech.evaluation.judge_training import disturb_for_speaker, train_judge
 
     store, rate = material.store, material.sample_rate
-    speakers = material.model.speakers
+    speakers = material.voices
     if len(speakers) < 2:
-        return "no speaker classifier: the model has one speaker"
+        return "no speaker classifier: there is one voice to hear"
     tried = {trial.utterance for trial in material.trials}
     wavs: list[Wav] = []
     labels: list[str] = []
@@ -166,15 +174,15 @@ def judge_speakers(material: Material, ears: Ears | str | None = None) -> tuple[
     return (*real, *_conversions(material, found), _reconstructions(material, found)), tuple(notes)
 
 
-def _chance(material: Material) -> Figure:
-    return Figure("chance", 1 / len(material.model.speakers), unit="%")
+def _chance(ears: Ears) -> Figure:
+    return Figure("chance", 1 / len(ears.judge.classes), unit="%")
 
 
 def _examine(material: Material, ears: Ears) -> list[Figure]:
     """Accuracy on real recordings that it was not trained on, and on their mu-law copies."""
     from vqspeech.mu_law import mu_law_decode, mu_law_encode
 
-    store, speakers = material.store, material.model.speakers
+    store, speakers = material.store, material.voices
     split = "test" if store.split_sizes["test"] else "valid"
     each = -(-_TEST_RECORDINGS // len(speakers))
     tests: list[tuple[str, str, Wav]] = []
@@ -184,9 +192,13 @@ def _examine(material: Material, ears: Ears) -> list[Figure]:
     copies = [mu_law_decode(mu_law_encode(wav)).astype(np.float32) for _, _, wav in tests]
     found = []
     for label, wavs in zip(NAMES, ([wav for _, _, wav in tests], copies), strict=False):
-        heard = ears.hear(wavs)
-        samples = [(float(a == name), name, who) for a, (name, who, _) in zip(heard, tests, strict=True)]
-        found.append(figure(label, samples, seed=seed, unit="%", higher_is_better=True, controls=[_chance(material)]))
+        heard = ears.hear(wavs, material.sample_rate)
+        samples: list[Sample] = [(float(a == name), name, who) for a, (name, who, _) in zip(heard, tests, strict=True)]
+        found.append(
+            figure(
+                label, samples, seed=seed, unit="%", higher_is_better=True, controls=[_chance(ears)], basis=ears.basis
+            )
+        )
     return found
 
 
@@ -194,10 +206,10 @@ def _shares(
     material: Material, ears: Ears, trials: Sequence[Trial], take: Take, *names: str
 ) -> dict[str, list[Sample]]:
     """Whether each take is heard as the trial's `names` ("speaker", "target")."""
-    heard = ears.hear([take(trial) for trial in trials])
+    heard = ears.hear([take(trial) for trial in trials], material.sample_rate)
     return {
         name: [
-            (float(who == getattr(trial, name)), trial.speaker, trial.utterance)
+            (float(who == getattr(trial, name)), trial.speaker, trial.utterance, trial.target)
             for who, trial in zip(heard, trials, strict=True)
         ]
         for name in names
@@ -211,7 +223,7 @@ def _conversions(material: Material, ears: Ears) -> list[Figure]:
     both = ("target", "speaker")
     own = _shares(material, ears, trials, conversion, *both)
     rivals = {name: _shares(material, ears, trials, take, *both) for name, take in CONTROLS.items()}
-    right = [(value, speaker, utterance) for value, speaker, utterance in rivals["source unchanged"]["speaker"]]
+    right = rivals["source unchanged"]["speaker"]
     figures = []
     for label, name, better in ((NAMES[2], "target", True), (NAMES[3], "speaker", False)):
         controls = [
@@ -221,12 +233,15 @@ def _conversions(material: Material, ears: Ears) -> list[Figure]:
         if better:
             ceiling = "real recordings heard as their speaker"
             controls += [
-                _chance(material),
+                _chance(ears),
                 figure(ceiling, right, seed=material.seed, unit="%", is_ceiling=True),
             ]
         figures.append(
-            figure(label, own[name], seed=material.seed, unit="%", higher_is_better=better, controls=controls)
-        )
+            figure(
+                label, own[name], seed=material.seed, unit="%", higher_is_better=better, controls=controls,
+                basis=ears.basis,
+            )
+        )  # fmt: skip
     return figures
 
 
@@ -237,7 +252,9 @@ def _reconstructions(material: Material, ears: Ears) -> Figure:
     controls = [
         figure("mu-law copy", copies, seed=material.seed, unit="%", is_ceiling=True),
         figure("source unchanged", real, seed=material.seed, unit="%", is_ceiling=True),
-        _chance(material),
+        _chance(ears),
     ]
     own = _shares(material, ears, trials, reconstruction, "speaker")["speaker"]
-    return figure(NAMES[4], own, seed=material.seed, unit="%", higher_is_better=True, controls=controls)
+    return figure(
+        NAMES[4], own, seed=material.seed, unit="%", higher_is_better=True, controls=controls, basis=ears.basis
+    )

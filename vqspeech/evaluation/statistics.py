@@ -18,7 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 from vqspeech.evaluation.figures import Figure
 
 Statistic = Callable[[NDArray[Any]], float]
-Sample = tuple[Any, str, str]  # value (a number, or a row of numbers for the statistic), speaker, utterance
+# Value (a number, or a row of numbers for the statistic), speaker, utterance; and what tells the trials of an utterance
+# apart where it has several, such as the target. Two models are compared on trials of the same names.
+Sample = tuple[Any, str, str] | tuple[Any, str, str, str]
 
 
 def ratio(values: NDArray[Any]) -> float:
@@ -44,13 +46,54 @@ def usage(counts: NDArray[Any]) -> float:
     return float((counts.sum(0) > 0).mean())
 
 
+def bit_rate(rows: NDArray[Any]) -> float:
+    """Entropy of counts in bits a second, of rows (codes a second, counts of K symbols): shape (R, 1 + K)."""
+    return float(rows[0, 0]) * entropy(rows[:, 1:])
+
+
+def equal_error_rate(genuine: NDArray[np.floating], impostor: NDArray[np.floating]) -> float:
+    """Where as many genuine trials are refused as impostors are accepted, for scores that are higher for genuine ones.
+
+    Between two thresholds the rates are joined by straight lines, and their crossing is taken.
+
+    Returns
+    -------
+    rate : in [0, 1], 0.5 where the two cannot be told apart, more where impostors score higher; nan without trials
+
+    Examples
+    --------
+    >>> equal_error_rate(np.array([0.9, 0.8, 0.4]), np.array([0.5, 0.3, 0.2]))
+    0.3333333333333333
+    """
+    if not len(genuine) or not len(impostor):
+        return math.nan
+    thresholds = np.concatenate([np.unique(np.concatenate([genuine, impostor])), [np.inf]])
+    refused = np.searchsorted(np.sort(genuine), thresholds, side="left") / len(genuine)  # genuine below, rising
+    accepted = 1 - np.searchsorted(np.sort(impostor), thresholds, side="left") / len(impostor)  # falling
+    gap = refused - accepted  # from -1 to 1
+    after = int(np.argmax(gap >= 0))
+    if gap[after] == 0 or after == 0:
+        return float(refused[after])
+    share = gap[after - 1] / (gap[after - 1] - gap[after])
+    return float(refused[after - 1] + share * (refused[after] - refused[after - 1]))
+
+
+def error_rate(rows: NDArray[Any]) -> float:
+    """Equal error rate of rows (score, 1 for a genuine trial and 0 for an impostor): shape (R, 2)."""
+    return equal_error_rate(rows[rows[:, 1] == 1, 0], rows[rows[:, 1] == 0, 0])
+
+
 STATISTICS: dict[str, Statistic] = {
     "mean": np.mean,
     "median": np.median,
     "ratio": ratio,
     "perplexity": perplexity,
     "usage": usage,
+    "bit rate": bit_rate,
+    "equal error rate": error_rate,
 }
+# Lower in any resample than in the whole, since a resample has fewer kinds: their intervals are centred.
+LOWERED = ("perplexity", "usage", "bit rate")
 
 
 def bootstrap(
@@ -83,7 +126,7 @@ def bootstrap(
     if len({*zip(speakers, utterances, strict=True)}) < 2:
         return math.nan, math.nan
     drawn = np.array([statistic(values[chosen]) for chosen in resamples(speakers, utterances, seed=seed, times=times)])
-    return _interval(drawn + (statistic(values) - np.nanmean(drawn)) if centred else drawn)
+    return interval(drawn + (statistic(values) - np.nanmean(drawn)) if centred else drawn)
 
 
 def resamples(
@@ -124,6 +167,7 @@ def figure(
     is_ceiling: bool = False,
     times: int = 1000,
     centred: bool = False,
+    basis: str = "",
 ) -> Figure:
     """A figure with its interval, from per-trial values.
 
@@ -131,7 +175,8 @@ def figure(
 
     Parameters
     ----------
-    samples : (value, speaker, utterance) of each trial
+    samples : (value, speaker, utterance) of each trial, or (value, speaker, utterance, trial)
+    basis : see `Figure`
     statistic : a name in `STATISTICS`, or a function of the values (R,) or (R, ...); only named ones can be paired
     centred : see `bootstrap`
     """
@@ -162,43 +207,12 @@ def figure(
         tuple(whole),
         is_ceiling,
         statistic if isinstance(statistic, str) else next((k for k, f in STATISTICS.items() if f is statistic), ""),
+        basis,
     )
 
 
-def paired(a: Figure, b: Figure, seed: int, times: int = 1000) -> Figure:
-    """The difference a - b on the trials that both have; its interval draws the same trials for both.
-
-    Where they have none in common, or no statistic with a name, it is the difference of their values, without interval.
-    Trials are the same where speaker and utterance are; several of one utterance are matched in their order.
-    """
-    name = f"{a.name}: difference"
-    mine, theirs = _by_trial(a), _by_trial(b)
-    shared = [key for key in mine if key in theirs]
-    function = STATISTICS.get(a.statistic)
-    if not shared or function is None or a.statistic != b.statistic:
-        value = a.value - b.value if a.is_measured and b.is_measured else math.nan
-        note = "no paired interval" if math.isfinite(value) else "not measured for both"
-        return Figure(name, value, unit=a.unit, higher_is_better=a.higher_is_better, note=note)
-    here, there = (np.array([own[key] for key in shared]) for own in (mine, theirs))
-    speakers, utterances = [key[0] for key in shared], [key[1] for key in shared]
-    value = float(function(here)) - float(function(there))
-    low = high = math.nan
-    if len({key[:2] for key in shared}) >= 2:
-        draws = resamples(speakers, utterances, seed=seed, times=times)
-        low, high = _interval(np.array([function(here[chosen]) - function(there[chosen]) for chosen in draws]))
-    return Figure(name, value, low, high, a.unit, len(shared), a.higher_is_better)
-
-
-def _by_trial(figure: Figure) -> dict[tuple[str, str, int], Any]:
-    seen: dict[tuple[str, str], int] = defaultdict(int)
-    found = {}
-    for value, speaker, utterance in figure.samples:
-        found[speaker, utterance, seen[speaker, utterance]] = value
-        seen[speaker, utterance] += 1
-    return found
-
-
-def _interval(drawn: NDArray[np.float64]) -> tuple[float, float]:
+def interval(drawn: NDArray[np.float64]) -> tuple[float, float]:
+    """The 95 % percentile interval of a statistic's draws, those without a value left out; nan where none has one."""
     drawn = drawn[np.isfinite(drawn)]
     if not len(drawn):
         return math.nan, math.nan

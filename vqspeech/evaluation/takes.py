@@ -43,6 +43,13 @@ def is_heard(wav: NDArray[np.floating]) -> bool:
     return bool(np.mean(np.square(wav, dtype=np.float64)) > 10 ** (SILENT_DB / 10))
 
 
+def resampled(wav: Wav, sample_rate: int, wanted: int) -> Wav:
+    """A waveform (T,) at another sample rate, Hz."""
+    import soxr
+
+    return wav if sample_rate == wanted else soxr.resample(wav, sample_rate, wanted).astype(np.float32)
+
+
 def conversions(material: Material) -> list[Trial]:
     """Trials whose target is another speaker."""
     return [trial for trial in material.trials if trial.target != trial.speaker]

@@ -50,13 +50,12 @@ def find_texts(material: Material) -> Texts:
     """Texts of the trials, and of the prepared corpus beside them."""
     store = material.store
     trials = {trial.utterance: trial for trial in material.trials}
-    lengths = {store.utterance_id(index): store.length(index) for index in store.utterances(material.split)}
     of, silent, cut = {}, [], []
     for name, trial in trials.items():
         words = words_of(trial.text or "")
         if not words:
             silent.append(name)
-        elif len(trial.source) < lengths.get(name, 0):
+        elif trial.is_cut:
             cut.append(name)  # a long recording of which only a part is judged: its text says more
         else:
             of[name] = words

@@ -8,7 +8,6 @@ would cut out of a poor conversion what is poorest.
 # T samples.
 from __future__ import annotations
 
-import math
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -38,12 +37,14 @@ class Passage:
     target : the voice it should be
     sources : the speakers whose utterances were taken -> share of the passage, in [0, 1]
     name : its first utterance and how many follow; the same material gives the same name
+    takes : all its utterances, in their order: another model's passage is of the same trials if these are the same
     wav : float32, shape (T,), at the material's rate
     """
 
     target: str
     sources: dict[str, float]
     name: str
+    takes: tuple[str, ...]
     wav: Wav
 
 
@@ -140,8 +141,9 @@ def _passage(target: str, run: Sequence[Trial], take: Take) -> Passage:
         lengths[trial.speaker] += len(take(trial))
     whole = sum(lengths.values())
     name = f"{run[0].utterance} and {len(run) - 1} more"
+    takes = tuple(trial.utterance for trial in run)
     wav = np.concatenate([raised(take(trial)) for trial in run])
-    return Passage(target, {speaker: length / whole for speaker, length in lengths.items()}, name, wav)
+    return Passage(target, {speaker: length / whole for speaker, length in lengths.items()}, name, takes, wav)
 
 
 def join_recordings(
@@ -158,30 +160,3 @@ def join_recordings(
             passages.append((name, np.concatenate(waiting)))
             name, waiting, length = "", [], 0
     return passages
-
-
-def equal_error_rate(genuine: NDArray[np.floating], impostor: NDArray[np.floating]) -> float:
-    """Where as many genuine trials are refused as impostors are accepted, for scores that are higher for genuine ones.
-
-    Between two thresholds the rates are joined by straight lines, and their crossing is taken.
-
-    Returns
-    -------
-    rate : in [0, 1], 0.5 where the two cannot be told apart, more where impostors score higher; nan without trials
-
-    Examples
-    --------
-    >>> equal_error_rate(np.array([0.9, 0.8, 0.4]), np.array([0.5, 0.3, 0.2]))
-    0.3333333333333333
-    """
-    if not len(genuine) or not len(impostor):
-        return math.nan
-    thresholds = np.concatenate([np.unique(np.concatenate([genuine, impostor])), [np.inf]])
-    refused = np.searchsorted(np.sort(genuine), thresholds, side="left") / len(genuine)  # genuine below, rising
-    accepted = 1 - np.searchsorted(np.sort(impostor), thresholds, side="left") / len(impostor)  # falling
-    gap = refused - accepted  # from -1 to 1
-    after = int(np.argmax(gap >= 0))
-    if gap[after] == 0 or after == 0:
-        return float(refused[after])
-    share = gap[after - 1] / (gap[after - 1] - gap[after])
-    return float(refused[after - 1] + share * (refused[after] - refused[after - 1]))

@@ -12,7 +12,7 @@ from vqspeech.evaluation.figures import Material, Wav
 from vqspeech.evaluation.probe import store_wav
 from vqspeech.evaluation.speaker_judge import frozen_judges
 from vqspeech.evaluation.sphinx import Words, words_of
-from vqspeech.evaluation.takes import is_heard
+from vqspeech.evaluation.takes import is_heard, resampled
 from vqspeech.evaluation.texts import Texts
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ class WordJudge:
     words: tuple[Words, ...]
     note: str
 
-    def hear(self, wav: Wav) -> Words:
+    def hear(self, wav: Wav, sample_rate: int) -> Words:
         """The text of a waveform (T,)."""
-        return words_of(self.judge.predict([wav])[0])
+        return words_of(self.judge.predict([resampled(wav, sample_rate, self.judge.sample_rate)])[0])
 
 
 def find_word_judge(material: Material, texts: Texts, *, steps: int = _STEPS) -> tuple[WordJudge | None, list[str]]:
