@@ -7,22 +7,19 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vqspeech.checkpoint import MODEL_FILE, find_model_file, load_model
-from vqspeech.data.corpora import find_root, find_utterances
-from vqspeech.data.preparation import fingerprint_of, num_cores, prepare, store_folder
-from vqspeech.data.store import Store, read_meta
-from vqspeech.errors import CorpusError, VQSpeechError
+from vqspeech.checkpoint import MODEL_FILE, find_model_file
+from vqspeech.data.preparation import num_cores
+from vqspeech.errors import VQSpeechError
 from vqspeech.evaluation.choice import Choice, choose, choose_split
 from vqspeech.evaluation.figures import Material, Section
 from vqspeech.evaluation.material import Settings, fingerprint, make_material
 from vqspeech.evaluation.report import Report, keep_section, kept_section, to_json, write_json
 from vqspeech.evaluation.report_html import write_html
 from vqspeech.evaluation.sexes import find_sexes
-from vqspeech.models.vqvae import VQVAE
+from vqspeech.evaluation.subject import Notify, Subject, common_utterances, common_voices, open_subject
 
 PAIRS = 200
 # One module a section, each with measure(material) -> Section, in the report's order; and its heading if it fails.
@@ -38,18 +35,7 @@ MEASURES = {
 OPTIONAL = ("jiwer", "pocketsphinx", "praatio", "resemblyzer", "torchaudio", "whisper")
 VERSION = 2  # of the measures: counted up when a kept section would come out differently
 
-Notify = Callable[[str], None]
 Watch = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """A model and its corpus, prepared as the model needs it."""
-
-    file: Path
-    model: VQVAE
-    store: Store
-    root: Path
 
 
 def evaluate(
@@ -99,13 +85,17 @@ def evaluate(
     if out.exists() and not out.is_dir():
         raise VQSpeechError(f"{out} is a file. Give a folder with --out")
     settings = Settings(seed=seed, num_threads=num_threads or num_cores())
-    first = _open(file, data, out, notify)
-    second = _open(find_model_file(against), data, out / "against", notify) if against else None
+    first = open_subject(file, data, out, notify)
+    second = open_subject(find_model_file(against), data, out / "against", notify) if against else None
+    subjects = [subject for subject in (first, second) if subject]
     split, label = choose_split(first.store, trained=trained)
     sexes = find_sexes(first.model.recipe.data, first.root, first.store.speakers)
-    choices = _choose(first, second, split, pairs, sexes, seed)
+    choices = choose(
+        first.store, split, common_voices(subjects), pairs,
+        sexes=sexes, seed=seed, allowed=common_utterances(subjects, split) if second else None,
+    )  # fmt: skip
 
-    def run(subject: _Subject, folder: Path, name: str) -> tuple[Material, tuple[Section, ...]]:
+    def run(subject: Subject, folder: Path, name: str) -> tuple[Material, tuple[Section, ...]]:
         def advance(done: int) -> None:
             watch(f"{name}: conversions", done, len(choices))
 
@@ -115,7 +105,7 @@ def evaluate(
         )  # fmt: skip
         return material, _measure(material, folder, _key(material, choices), measures, name, notify, watch)
 
-    names = [subject.file.parent.name or str(subject.file) for subject in (first, second) if subject]
+    names = [subject.name for subject in subjects]
     material, sections = run(first, out, names[0])
     other, other_sections = run(second, out / "against", names[1]) if second else (None, ())
     facts, other_facts = (
@@ -128,41 +118,6 @@ def evaluate(
     write_html(out / "report.html", report, material, other)
     watch("report", 1, 1)
     return report
-
-
-def _open(file: Path, data: Path | None, out: Path, notify: Notify) -> _Subject:
-    """Load a model and open its corpus: the store it was trained from, if that is the one, else one under `out`."""
-    model = load_model(file)
-    recipe = model.recipe
-    if model.card and not model.card.is_settled:
-        notify(f"the model's training is at step {model.card.step}, still in its warm start: expect noise")
-    root = find_root(recipe.data, data)
-    folder = store_folder(recipe.name)
-    if recipe.data.corpus != "embedded":
-        meta = read_meta(folder) if folder.is_dir() else None
-        if meta and meta["fingerprint"] == fingerprint_of(recipe.data, find_utterances(recipe.data, root)):
-            return _Subject(file, model, Store.open(folder), root)
-        folder = out / "prepared"  # never over the speech that a training may need again
-    notify(f"{recipe.name}: {prepare(recipe.data, root, folder)}")
-    return _Subject(file, model, Store.open(folder), root)
-
-
-def _choose(
-    first: _Subject, second: _Subject | None, split: str, pairs: int, sexes: dict[str, str], seed: int
-) -> list[Choice]:
-    voices: Sequence[str] = first.model.speakers
-    allowed = None
-    if second:
-        voices = [voice for voice in voices if voice in second.model.speakers]
-        ids = [{s.store.utterance_id(i) for i in s.store.utterances(split)} for s in (first, second)]
-        allowed = ids[0] & ids[1]  # held out of both trainings
-        if not voices or not allowed:
-            what = "voice" if not voices else f"utterance in the {split} split"
-            raise CorpusError(
-                f"{first.file} and {second.file} have no {what} in common: there is nothing to compare them on. "
-                "Compare models of the same corpus"
-            )
-    return choose(first.store, split, voices, pairs, sexes=sexes, seed=seed, allowed=allowed)
 
 
 def _key(material: Material, choices: Sequence[Choice]) -> str:
@@ -213,7 +168,7 @@ def _lacks_package(section: Section) -> bool:
 
 
 def _facts(
-    subject: _Subject, split: str, choices: Sequence[Choice], sexes: dict[str, str], trained: bool, seed: int
+    subject: Subject, split: str, choices: Sequence[Choice], sexes: dict[str, str], trained: bool, seed: int
 ) -> dict[str, Any]:
     model, card = subject.model, subject.model.card
     return {
@@ -234,7 +189,7 @@ def _facts(
     }
 
 
-def _notes(subject: _Subject, choices: Sequence[Choice], pairs: int, sexes: dict[str, str]) -> list[str]:
+def _notes(subject: Subject, choices: Sequence[Choice], pairs: int, sexes: dict[str, str]) -> list[str]:
     speakers = {choice.speaker for choice in choices}
     voices = {choice.target for choice in choices}
     notes = []
