@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
@@ -65,23 +66,38 @@ def plan_items(
     pairs = num
     while True:
         choices = choose(store, split, voices, pairs, sexes=sexes, seed=seed, allowed=allowed)
-        plans = list(_joined(choices, length_s))
-        if len(plans) >= num or len(choices) < pairs:
-            return plans[:num]
+        plans = _joined(choices, length_s)
+        counts = [len(own) for own in plans.values()]
+        if len(choices) < pairs or (counts and min(counts) * len(counts) >= num):
+            # One of each speaker in turn.
+            turns = zip_longest(*(plans[speaker] for speaker in sorted(plans)))
+            return [plan for turn in turns for plan in turn if plan][:num]
         pairs *= 2
 
 
-def _joined(choices: Sequence[Choice], length_s: Mapping[str, float]) -> Iterator[Plan]:
+def _joined(choices: Sequence[Choice], length_s: Mapping[str, float]) -> dict[str, list[Plan]]:
+    """Each speaker's items: utterances for one target until they last a second, then what is left for any."""
+    plans: dict[str, list[Plan]] = {choice.speaker: [] for choice in choices}
     waiting: dict[tuple[str, str], list[str]] = defaultdict(list)
     seen: set[str] = set()
+
+    def gather(group: list[str], choice: Choice, utterance: str) -> None:
+        group.append(utterance)
+        if sum(length_s[name] for name in group) + PAUSE_S * (len(group) - 1) >= SHORTEST_S:
+            plans[choice.speaker].append(Plan(tuple(group), choice.speaker, choice.target))
+            group.clear()
+
     for choice in choices:
         if choice.utterance not in seen:
             seen.add(choice.utterance)
-            group = waiting[choice.speaker, choice.target]
-            group.append(choice.utterance)
-            if sum(length_s[name] for name in group) + PAUSE_S * (len(group) - 1) >= SHORTEST_S:
-                yield Plan(tuple(group), choice.speaker, choice.target)
-                group.clear()
+            gather(waiting[choice.speaker, choice.target], choice, choice.utterance)
+    left: dict[str, list[str]] = defaultdict(list)
+    first: dict[str, Choice] = {}
+    for (speaker, target), group in waiting.items():
+        for name in group:
+            first[speaker] = first.get(speaker, Choice(name, speaker, target))
+            gather(left[speaker], first[speaker], name)
+    return plans
 
 
 def make_items(
