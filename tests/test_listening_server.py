@@ -1,4 +1,4 @@
-"""The server of listening tests: places in turn, every answer safe before it is acknowledged, nothing else let through."""
+"""The server of listening tests: places in turn, every answer safe before it is acknowledged, nothing else served."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def running(exported, keeper, **door):
         response = connection.getresponse()
         data = response.read()
         connection.close()
-        return response.status, dict((k.lower(), v) for k, v in response.getheaders()), data
+        return response.status, {k.lower(): v for k, v in response.getheaders()}, data
 
     ask.port = port
     try:
