@@ -13,7 +13,7 @@ from pathlib import Path
 from vqspeech.audio import save_audio
 from vqspeech.errors import ListeningTestError
 from vqspeech.listening.items import Material, Wav
-from vqspeech.listening.key import FORMAT, SCALES, Key, read_key, write_key
+from vqspeech.listening.key import SCALES, Key, read_key, write_key
 from vqspeech.listening.loudness import match_loudness
 from vqspeech.listening.questions import CONSENT, QUESTIONS
 from vqspeech.listening.trials import Plan, blind_name
@@ -72,7 +72,6 @@ def write_folder(
         (building / SOUNDS).mkdir(parents=True)
         digests = _write_sounds(building / SOUNDS, matched(plan, material.sample_rate), material.sample_rate)
         key = Key(
-            format=FORMAT,
             test=blind_name("test-"),
             kind=material.kind,
             seed=seed,

@@ -169,6 +169,7 @@ def serve(folder: Path, door: Door, notify: Notify) -> int:
             raise ListeningTestError(
                 f"cannot listen at {door.host}:{door.port}: is the port taken? Choose another with --port"
             ) from None
+        socket.listen(config.backlog)  # who follows the link at once is not turned away
         port = socket.getsockname()[1]
         host = f"[{door.host}]" if ":" in door.host else door.host
         notify(f"http://{host}:{port}/" + (f"?token={door.token}" if door.token else ""))
