@@ -383,3 +383,34 @@ def test_a_taken_port_is_told(exported, place):
 def test_an_unknown_listener_is_told_apart_from_a_wrong_answer(keeper, exported):
     with pytest.raises(UnknownListenerError):
         keeper.add("nobody", answer_to(exported.key, exported.key.orders[0][0]))
+
+
+def test_answers_that_come_at_once_are_all_kept_and_a_wrong_one_among_them_stops_no_other(keeper, exported):
+    listeners = [keeper.join() for _ in range(12)]
+    failed = []
+
+    def answer_all(name, place):
+        for trial in exported.key.orders[place]:
+            keeper.add(name, answer_to(exported.key, trial))
+            try:
+                keeper.add(name, Answer(trial="t0", ratings={}))
+            except ListeningTestError:
+                failed.append(name)
+
+    threads = [threading.Thread(target=answer_all, args=listener) for listener in listeners]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    results = keeper.results()
+    assert len(results) == 12 and all(r.finished for r in results)
+    assert len(failed) == sum(len(exported.key.orders[place]) for _, place in listeners)
+
+
+def test_an_answer_that_the_disk_does_not_take_is_not_acknowledged(exported, keeper):
+    name, place = keeper.join()
+    keeper._database.execute("PRAGMA query_only=ON")  # what a full or read-only disk amounts to
+    with pytest.raises(sqlite3.OperationalError):
+        keeper.add(name, answer_to(exported.key, exported.key.orders[place][0]))
+    keeper._database.execute("PRAGMA query_only=OFF")
+    assert keeper.results() == []

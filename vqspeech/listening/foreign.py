@@ -27,7 +27,9 @@ def write_webmushra(folder: Path, key: Key) -> None:
     """One configuration a listener's place, `webmushra/place-000.yaml`; copy the folder into webMUSHRA's `configs/`.
 
     "mushra" becomes `mushra` pages, "abx" and "preference" `paired_comparison`, "mos" and "similarity"
-    `likert_single_stimulus`, as webMUSHRA's documentation for experimenters describes them.
+    `likert_single_stimulus`, as webMUSHRA's documentation for experimenters describes them. In its results of pairs
+    "correct" says that the first of the trial's two `rated` sounds was chosen; of a pair of unequal length it plays the
+    longer one only as far as the shorter lasts.
 
     Raises
     ------

@@ -7,7 +7,9 @@ import secrets
 import sqlite3
 import threading
 import time
+from collections import deque
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -35,6 +37,16 @@ class UnknownListenerError(ListeningTestError):
     """Nobody of this name has joined."""
 
 
+@dataclass
+class _Wish:
+    """An answer that waits to be kept."""
+
+    listener: str
+    answer: Answer
+    is_done: bool = False
+    error: BaseException | None = None
+
+
 class Keeper:
     """The answers to one test.
 
@@ -55,6 +67,7 @@ class Keeper:
     def __init__(self, path: Path, key: Key) -> None:
         self.path, self.key = path, key
         self._lock = threading.Lock()
+        self._wishes: deque[_Wish] = deque()  # threads add to it without the lock
         try:
             # Called from the server's threads, one at a time.
             self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -100,15 +113,42 @@ class Keeper:
         ListeningTestError
             If the listener has no such trial, or it cannot be answered so.
         """
-        with self._lock, self._database:
-            self._database.execute("BEGIN IMMEDIATE")
-            row = self._database.execute("SELECT place FROM listeners WHERE name = ?", (listener,)).fetchone()
-            if row is None:
-                raise UnknownListenerError("no listener of this name has joined this test")
-            check_answer(self.key, row[0], answer)
-            self._database.execute(
-                "INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", (listener, answer.trial, answer.model_dump_json())
-            )
+        wish = _Wish(listener, answer)
+        self._wishes.append(wish)
+        with self._lock:
+            if not wish.is_done:
+                self._grant()
+        assert wish.is_done
+        if wish.error:
+            raise wish.error
+
+    def _grant(self) -> None:
+        """Keep all answers that wait, in one transaction: however many come at once, the disk is waited for once."""
+        wishes = []
+        while self._wishes:
+            wishes.append(self._wishes.popleft())
+        try:
+            with self._database:
+                self._database.execute("BEGIN IMMEDIATE")
+                for wish in wishes:
+                    try:
+                        self._insert(wish.listener, wish.answer)
+                    except ListeningTestError as error:
+                        wish.error = error
+        except BaseException as error:
+            for wish in wishes:
+                wish.error = wish.error or error
+        for wish in wishes:
+            wish.is_done = True
+
+    def _insert(self, listener: str, answer: Answer) -> None:
+        row = self._database.execute("SELECT place FROM listeners WHERE name = ?", (listener,)).fetchone()
+        if row is None:
+            raise UnknownListenerError("no listener of this name has joined this test")
+        check_answer(self.key, row[0], answer)
+        self._database.execute(
+            "INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", (listener, answer.trial, answer.model_dump_json())
+        )
 
     def results(self) -> list[Results]:
         """What each listener answered, in the order in which they joined; those without an answer are left out."""
