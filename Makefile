@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 READY = .venv/.ready
+BROWSER = .venv/.browser
 PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 # Two test processes of one thread each; the numerical libraries would otherwise fight over the cores.
@@ -20,7 +21,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
 	$(PIP) install -c constraints.txt setuptools wheel
 	$(PIP) install -c constraints.txt torch==2.13.0
-	$(PIP) install -c constraints.txt -e '.[demo,compress,dev]'
+	$(PIP) install -c constraints.txt -e '.[demo,compress,listening,dev]'
 	@$(PIP) install -c constraints.txt -e '.[evaluate]' || \
 	    echo 'Some judges of vqspeech evaluate could not be installed (they need a C compiler and the headers of Python).'
 	@$(PIP) install -c constraints.txt -e '.[perturb]' || \
@@ -31,10 +32,18 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/vqspeech demo --out runs/demo
 
-test: $(READY)
+# The page of listening tests is tested in Chromium: where none is there and apt can bring it, it does; else these tests
+# are skipped with a reason.
+$(BROWSER): $(READY)
+	@command -v chromium >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || \
+	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } || \
+	    echo 'Chromium could not be installed: the tests of the listening page are skipped.'
+	touch $@
+
+test: $(READY) $(BROWSER)
 	$(PYTEST) -m 'not slow'
 
-test-slow: $(READY)
+test-slow: $(READY) $(BROWSER)
 	$(PYTEST) -m slow
 
 lint: $(READY)

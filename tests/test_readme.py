@@ -35,13 +35,17 @@ def test_the_python_runs_as_it_stands(place, tiny_run):
 def test_every_command_of_ours_parses(command):
     verb, *arguments = shlex.split(command)[1:]
     assert verb in main.commands
-    context = main.commands[verb].make_context(verb, arguments)  # parses, calls nothing
+    found = main.commands[verb]
+    if isinstance(found, click.Group):
+        verb, *arguments = arguments
+        found = found.commands[verb]
+    context = found.make_context(verb, arguments)  # parses, calls nothing
     recipe = context.params.get("recipe")
     assert recipe is None or (REPOSITORY / recipe / "recipe.toml").is_file()
 
 
 def test_every_verb_is_shown():
-    shown = {command.split()[1] for command in re.findall(r"vqspeech [a-z]+", README)}
+    shown = {command.split()[1] for command in re.findall(r"vqspeech [a-z-]+", README)}
     assert set(main.commands) - {"demo"} <= shown  # make demo calls that one
 
 

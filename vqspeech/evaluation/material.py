@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +121,22 @@ class _Waves:
     codes: NDArray[np.int32]
 
 
+def speak(
+    model: VQVAE,
+    recordings: Mapping[str, Wav],
+    wanted: Sequence[tuple[str, str]],
+    settings: Settings,
+    advance: Advance | None = None,
+) -> dict[tuple[str, str], Wav]:
+    """Each wanted (utterance, voice), free-running; its random numbers are the same whatever is wanted beside it."""
+    requests = [
+        Request(recordings[name], voice, zlib.crc32(name.encode("utf-8", "surrogateescape"))) for name, voice in wanted
+    ]
+    voice = Voice(model.speakers[0], settings.seed, settings.temperature, precision=settings.precision)
+    made = convert_many(model, requests, voice, num_threads=settings.num_threads, advance=advance)
+    return dict(zip(wanted, made, strict=True))
+
+
 def pass_mu_law(wav: Wav) -> Wav:
     """Code and decode in the decoder's 256 mu-law classes."""
     return mu_law_decode(mu_law_encode(wav)).astype(np.float32)
@@ -154,11 +170,7 @@ def _make(
     sources = [recordings[choice.utterance] for choice in choices]
     # An utterance that comes again, for another target, has one reconstruction; so has one whose target is itself.
     voices = sorted({(c.utterance, voice) for c in choices for voice in (c.speaker, c.target)})
-    requests = [
-        Request(recordings[name], voice, zlib.crc32(name.encode("utf-8", "surrogateescape"))) for name, voice in voices
-    ]
-    voice = Voice(model.speakers[0], settings.seed, settings.temperature, precision=settings.precision)
-    spoken = dict(zip(voices, convert_many(model, requests, voice, num_threads=settings.num_threads), strict=True))
+    spoken = speak(model, recordings, voices, settings)
     codes = {name: model.encode(recordings[name]).cpu().numpy().astype(np.int32) for name, _ in voices}
     jobs = [(len(codes[c.utterance]), c.target, number) for c, number in zip(choices, numbers, strict=True)]
     noises = decode_random(

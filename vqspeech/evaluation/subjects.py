@@ -99,19 +99,32 @@ def choose_for(subjects: Sequence[Subject], split: str, pairs: int, sexes: dict[
     CorpusError
         If they have none in common, or no utterance is by a speaker whom they know.
     """
-    first, *others = subjects
+    allowed = common_utterances(subjects, split) if len(subjects) > 1 else None
+    return choose(subjects[0].store, split, common_voices(subjects), pairs, sexes=sexes, seed=seed, allowed=allowed)
+
+
+def common_voices(subjects: Sequence[Subject]) -> list[str]:
+    """As `voices_of`; a CorpusError if there are none."""
     voices = voices_of(subjects)
-    allowed = None
-    if others:
-        ids = [{s.store.utterance_id(i) for i in s.store.utterances(split)} for s in subjects]
-        allowed = set.intersection(*ids)
-        if not voices or not allowed:
-            what = "voice" if not voices else f"utterance in the {split} split"
-            raise CorpusError(
-                f"{first.file} and {others[0].file} have no {what} in common: there is nothing to compare them on. "
-                "Compare models of the same corpus"
-            )
-    return choose(first.store, split, voices, pairs, sexes=sexes, seed=seed, allowed=allowed)
+    if not voices:
+        raise _nothing_in_common(subjects, "voice")
+    return voices
+
+
+def common_utterances(subjects: Sequence[Subject], split: str) -> set[str]:
+    """Ids of the utterances that are in this split of every subject, held out of all trainings; else a CorpusError."""
+    ids = [{s.store.utterance_id(i) for i in s.store.utterances(split)} for s in subjects]
+    common = ids[0].intersection(*ids[1:])
+    if not common:
+        raise _nothing_in_common(subjects, f"utterance in the {split} split")
+    return common
+
+
+def _nothing_in_common(subjects: Sequence[Subject], what: str) -> CorpusError:
+    files = " and ".join(str(subject.file) for subject in subjects)
+    return CorpusError(
+        f"{files} have no {what} in common: there is nothing to compare them on. Compare models of the same corpus"
+    )
 
 
 def facts_of(

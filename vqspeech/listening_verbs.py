@@ -1,0 +1,92 @@
+"""The verbs of listening tests: export, serve, results."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vqspeech.terminal import PATH, Group, listed, say, tell
+
+KINDS = ("mos", "similarity", "abx", "preference", "mushra")
+
+
+@click.group("listening-test", cls=Group)
+def listening_test() -> None:
+    """Ask people: from a model to a test in the browser, and to its answers."""
+
+
+@listening_test.command()
+@click.argument("model", type=PATH, required=False)
+@click.option("--kind", type=click.Choice(KINDS), required=True, help="What listeners are asked.")
+@click.option("--out", type=PATH, required=True, help="New folder of the test; its key is written beside it.")
+@click.option("--data", type=PATH, help="Folder of the corpus [the recipe's data.root, else VQSPEECH_DATA].")
+@click.option(
+    "--against", type=PATH, multiple=True, metavar="OTHER", help="Another model on the same items; repeatable."
+)
+@click.option("--stimuli", type=PATH, help="Instead of a MODEL: a folder with one subfolder of sounds a system.")
+@click.option("--trials", type=click.IntRange(1, 1000), default=20, show_default=True, help="Items a listener judges.")
+@click.option("--listeners", type=click.IntRange(1, 1000), default=20, show_default=True, help="Expected; for balance.")
+@click.option("--format", "formats", type=click.Choice(["webmushra", "csv"]), multiple=True, help="Write it too.")
+@click.option("--title", help="Heading of the page.")
+@click.option("--consent", type=PATH, help="Text file with the paragraphs that listeners consent to.")
+@click.option("--trained", is_flag=True, help="Take utterances the model was trained on.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of choice and orders.")
+@click.option("--threads", "num_threads", type=click.IntRange(1, 256), help="Threads that sample [all cores].")
+def export(model: Path | None, **options: Any) -> None:
+    """Write a test: a page for the browser, blinded sounds, balanced orders.
+
+    \b
+    mos         how natural? 1 to 5
+    similarity  the same speaker? 4 answers
+    abx         is X speaker A or B?
+    preference  which of two sounds more natural?
+    mushra      how close to the reference? 0 to 100, for reconstructions
+    """
+    from vqspeech.evaluation.report import steps_bar
+    from vqspeech.listening.export import export as export_test
+
+    with steps_bar() as watch:
+        test = export_test(model, notify=tell, watch=watch, **options)
+    pages = len(test.key.orders[0])
+    say(f"{test.folder / 'index.html'}: {pages} pages a listener, {test.minutes:.1f} minutes of sound, "
+        f"{len(test.key.orders)} orders; systems: {listed(test.systems)}")  # fmt: skip
+    say(f"{test.folder}.key.json: what is behind the names. Keep it, and keep it from listeners")
+    tell(f"Open the page from disk, or hand it out with: vqspeech listening-test serve {test.folder}")
+
+
+@listening_test.command()
+@click.argument("folder", type=PATH, metavar="TEST")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; others than this machine "
+              "need a token.")  # fmt: skip
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+@click.option("--token", help="Part of the link, without which nobody comes in [drawn for other hosts than loopback].")
+@click.option("--rate", "per_s", type=click.FloatRange(0, min_open=True), default=50.0, show_default=True,
+              help="Requests a second of one address, in the long run.")  # fmt: skip
+def serve(folder: Path, host: str, port: int, token: str | None, per_s: float) -> None:
+    """Hand a test out and keep every answer as it is given, in an SQLite file beside the folder."""
+    from vqspeech.listening.server import BURST, make_door
+    from vqspeech.listening.server import serve as serve_test
+
+    count = serve_test(folder, make_door(host, port, token, per_s, max(BURST, round(10 * per_s))), say)
+    tell(f"{count} listeners answered. Write their files with: vqspeech listening-test results {folder}")
+
+
+@listening_test.command()
+@click.argument("folder", type=PATH, metavar="TEST")
+@click.option("--out", type=PATH, help="Folder for one JSON file a listener [TEST.results, beside the test].")
+def results(folder: Path, out: Path | None) -> None:
+    """Write what the server kept, one file a listener; while it serves, too."""
+    from vqspeech.listening.folder import answers_path, key_path
+    from vqspeech.listening.keeping import write_results
+    from vqspeech.listening.key import read_key
+
+    folder = folder.resolve()
+    out = out or folder.parent / f"{folder.name}.results"
+    files = write_results(answers_path(folder), read_key(key_path(folder)), out)
+    if not files:
+        tell("nobody has answered yet")
+        sys.exit(1)
+    say(f"{out}: {len(files)} listeners")
