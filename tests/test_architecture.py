@@ -39,6 +39,8 @@ FLOORS = {
     "vqspeech.listening": 4,
     "vqspeech.terminal": 5,
     "vqspeech.prior_verbs": 5,
+    "vqspeech.score_verb": 5,
+    "vqspeech.listening_verbs": 5,
     "vqspeech.cli": 5,
     "vqspeech.demo": 5,
     "vqspeech": 5,

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from vqspeech.listening_verbs import listening_test
 from vqspeech.prior_verbs import compress, decompress, sample
 from vqspeech.terminal import (
     PATH,
@@ -242,5 +243,5 @@ def demo(recipe: Path, out: Path, overrides: tuple[str, ...]) -> None:
         sys.exit(130)
 
 
-for _verb in (sample, compress, decompress):
+for _verb in (sample, compress, decompress, listening_test):
     main.add_command(_verb)
