@@ -1,8 +1,8 @@
 """Whether systems differ, and by how much: permutation within listeners, Holm's correction, effect sizes.
 
 The test swaps the systems within each listener at random: the sign of the listener's difference. That is exact where
-listeners alone differ; items that suit one system better than the other are a second sample, and a test that forgot them
-would find differences between systems that are differences between items (Clark 1973). So the statistic is the
+listeners alone differ; items that suit one system better than the other are a second sample, and a test that forgot
+them would find differences between systems that are differences between items (Clark 1973). So the statistic is the
 difference over its crossed standard error, which keeps the test right in large samples when items differ too (Chung &
 Romano 2013), signs are swapped within items likewise, and the larger p-value counts.
 """
@@ -17,7 +17,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.listening.intervals import NOWHERE, Draws, Interval, Spread, scaled, spread
+from vqspeech.listening.intervals import Draws, Interval, Spread, scaled, spread
 from vqspeech.listening.observations import CHANCE, Grid, Observation
 
 ALPHA = 0.05

@@ -1,10 +1,11 @@
 """How sure a mean is, for the population of listeners and of items: both are samples, crossed with one another.
 
 The variance of a mean of crossed data is that between listeners plus that between items less what both count
-(Cameron, Gelbach & Miller 2011, two-way clusters). The bootstrap that draws listeners and items, each with replacement,
-(the pigeonhole bootstrap, Owen 2007) has the shape of the mean's distribution, but counts the noise of single judgements
-three times; drawing listeners alone forgets the items. So the pigeonhole's draws are scaled to the crossed variance, with
-Student's t at Satterthwaite's degrees of freedom. `benchmarks/listening_score.py` measures the coverage of each.
+(Cameron, Gelbach & Miller 2011, two-way clusters). The bootstrap that draws listeners and items, each with replacement
+(the pigeonhole bootstrap, Owen 2007), has the shape of the mean's distribution, but counts the noise of single
+judgements three times; drawing listeners alone forgets the items. So the pigeonhole's draws are scaled to the crossed
+variance, with Student's t at Satterthwaite's degrees of freedom. `benchmarks/listening_score.py` measures how often each
+covers the truth.
 """
 
 # L listeners, I items, R draws.

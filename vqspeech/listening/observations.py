@@ -98,9 +98,7 @@ def _judgements(key: Key, trial: Trial, listener: str, answer: Answer) -> list[O
         value = CHANCE if answer.choice is None else float(answer.choice == first)
         return [Observation(pair_name(*systems), listener, trial.item, value, key.stimuli[first].sexes)]
     return [
-        Observation(
-            key.stimuli[name].system, listener, key.stimuli[name].item, float(rating), key.stimuli[name].sexes
-        )
+        Observation(key.stimuli[name].system, listener, key.stimuli[name].item, float(rating), key.stimuli[name].sexes)
         for name, rating in answer.ratings.items()
     ]
 

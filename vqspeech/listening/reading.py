@@ -33,8 +33,8 @@ def read_returned(sources: Sequence[Path], key_path: Path | None = None) -> Retu
     Raises
     ------
     ListeningTestError
-        If there are none, if one is damaged or belongs to another test, if an answer is not one that the test allows, if a
-        listener's files contradict each other, or if the key is not found.
+        If there are none, if one is damaged or belongs to another test, if an answer is not one that the test allows,
+        if a listener's files contradict each other, or if the key is not found.
     """
     notes: list[str] = []
     found: list[tuple[Path, Results]] = []
@@ -51,7 +51,9 @@ def read_returned(sources: Sequence[Path], key_path: Path | None = None) -> Retu
         else:
             results = _read(source)
             if results is None:
-                raise ListeningTestError(f'{source} has no "format": "{FORMAT}". Give files that the test\'s page wrote')
+                raise ListeningTestError(
+                    f'{source} has no "format": "{FORMAT}". Give files that the test\'s page wrote'
+                )
             found.append((source, results))
     if not found:
         raise ListeningTestError(

@@ -16,7 +16,7 @@ from vqspeech.listening.key import SCALES
 from vqspeech.listening.scoring import ListeningScore, Score
 
 INK, FAINT, ACCENT = "#1f2933", "#9aa5b1", "#0b6e99"  # told apart in grey, too
-LONGEST_NAME = 32  # characters
+LONGEST_NAME = 26  # characters
 
 
 def draw_score(scored: ListeningScore) -> Figure:
@@ -68,7 +68,7 @@ def _draw_means(axes: Axes, scored: ListeningScore, shown: Sequence[Score]) -> N
     axes.set_xlabel(unit[scored.key.kind] + "; dots: single listeners")
     if not is_share and high <= 5:
         axes.set_xticks(range(low, high + 1))
-    _finish(axes, [one.name for one in shown])
+    _finish(axes, [_short(one.name, 2 * LONGEST_NAME) for one in shown])
 
 
 def _draw_comparisons(axes: Axes, scored: ListeningScore, comparisons: Sequence[Comparison]) -> None:
@@ -77,20 +77,21 @@ def _draw_comparisons(axes: Axes, scored: ListeningScore, comparisons: Sequence[
         bounds = [bound * scale for bound in pair.interval]
         _draw_interval(axes, row, pair.difference * scale, *bounds, pair.is_significant)
     axes.axvline(0, color=INK, linewidth=0.8, linestyle=":")
-    axes.set_xlabel("difference" + ("" if scale == 1 else " (%)") + "; filled: more than chance (p < 0.05, Holm)")
+    axes.set_xlabel("difference" + ("" if scale == 1 else " (%)") + "; filled: p < 0.05 (Holm)")
     # A minus sign, which is no hyphen: names have those.
-    _finish(axes, [f"{pair.first} \N{MINUS SIGN} {pair.second}" for pair in comparisons])
+    _finish(axes, [f"{_short(pair.first)} \N{MINUS SIGN} {_short(pair.second)}" for pair in comparisons])
 
 
 def _draw_interval(axes: Axes, row: int, value: float, low: float, high: float, filled: bool) -> None:
     style: dict[str, Any] = {"color": ACCENT, "zorder": 3}
     if math.isfinite(low):
         axes.plot([low, high], [row, row], linewidth=2.2, solid_capstyle="butt", **style)
-    axes.plot([value], [row], "o", markersize=7, markerfacecolor=ACCENT if filled else "white", markeredgewidth=1.6, **style)
+    face = ACCENT if filled else "white"
+    axes.plot([value], [row], "o", markersize=7, markerfacecolor=face, markeredgewidth=1.6, **style)
 
 
 def _finish(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), [_short(name) for name in names])
+    axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.grid(axis="x", color="#e4e7eb", linewidth=0.8)
@@ -99,6 +100,6 @@ def _finish(axes: Axes, names: Sequence[str]) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _short(name: str) -> str:
-    cut = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 12]}…{name[-11:]}"
+def _short(name: str, most: int = LONGEST_NAME) -> str:
+    cut = name if len(name) <= most else f"{name[: most - 12]}…{name[-11:]}"
     return cut.replace("$", r"\$")  # matplotlib would read mathematics between two

@@ -115,8 +115,10 @@ def score(
         raise ListeningTestError(
             f"all {len(verdicts)} listeners were screened out ({said}{more}). Nothing can be scored: ask more listeners"
         )
-    screened = _scores(key, kept, seed, draws, permutations)
-    unscreened = screened if len(kept) == len(results) else _scores(key, results, seed, draws, permutations)
+    screened = compute(key, kept, seed=seed, draws=draws, permutations=permutations)
+    unscreened = screened
+    if len(kept) < len(results):
+        unscreened = compute(key, results, seed=seed, draws=draws, permutations=permutations)
     difference = DIFFERENCES[key.kind] if difference is None else difference
     return ListeningScore(
         key,
@@ -125,12 +127,12 @@ def score(
         screened,
         unscreened,
         difference,
-        _need(screened, difference),
+        need_for(screened, difference),
         seed,
     )
 
 
-def _need(scores: Scores, difference: float) -> Need | None:
+def need_for(scores: Scores, difference: float) -> Need | None:
     """What the difference needs, by the variances of all comparisons together: those of one alone are too uncertain."""
     asked = scores.to_chance or scores.between
     known = [one.spread for one in asked if one.spread is not None]
@@ -140,7 +142,16 @@ def _need(scores: Scores, difference: float) -> Need | None:
     return needed(together, difference, ALPHA / len(asked)) if together.variance > 0 else None
 
 
-def _scores(key: Key, results: Sequence[Results], seed: int, draws: int, permutations: int) -> Scores:
+def compute(
+    key: Key,
+    results: Sequence[Results],
+    *,
+    seed: int,
+    draws: int = DRAWS,
+    permutations: int = PERMUTATIONS,
+    by_sexes: bool = True,
+) -> Scores:
+    """The scores that these listeners give, whoever they are."""
     observations = observe(key, results)
     if not observations:
         raise ListeningTestError(
@@ -163,7 +174,8 @@ def _scores(key: Key, results: Sequence[Results], seed: int, draws: int, permuta
         by_system = observe_wins(key, results)
         wins = tabulate(by_system)
         means, pairs = _means(wins, Draws(wins, seed, draws), True), primary
-    return Scores(means, pairs, _by_sexes(by_system, seed, draws, is_share), tuple(to_chance), tuple(between))
+    parts = _by_sexes(by_system, seed, draws, is_share) if by_sexes else {}
+    return Scores(means, pairs, parts, tuple(to_chance), tuple(between))
 
 
 def _by_sexes(observations: list[Observation], seed: int, draws: int, is_share: bool) -> dict[str, tuple[Score, ...]]:
@@ -197,15 +209,20 @@ def _warnings(scores: Scores, kept: Sequence[Results]) -> list[str]:
     found = []
     if len(kept) == 1:
         found.append("one listener: no intervals and no tests; the scores speak of this listener alone")
-    elif len(kept) < 6:  # the least p-value of sign flips is 2 / 2^listeners
-        found.append(f"{len(kept)} listeners: no test can reach p = {ALPHA:g}; ask at least six")
     if all(one.items == 1 for one in shown):
         found.append("one item: no intervals and no tests; the scores speak of this item alone")
-    elif (fewest := min(one.items for one in shown)) < 6:
-        found.append(f"{fewest} items: tests need at least six to reach p = {ALPHA:g}")
+    for comparisons in (scores.to_chance, scores.between):
+        sizes = [min(one.spread.num_listeners, one.spread.num_items) for one in comparisons if one.spread is not None]
+        # The least p-value of n sign flips is 2 / 2^n, and Holm's first step multiplies it by the number of tests.
+        enough = math.ceil(math.log2(2 * len(comparisons) / ALPHA)) if comparisons else 0
+        if sizes and min(sizes) < enough:
+            found.append(
+                f"{min(sizes)} listeners or items are too few for {len(comparisons)} tests to reach p = {ALPHA:g} under "
+                f"Holm's correction: ask at least {enough} listeners about {enough} items"
+            )
     for one in shown:
         if not math.isfinite(one.interval.low) and one.listeners > 1 and one.items > 1:
-            found.append(f"{one.name}: all ratings are alike, so they tell no interval")
+            found.append(f"{one.name}: no interval, all its ratings are alike")
     unfinished = [one.listener for one in kept if not one.finished]
     if unfinished:
         found.append(f"unfinished, but with enough answers: {', '.join(unfinished)}")
