@@ -4,8 +4,8 @@ The variance of a mean of crossed data is that between listeners plus that betwe
 (Cameron, Gelbach & Miller 2011, two-way clusters). The bootstrap that draws listeners and items, each with replacement
 (the pigeonhole bootstrap, Owen 2007), has the shape of the mean's distribution, but counts the noise of single
 judgements three times; drawing listeners alone forgets the items. So the pigeonhole's draws are scaled to the crossed
-variance, with Student's t at Satterthwaite's degrees of freedom. `benchmarks/listening_score.py` measures how often each
-covers the truth.
+variance, with Student's t at Satterthwaite's degrees of freedom. `benchmarks/listening_score.py` measures how often
+each covers the truth.
 """
 
 # L listeners, I items, R draws.

@@ -47,7 +47,11 @@ class Grid:
 
 def tabulate(observations: Sequence[Observation]) -> Grid:
     """Sort judgements into a grid; names are in alphabetical order."""
-    names = [sorted({one[place] for one in observations}) for place in range(3)]
+    names = [
+        sorted({one.condition for one in observations}),
+        sorted({one.listener for one in observations}),
+        sorted({one.item for one in observations}),
+    ]
     places = [{name: number for number, name in enumerate(each)} for each in names]
     shape = tuple(map(len, names))
     sums, counts = np.zeros(shape), np.zeros(shape)

@@ -74,8 +74,8 @@ def _draw_means(axes: Axes, scored: ListeningScore, shown: Sequence[Score]) -> N
 def _draw_comparisons(axes: Axes, scored: ListeningScore, comparisons: Sequence[Comparison]) -> None:
     scale = 1 if scored.key.kind in SCALES else 100
     for row, pair in enumerate(comparisons):
-        bounds = [bound * scale for bound in pair.interval]
-        _draw_interval(axes, row, pair.difference * scale, *bounds, pair.is_significant)
+        low, high = (bound * scale for bound in pair.interval)
+        _draw_interval(axes, row, pair.difference * scale, low, high, pair.is_significant)
     axes.axvline(0, color=INK, linewidth=0.8, linestyle=":")
     axes.set_xlabel("difference" + ("" if scale == 1 else " (%)") + "; filled: p < 0.05 (Holm)")
     # A minus sign, which is no hyphen: names have those.

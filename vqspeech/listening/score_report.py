@@ -110,8 +110,8 @@ def print_score(scored: ListeningScore, console: Console | None = None) -> None:
                 cells = [name, shown, effect, _p(pair.p), _p(pair.p_holm), verdict(pair)]
                 grid.add_row(*map(escape, cells), style="bold" if pair.is_significant else "")
             console.print(grid)
-    for one in left_out:
-        console.print(escape(f"left out: {one.listener}: {'; '.join(one.reasons)}"), highlight=False)
+    for listener in left_out:
+        console.print(escape(f"left out: {listener.listener}: {'; '.join(listener.reasons)}"), highlight=False)
     for note in scored.notes:
         console.print(escape(f"note: {note}"), highlight=False)
     console.print(escape(need_sentence(scored)), highlight=False)

@@ -169,7 +169,8 @@ def compute(
         to_chance = compare_to_chance(grid, intervals, seed=seed, times=permutations)
     if key.kind != "preference":
         between = compare_pairs(observations, grid, weights, seed=seed, times=permutations, shares=is_share)
-    means, pairs, by_system = primary, (), observations
+    means, by_system = primary, observations
+    pairs: tuple[Score, ...] = ()
     if key.kind == "preference":
         by_system = observe_wins(key, results)
         wins = tabulate(by_system)
@@ -217,8 +218,8 @@ def _warnings(scores: Scores, kept: Sequence[Results]) -> list[str]:
         enough = math.ceil(math.log2(2 * len(comparisons) / ALPHA)) if comparisons else 0
         if sizes and min(sizes) < enough:
             found.append(
-                f"{min(sizes)} listeners or items are too few for {len(comparisons)} tests to reach p = {ALPHA:g} under "
-                f"Holm's correction: ask at least {enough} listeners about {enough} items"
+                f"{min(sizes)} listeners or items are too few for {len(comparisons)} tests to reach p = {ALPHA:g} "
+                f"under Holm's correction: ask at least {enough} listeners about {enough} items"
             )
     for one in shown:
         if not math.isfinite(one.interval.low) and one.listeners > 1 and one.items > 1:

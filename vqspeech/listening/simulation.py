@@ -1,8 +1,8 @@
 """Simulated listeners with known true scores: to plan a test, and to prove what is computed from one.
 
 A judgement is a latent value: the system's quality, plus effects of the listener, of the item, of the listener with
-this system, of the item with this system, and noise, all normal. "mos" and "similarity" round it to a whole point of the
-scale, "mushra" to a whole of 0 to 100; "abx" is right where it is above zero; "preference" compares two of them. The
+this system, of the item with this system, and noise, all normal. "mos" and "similarity" round it to a whole point of
+the scale, "mushra" to a whole of 0 to 100; "abx" is right where it is above zero; "preference" compares two of them. The
 truth is the expected answer over the populations of listeners and of items, rounding and the scale's ends included.
 """
 
@@ -153,10 +153,8 @@ def _key(
     def add_trial(name: str, item: str, heard: list[str], role: Role, repeats: str | None = None) -> None:
         if kind == "abx":
             rated: tuple[str, ...] = (add_stimulus("target", item), add_stimulus("source", item))
-            expected = Expected(choice=rated[0])
-            trials[name] = Trial(
-                role=role, rated=rated, reference=heard[0], item=item, repeats=repeats, expected=expected
-            )
+            right = Expected(choice=rated[0])
+            trials[name] = Trial(role=role, rated=rated, reference=heard[0], item=item, repeats=repeats, expected=right)
             return
         expected = None
         if role == "attention":
