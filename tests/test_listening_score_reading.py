@@ -1,4 +1,4 @@
-"""Results come in as listeners sent them: what is damaged, foreign or contradicts itself is refused, and nothing written."""
+"""Results come in as listeners sent them: what is damaged, foreign or contradictory is refused, and nothing written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def save(key, results, folder: Path = Path()) -> None:
 
 @pytest.fixture
 def collected(tmp_path, monkeypatch) -> Path:
-    """A folder with the key and the results of eight listeners to a test of naturalness; what is edited is `l000.json`."""
+    """A folder with the results of eight listeners to a test of naturalness, and the key above it."""
     monkeypatch.chdir(tmp_path)
     save(*simulate("mos", {"a": 2.5, "b": 3.5}, **SMALL))
     return Path("results")

@@ -1,10 +1,9 @@
 """Whether systems differ, and by how much: permutation within listeners, Holm's correction, effect sizes.
 
-The test swaps the systems within each listener at random: the sign of the listener's difference. That is exact where
-listeners alone differ; items that suit one system better than the other are a second sample, and a test that forgot
-them would find differences between systems that are differences between items (Clark 1973). So the statistic is the
-difference over its crossed standard error, which keeps the test right in large samples when items differ too (Chung &
-Romano 2013), signs are swapped within items likewise, and the larger p-value counts.
+The test swaps the systems within each listener at random: the sign of the listener's difference. That is exact for these
+items; but items that suit one system better than the other are a second sample, and a test that forgets them finds
+differences between systems that are differences between items (Clark 1973). So the difference over its crossed standard
+error is referred to Student's t as well, and the larger p-value counts.
 """
 
 # L listeners, I items, N judgements of both systems.
@@ -16,6 +15,7 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from vqspeech.listening.intervals import Draws, Interval, Spread, scaled, spread
 from vqspeech.listening.observations import CHANCE, Grid, Observation
@@ -34,7 +34,7 @@ class Comparison:
     difference : mean of `first` less that of `second`, within listeners and items
     interval : of the difference
     effect, effect_name : Cohen's d (difference over the standard deviation of single ratings) or h (of shares)
-    p : of the permutation test; nan where it cannot be made
+    p : see `p_value`
     p_holm : corrected over all comparisons of the same question
     spread : of the difference
     """
@@ -78,7 +78,7 @@ def compare_pairs(
                 scaled(difference, draws.sums(noise), known),
                 effect,
                 "h" if shares else "d",
-                sign_flip_p(cells, took_part, seed=seed, times=times),
+                p_value(cells, difference, known, seed=seed, times=times),
                 math.nan,
                 known,
             )
@@ -93,7 +93,7 @@ def compare_to_chance(grid: Grid, intervals: list[Interval], *, seed: int, times
         share, total = grid.mean(number), grid.total(number)
         took_part = grid.counts[number] > 0
         cells = (grid.sums[number] - CHANCE * grid.counts[number]) / total
-        noise = (grid.sums[number] - share * grid.counts[number]) / total
+        known = spread((grid.sums[number] - share * grid.counts[number]) / total, took_part)
         found.append(
             Comparison(
                 condition,
@@ -102,9 +102,9 @@ def compare_to_chance(grid: Grid, intervals: list[Interval], *, seed: int, times
                 Interval(*(bound - CHANCE for bound in intervals[number])),
                 cohens_h(share, CHANCE),
                 "h",
-                sign_flip_p(cells, took_part, seed=seed, times=times),
+                p_value(cells, share - CHANCE, known, seed=seed, times=times),
                 math.nan,
-                spread(noise, took_part),
+                known,
             )
         )
     return holm(found)
@@ -124,37 +124,38 @@ def holm(comparisons: list[Comparison]) -> list[Comparison]:
     return found
 
 
-def sign_flip_p(
-    cells: NDArray[np.float64], took_part: NDArray[np.bool_], *, seed: int, times: int = PERMUTATIONS
+def p_value(
+    cells: NDArray[np.float64], difference: float, known: Spread | None, *, seed: int, times: int = PERMUTATIONS
 ) -> float:
-    """Two-sided p-value of "the sum of cells (L, I) is zero": the larger of flips by listener and by item.
+    """Two-sided p-value of "no difference": the larger of the permutation's and the crossed t's.
 
-    Exact where 2^L, or 2^I, is at most `times`; nan where fewer than two listeners or items took part.
+    Parameters
+    ----------
+    cells : (L, I), what each cell adds to the difference
+    known : the difference's spread; where None, so that nothing can be tested, the p-value is nan
     """
-    cells = cells[took_part.any(1)][:, took_part.any(0)]
-    if min(cells.shape) < 2:
+    if known is None:
         return math.nan
     if not np.abs(cells).max() > 1e-12:
         return 1.0
-    return max(_flip_rows(cells, seed, times), _flip_rows(cells.T, seed + 1, times))
-
-
-def _flip_rows(cells: NDArray[np.float64], seed: int, times: int) -> float:
-    # As scipy.stats.permutation_test(permutation_type="samples"), whose draws are made one by one: 100 times slower.
+    crossed = 0.0
+    if known.variance > 1e-24:
+        crossed = 2 * float(stats.t.sf(abs(difference) / math.sqrt(known.variance), known.degrees))
     rows = cells.sum(1)
-    num_rows, num_columns = cells.shape
-    of_rows = (rows**2).sum() * num_rows / (num_rows - 1)
-    of_cells = (cells**2).sum() * num_rows * num_columns / ((num_rows - 1) * (num_columns - 1))
-    is_exact = 2**num_rows <= times
-    if is_exact:
-        signs = 1.0 - 2.0 * (np.arange(2**num_rows)[:, None] >> np.arange(num_rows) & 1)
+    return max(sign_flip_p(rows[np.abs(cells).max(1) > 0], seed=seed, times=times), crossed)
+
+
+def sign_flip_p(values: NDArray[np.float64], *, seed: int, times: int = PERMUTATIONS) -> float:
+    """Two-sided p-value of a sum, by flipping signs; exact where 2 to the number of values is at most `times`."""
+    # As scipy.stats.permutation_test(permutation_type="samples"), whose draws are made one by one: 100 times slower.
+    number = len(values)
+    if 2**number <= times:
+        signs = 1.0 - 2.0 * (np.arange(2**number)[:, None] >> np.arange(number) & 1)
     else:
-        signs = np.random.default_rng(seed).choice([-1.0, 1.0], (times, num_rows))
-        signs = np.concatenate([np.ones((1, num_rows)), signs])  # what was observed is one of the permutations
-    of_columns = ((signs @ cells) ** 2).sum(1) * num_columns / (num_columns - 1)
-    variance = np.maximum(np.maximum(of_rows + of_columns - of_cells, of_rows), of_columns)
-    statistic = np.abs(signs @ rows) / np.sqrt(np.maximum(variance, 1e-24))
-    return float((statistic >= statistic[0] * (1 - 1e-9)).mean())
+        signs = np.random.default_rng(seed).choice([-1.0, 1.0], (times, number))
+        signs = np.concatenate([np.ones((1, number)), signs])  # what was observed is one of the permutations
+    sums = np.abs(signs @ values)
+    return float((sums >= sums[0] * (1 - 1e-9)).mean())
 
 
 def cohens_d(observations: list[Observation], first: str, second: str, difference: float) -> float:

@@ -56,7 +56,11 @@ class Spread:
     @property
     def variance(self) -> float:
         """Of the estimate; never below that of either sample alone."""
-        return max(self.listener + self.item - self.cell, self.listener, self.item)
+        return max(
+            self.listener + self.item - self.cell,
+            self.listener * (1 - 1 / self.num_items),
+            self.item * (1 - 1 / self.num_listeners),
+        )
 
     @property
     def degrees(self) -> float:
@@ -85,11 +89,12 @@ def spread(contributions: NDArray[np.float64], took_part: NDArray[np.bool_]) -> 
     num_listeners, num_items = int(took_part.any(1).sum()), int(took_part.any(0).sum())
     if num_listeners < 2 or num_items < 2:
         return None
-    of_listeners, of_items = num_listeners / (num_listeners - 1), num_items / (num_items - 1)
+    # Deviations from an estimated mean are too small; in a complete test by exactly this much.
+    factor = num_listeners * num_items / ((num_listeners - 1) * (num_items - 1))
     return Spread(
-        float((contributions.sum(1) ** 2).sum() * of_listeners),
-        float((contributions.sum(0) ** 2).sum() * of_items),
-        float((contributions**2).sum() * of_listeners * of_items),
+        float((contributions.sum(1) ** 2).sum() * factor),
+        float((contributions.sum(0) ** 2).sum() * factor),
+        float((contributions**2).sum() * factor),
         num_listeners,
         num_items,
     )

@@ -213,13 +213,13 @@ def _warnings(scores: Scores, kept: Sequence[Results]) -> list[str]:
     if all(one.items == 1 for one in shown):
         found.append("one item: no intervals and no tests; the scores speak of this item alone")
     for comparisons in (scores.to_chance, scores.between):
-        sizes = [min(one.spread.num_listeners, one.spread.num_items) for one in comparisons if one.spread is not None]
+        sizes = [one.spread.num_listeners for one in comparisons if one.spread is not None]
         # The least p-value of n sign flips is 2 / 2^n, and Holm's first step multiplies it by the number of tests.
         enough = math.ceil(math.log2(2 * len(comparisons) / ALPHA)) if comparisons else 0
         if sizes and min(sizes) < enough:
             found.append(
-                f"{min(sizes)} listeners or items are too few for {len(comparisons)} tests to reach p = {ALPHA:g} "
-                f"under Holm's correction: ask at least {enough} listeners about {enough} items"
+                f"{min(sizes)} listeners are too few for {len(comparisons)} tests to reach p = {ALPHA:g} under Holm's "
+                f"correction: ask at least {enough}"
             )
     for one in shown:
         if not math.isfinite(one.interval.low) and one.listeners > 1 and one.items > 1:

@@ -2,8 +2,8 @@
 
 A judgement is a latent value: the system's quality, plus effects of the listener, of the item, of the listener with
 this system, of the item with this system, and noise, all normal. "mos" and "similarity" round it to a whole point of
-the scale, "mushra" to a whole of 0 to 100; "abx" is right where it is above zero; "preference" compares two of them. The
-truth is the expected answer over the populations of listeners and of items, rounding and the scale's ends included.
+the scale, "mushra" to a whole of 0 to 100; "abx" is right where it is above zero; "preference" compares two of them.
+The truth is the expected answer over the populations of listeners and items, rounding and the scale's ends included.
 """
 
 # K systems, L listeners, I items.
