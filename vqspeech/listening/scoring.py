@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vqspeech.errors import ListeningTestError
+from vqspeech.errors import DependencyError, ListeningTestError
 from vqspeech.listening.answers import Results
 from vqspeech.listening.comparisons import ALPHA, PERMUTATIONS, Comparison, compare_pairs, compare_to_chance
 from vqspeech.listening.intervals import DRAWS, Draws, Interval, mean_interval, share_interval
@@ -86,7 +86,13 @@ def score_files(
     ------
     ListeningTestError
         If the files are not those of one test (see `read_returned`), or no listener is left.
+    DependencyError
+        If statsmodels is not installed.
     """
+    try:
+        import statsmodels  # noqa: F401
+    except ImportError:
+        raise DependencyError("scoring needs statsmodels. Install it with: pip install 'vqspeech[listening]'") from None
     returned = read_returned(sources, key_path)
     return score(returned.key, returned.results, notes=returned.notes, seed=seed, difference=difference)
 
