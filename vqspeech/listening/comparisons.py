@@ -1,9 +1,9 @@
 """Whether systems differ, and by how much: permutation within listeners, Holm's correction, effect sizes.
 
 The test swaps the systems within each listener at random: the sign of the listener's difference. That is exact for
-these items; but items that suit one system better than the other are a second sample, and a test that forgets them finds
-differences between systems that are differences between items (Clark 1973). So the difference over its crossed standard
-error is referred to Student's t as well, and the larger p-value counts.
+these items; but items that suit one system better than the other are a second sample, and a test that forgets them
+finds differences between systems that are differences between items (Clark 1973). So the difference over its crossed
+standard error is referred to Student's t as well, and the larger p-value counts.
 """
 
 # L listeners, I items, N judgements of both systems.
