@@ -30,6 +30,7 @@ VERBS = [
     "sample",
     "compress",
     "decompress",
+    "listening-test",
     "demo",
 ]
 HEAVY = {"torch", "torchaudio", "numba", "librosa", "scipy", "sklearn", "matplotlib", "tensorboard", "rich", "pydantic"}
