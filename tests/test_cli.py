@@ -22,6 +22,7 @@ from vqspeech.cli import main
 VERBS = [
     "prepare",
     "train",
+    "bench",
     "convert",
     "encode",
     "decode",

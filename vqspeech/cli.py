@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from vqspeech.model_verbs import enroll, models, pack
+from vqspeech.model_verbs import bench, enroll, models, pack
 from vqspeech.prior_verbs import compress, decompress, sample
 from vqspeech.terminal import (
     PATH,
@@ -244,5 +244,5 @@ def demo(recipe: Path, out: Path, overrides: tuple[str, ...]) -> None:
         sys.exit(130)
 
 
-for _verb in (models, enroll, pack, sample, compress, decompress):
+for _verb in (models, enroll, pack, bench, sample, compress, decompress):
     main.add_command(_verb)

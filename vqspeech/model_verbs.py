@@ -70,3 +70,22 @@ def enroll(recordings: tuple[Path, ...], **options: Any) -> None:
     say(enrolment.describe())
     speaker = enrolment.file if options["out"] else enrolment.name
     tell(f"Speak in it with: vqspeech convert --speaker {speaker} in.wav")
+
+
+@click.command()
+@click.argument("recipe", type=PATH)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe's value; repeatable.")
+@click.option("--steps", "rounds", type=click.IntRange(1, 1000), default=10, show_default=True, help="Timed a stage.")
+@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the figures there too.")
+def bench(recipe: Path, overrides: tuple[str, ...], rounds: int, json_file: Path | None) -> None:
+    """Predict this machine's hours for a recipe, from a few real steps of every stage."""
+    import json
+
+    from vqspeech.files import write_whole
+    from vqspeech.training.timing import predict
+
+    prediction = predict(recipe, overrides=overrides, rounds=rounds, notify=lambda what: tell(f"timing {what}"))
+    say(prediction.describe())
+    if json_file:
+        with write_whole(json_file) as temporary:
+            temporary.write_text(json.dumps(prediction.to_json(), indent=2) + "\n", encoding="utf-8")

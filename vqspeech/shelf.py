@@ -76,7 +76,7 @@ def _load(found: Found, device: str = "cpu") -> VQVAE:
     model = checkpoint.load_model(found.file, device)
     if found.voice:
         card, vector = voices.read_voice(found.voice)
-        model.add_speaker(card.name, vector)
+        voices.add_voice(model, card.name, vector)
     return model
 
 

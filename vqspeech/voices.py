@@ -12,10 +12,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from vqspeech.errors import CheckpointError, VQSpeechError
+from vqspeech.errors import CheckpointError, UnknownSpeakerError, VQSpeechError
 from vqspeech.files import write_whole
+from vqspeech.models.vqvae import VQVAE
 
 FOLDER = Path("runs") / "voices"
 SUFFIX = ".safetensors"
@@ -104,6 +106,25 @@ def read_voice(file: Path) -> tuple[VoiceCard, Tensor]:
         raise CheckpointError(
             f"{file} cannot be read as a voice ({type(reason).__name__}: {reason}). Enroll it again"
         ) from None
+
+
+def add_voice(model: VQVAE, name: str, vector: Tensor) -> None:
+    """Let a model know one more speaker, with a vector (P,) that was fitted to it; the others stay as they are.
+
+    Raises
+    ------
+    UnknownSpeakerError
+        If the vector cannot be one of the model's, or the name is taken.
+    """
+    known = model.speaker_vectors.weight
+    if vector.shape != known.shape[1:] or name in model.speakers:
+        raise UnknownSpeakerError(
+            f"the voice {name!r} has a vector of shape {tuple(vector.shape)}, this model's have {tuple(known.shape[1:])}, "
+            f"and it knows {', '.join(model.speakers[:8])} already. Enroll the voice with this model, under another name"
+        )
+    extended = torch.cat([known.detach(), vector.to(known)[None]])
+    model.speaker_vectors = nn.Embedding.from_pretrained(extended, freeze=not known.requires_grad)
+    model.speakers = (*model.speakers, name)
 
 
 def list_voices(folder: Path | None = None) -> list[Path]:

@@ -154,7 +154,7 @@ def enroll(
     if found is None:
         return None
     nearest = vqvae.speakers[number]
-    vqvae.add_speaker(name, found.vector)
+    voices.add_voice(vqvae, name, found.vector)
     likeness = None
     if ears:
         likeness = measure_likeness(ears, vqvae, store, name, nearest, seed=seed, num_threads=num_cores())

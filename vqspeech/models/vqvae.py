@@ -160,25 +160,6 @@ class VQVAE(nn.Module):
         """Conditioning frames (B, N, C) from z_q (B, F, D), zeroed outside the utterance, and speakers (B,)."""
         return self.conditioner(z_q * frame_mask[..., None], self.speaker_vectors(speaker))
 
-    def add_speaker(self, name: str, vector: Tensor) -> None:
-        """Know one more voice, whose vector (P,) was fitted afterwards; the others stay as they are.
-
-        Raises
-        ------
-        UnknownSpeakerError
-            If the vector is not one of this model's, or the name is taken.
-        """
-        known = self.speaker_vectors.weight
-        if vector.shape != known.shape[1:] or name in self.speakers:
-            raise UnknownSpeakerError(
-                f"the voice {name!r} has a vector of shape {tuple(vector.shape)}, this model's have "
-                f"{tuple(known.shape[1:])}, and it knows {', '.join(self.speakers[:8])} already. Enroll the voice with "
-                "this model, under another name"
-            )
-        extended = torch.cat([known.detach(), vector.to(known)[None]])
-        self.speaker_vectors = nn.Embedding.from_pretrained(extended, freeze=not known.requires_grad)
-        self.speakers = (*self.speakers, name)
-
     def forget_training(self) -> None:
         """Leave out what training alone uses: the spectral head and the adversary."""
         self.spectral_head = self.adversary = None
