@@ -46,17 +46,19 @@ def fetch_model(given: str) -> Path:
         found = hub.HfApi().model_info(repo, revision=revision)
     except Exception as reason:  # noqa: BLE001 - the client's own errors, its HTTP library's and the system's
         file = _from_cache(hub, given, repo, revision, reason)
+        whence = f"the Hugging Face Hub cannot be reached: taking {given} as it was fetched before"
     else:
         names = {sibling.rfilename for sibling in found.siblings or ()}
         _refuse_unsafe(given, names)
-        commit = found.sha or revision
-        log.info(f"{repo} from the Hugging Face Hub, revision {str(commit)[:12]}")
         try:
-            paths = [hub.hf_hub_download(repo, name, revision=commit) for name in _WANTED if name in names]
+            # By the name that was asked for, which the cache then knows without the network.
+            paths = [hub.hf_hub_download(repo, name, revision=revision) for name in _WANTED if name in names]
         except Exception as reason:  # noqa: BLE001 - likewise
             raise _unreachable(given, reason) from None
         file = Path(paths[0])
+        whence = f"{repo} from the Hugging Face Hub, revision {(found.sha or '?')[:12]}"
     check_hashes(file.parent, f"Delete {file.parent} and fetch it again; if it stays so, tell the owner of {repo}")
+    log.info(whence)
     return file
 
 
@@ -105,11 +107,9 @@ def _from_cache(hub: Any, given: str, repo: str, revision: str | None, reason: E
     if isinstance(reason, errors.RevisionNotFoundError):
         raise CheckpointError(f"{repo} has no revision {revision!r}. Leave it out, or look it up on the Hub") from None
     try:
-        files = [Path(hub.hf_hub_download(repo, MODEL_FILE, revision=revision, local_files_only=True))]
+        return Path(hub.hf_hub_download(repo, MODEL_FILE, revision=revision, local_files_only=True))
     except Exception:  # noqa: BLE001 - not fetched before, in whatever way the client says so
         raise _unreachable(given, reason) from None
-    log.info(f"the Hugging Face Hub cannot be reached: taking {given} as it was fetched before")
-    return files[0]
 
 
 def _unreachable(given: str, reason: Exception) -> CheckpointError:

@@ -119,8 +119,9 @@ def add_voice(model: VQVAE, name: str, vector: Tensor) -> None:
     known = model.speaker_vectors.weight
     if vector.shape != known.shape[1:] or name in model.speakers:
         raise UnknownSpeakerError(
-            f"the voice {name!r} has a vector of shape {tuple(vector.shape)}, this model's have {tuple(known.shape[1:])}, "
-            f"and it knows {', '.join(model.speakers[:8])} already. Enroll the voice with this model, under another name"
+            f"the voice {name!r} (a vector of shape {tuple(vector.shape)}) cannot join this model, whose vectors have "
+            f"the shape {tuple(known.shape[1:])} and whose speakers are {', '.join(model.speakers[:8])}. Enroll the "
+            "voice with this model, under a name that it does not have"
         )
     extended = torch.cat([known.detach(), vector.to(known)[None]])
     model.speaker_vectors = nn.Embedding.from_pretrained(extended, freeze=not known.requires_grad)
