@@ -180,7 +180,7 @@ def _compare(
         odd = ", ".join(agreement.odd[:3]) + (", ..." if len(agreement.odd) > 3 else "")
         notes.append(
             f"the recordings sound like two different voices: one group ({odd}) and the rest have a similarity of "
-            f"{agreement.similarity:.2f} (Resemblyzer; one speaker's usually have 0.85 and more). Leave out those of "
+            f"{agreement.similarity:.2f} (Resemblyzer; one speaker's usually have 0.89 and more). Leave out those of "
             "the other speaker"
         )
     return ears, agreement
