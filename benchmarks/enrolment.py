@@ -1,12 +1,13 @@
 """Are voices that a model never heard in training heard as themselves, once enrolled from a minute of recordings?
 
-    vqspeech train recipes/fsdd --data DATA --set name=fsdd-four --set 'data.leave_out=["theo", "nicolas"]' --stage vqvae
+    vqspeech train recipes/fsdd --data DATA --stage vqvae --set name=fsdd-four \\
+        --set 'data.leave_out=["theo", "nicolas"]'
     python benchmarks/enrolment.py --model runs/fsdd-four --data DATA [--seconds 60] [--quick] [--json FILE]
 
 Each speaker in the model's data.leave_out (or those of --speakers) is enrolled from that much of their training takes;
-recordings of the split by everybody else are then converted to them, free-running, and the frozen judges of recipes/fsdd,
-which know all six speakers and were trained on real recordings only, say whom they hear. Beside it the same
-conversions to the nearest voice that the model knows, and as the ceiling the new speakers' real recordings.
+recordings of the split by everybody else are then converted to them, free-running, and the frozen judges of
+recipes/fsdd, which know all six speakers and were trained on real recordings only, say whom they hear. Beside it the
+same conversions to the nearest voice that the model knows, and as the ceiling the new speakers' real recordings.
 """
 
 from __future__ import annotations

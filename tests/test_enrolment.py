@@ -90,7 +90,7 @@ def bits_of(model: VQVAE, store: Stretches, vector: torch.Tensor) -> float:
 
 def test_a_voice_that_the_decoder_once_had_is_found_again_by_its_speech(base, speaking_model, bobs_speech, monkeypatch):
     monkeypatch.setattr(new_voice, "STEPS", 120)
-    enrolment = vqspeech.enroll("bob", [bobs_speech], base)
+    enrolment = vqspeech.enroll("bob", [bobs_speech], base, max_minutes=600)
     model = load_model(base)
     recordings, _ = read_recordings([bobs_speech], model.recipe.data)
     true = bits_of(model, Stretches(recordings, RATE), speaking_model.speaker_vectors.weight[1])
@@ -153,7 +153,7 @@ def test_the_fit_keeps_its_best_and_ends_when_it_gains_no_more():
 
 def test_the_same_seed_gives_the_same_voice(base, bobs_speech, monkeypatch):
     monkeypatch.setattr(new_voice, "STEPS", 4)
-    files = [vqspeech.enroll("bob", [bobs_speech], base, out=Path(out), seed=seed).file
+    files = [vqspeech.enroll("bob", [bobs_speech], base, out=Path(out), seed=seed, max_minutes=600).file
              for out, seed in (("a", 1), ("b", 1), ("c", 2))]  # fmt: skip
     first, same, other = (read_voice(file)[1] for file in files)
     assert torch.equal(first, same)

@@ -235,7 +235,7 @@ def _find_base(voice: Path, given: str | Path | None, speaker: str | None, runs:
             return Found(file, speaker)
         raise CheckpointError(
             f"the voice {card.name!r} ({voice}) was fitted to another model than {given}: {card.base} with the SHA-256 "
-            f"{card.model[:12]}.... Leave out --model, or enroll the voice again with this one"
+            f"{card.model[:12]}.... Leave out --model (or VQSPEECH_MODEL), or enroll the voice again with this one"
         )
     noted = [Path(card.base)] if Path(card.base).is_file() else []
     for file in [*noted, *candidates(runs)]:

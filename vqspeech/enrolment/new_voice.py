@@ -62,7 +62,8 @@ class Enrolment:
     def describe(self) -> str:
         """Several lines for people."""
         lines = [
-            f"{self.file}: {self.name}, from {self.seconds:.0f} s of speech, {self.held_out_s:.0f} s of them held out",
+            f"{self.file}: {self.name}, a voice for {self.base}, from {self.seconds:.0f} s of speech, "
+            f"{self.held_out_s:.0f} s of them held out",
             f"bits per sample of what was held out: {self.bits:.3f}; as the nearest known speaker, {self.nearest}, "
             f"{self.bits_nearest:.3f}",
         ]
