@@ -22,7 +22,7 @@ LEAST_S = 10.0  # of speech, below which no voice is fitted
 WANTED_S = 30.0  # below which the user is warned
 STRETCH_S = 4.0  # a recording is cut into stretches of at most this
 HELD_OUT_EVERY = 5  # every so many-th stretch is held out
-MOST_HELD_OUT_S = 40.0
+MOST_HELD_OUT_S = 20.0  # a validation has to be quick
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Stretches(Store):
     """Stretches of recordings in memory, as a store with a train and a valid split.
 
     Each recording is cut into equal stretches of at most 4 s; every fifth of all stretches is held out as valid, at
-    most 40 s in all.
+    most 20 s in all.
 
     Parameters
     ----------
