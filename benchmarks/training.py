@@ -19,30 +19,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vqspeech.audio import save_audio
 from vqspeech.config import Recipe, load_recipe
-from vqspeech.data.preparation import prepare
 from vqspeech.data.store import Store
+from vqspeech.data.synthetic import make_store
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.training.acceleration import compile_model, find_acceleration
 from vqspeech.training.fit import new_state, take_step
 from vqspeech.training.vqvae import VQVAETask
 
 FSDD = Path(__file__).resolve().parent.parent / "recipes" / "fsdd"
-
-
-def make_store(recipe: Recipe, folder: Path, speakers: int = 6, utterances: int = 20) -> Store:
-    """Tones with noise as long as FSDD's digits."""
-    random = np.random.default_rng(0)
-    rate = recipe.data.sample_rate
-    for speaker in range(speakers):
-        for utterance in range(utterances):
-            t = np.arange(int(rate * random.uniform(0.3, 0.6))) / rate
-            wav = 0.3 * np.sin(2 * np.pi * (100 + 20 * speaker) * t) + 0.02 * random.standard_normal(len(t))
-            save_audio(folder / "wav" / f"speaker{speaker}" / f"{utterance}.wav", wav, rate)
-    data = recipe.data.model_copy(update={"corpus": "folder"})
-    prepare(data, folder / "wav", folder / "store", num_workers=1)
-    return Store.open(folder / "store")
 
 
 def make_stepper(recipe: Recipe, store: Store) -> object:

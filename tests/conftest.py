@@ -107,12 +107,13 @@ def chirp() -> np.ndarray:
 
 @pytest.fixture()
 def place(tmp_path, chirp, monkeypatch) -> Path:
-    """A folder to work in, with one recording, in.wav, and no model or data chosen by the environment."""
+    """A folder to work in, with one recording, in.wav, an empty box, and nothing chosen by the environment."""
     from vqspeech.audio import save_audio
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VQSPEECH_MODEL", raising=False)
     monkeypatch.delenv("VQSPEECH_DATA", raising=False)
+    monkeypatch.setattr("vqspeech.box.FOLDER", tmp_path / "no box")
     save_audio(tmp_path / "in.wav", chirp[:2000], 8000)
     return tmp_path
 

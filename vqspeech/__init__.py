@@ -20,20 +20,22 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from vqspeech.audio import load_audio as load_audio
     from vqspeech.audio import save_audio as save_audio
-    from vqspeech.checkpoint import load_model as load_model
     from vqspeech.config import load_recipe as load_recipe
     from vqspeech.conversion import convert as convert
     from vqspeech.conversion import decode as decode
+    from vqspeech.enrolment import enroll as enroll
+    from vqspeech.shelf import load_model as load_model
     from vqspeech.training.start import train as train
 
 # Names and the rooms they live in; a room is entered (and torch imported) when its name is first used.
 _HOMES = {
     "load_audio": "vqspeech.audio",
     "save_audio": "vqspeech.audio",
-    "load_model": "vqspeech.checkpoint",
+    "load_model": "vqspeech.shelf",
     "load_recipe": "vqspeech.config",
     "convert": "vqspeech.conversion",
     "decode": "vqspeech.conversion",
+    "enroll": "vqspeech.enrolment",
     "train": "vqspeech.training.start",
 }
 __all__ = ["__version__", *_HOMES]

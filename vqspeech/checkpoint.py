@@ -25,6 +25,7 @@ MODEL_FILE = "model.safetensors"
 PRIOR_FILE = "prior.safetensors"
 FORMAT = 1  # raised when files of this version can no longer be read by older ones
 KEY, PRIOR_KEY = "vqspeech", "vqspeech prior"
+TRAINING_PARTS = ("spectral_head.", "adversary.")  # see `VQVAE.forget_training`
 NGRAMS = ("unigram", "bigram", "trigram")  # beside which a prior is validated
 
 
@@ -233,11 +234,14 @@ def load_model(path: str | Path, device: str = "cpu") -> VQVAE:
 
 
 def _fill(model: nn.Module, file: Path) -> None:
-    """Give a model the weights of a file, for inference."""
+    """Give a model the weights of a file, for inference; what is packed lacks the parts that training alone uses."""
     from safetensors.torch import load_file
 
     try:
-        model.load_state_dict(load_file(file))
+        tensors = load_file(file)
+        if isinstance(model, VQVAE) and not any(name.startswith(TRAINING_PARTS) for name in tensors):
+            model.forget_training()
+        model.load_state_dict(tensors)
     except Exception as reason:  # torch and safetensors raise several kinds for weights that do not fit
         first = str(reason).strip().splitlines()[:2]
         raise CheckpointError(f"{file} does not hold the weights its recipe asks for: {' '.join(first)}") from None
@@ -291,7 +295,8 @@ def load_prior(path: str | Path, model: VQVAE) -> Prior:
     """
     file = find_prior_file(path)
     card = read_prior_card(file)
-    if (card.model, card.num_codes, card.speakers) != (model.fingerprint(), model.num_codes, model.speakers):
+    trained = model.speakers[: len(card.speakers)]  # enrolled voices come after them
+    if (card.model, card.num_codes, card.speakers) != (model.fingerprint(), model.num_codes, trained):
         raise CheckpointError(
             f"{file} was trained on the codes of another model ({card.model[:12]}, this one is "
             f"{model.fingerprint()[:12]}): the same number means another sound there. Delete it, then train anew. "

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from vqspeech.listening_verbs import listening_test
+from vqspeech.model_verbs import bench, enroll, models, pack
 from vqspeech.prior_verbs import compress, decompress, sample
 from vqspeech.terminal import (
     PATH,
@@ -107,7 +108,7 @@ def train(recipe: Path, **options: Any) -> None:
 def convert(
     sources: tuple[Path, ...],
     speaker: str,
-    model: Path | None,
+    model: str | None,
     out: Path | None,
     threads: int | None,
     seed: int,
@@ -118,13 +119,11 @@ def convert(
     force: bool,
 ) -> None:
     """Say recordings (files or folders) in another speaker's voice: in.wav becomes in.SPEAKER.wav."""
-    from vqspeech.checkpoint import load_model
     from vqspeech.conversion import Voice, convert_files, plan_jobs
     from vqspeech.data.preparation import num_cores
-    from vqspeech.shelf import find_model
+    from vqspeech.shelf import open_model
 
-    loaded = load_model(find_model(model, speaker))
-    loaded.speaker_index(speaker)  # an unknown speaker is told before any work
+    loaded, _, speaker = open_model(model, speaker)
     if not loaded.card.is_settled:
         tell(f"the model's training is at step {loaded.card.step}, still in its warm start: expect noise")
     jobs, problems = plan_jobs(sources, speaker, out, force=force, speakers=loaded.speakers)
@@ -149,14 +148,13 @@ def convert(
 @model_option
 @click.option("--out", type=PATH, help="File for the codes [beside the recording, .npz].")
 @force_option
-def encode(source: Path, model: Path | None, out: Path | None, force: bool) -> None:
+def encode(source: Path, model: str | None, out: Path | None, force: bool) -> None:
     """Write a recording's codes to an .npz file."""
-    from vqspeech.checkpoint import load_model
     from vqspeech.codes import encode_file
-    from vqspeech.shelf import find_model
+    from vqspeech.shelf import load_model
 
     target = free_target(out or source.parent / f"{source.stem}.npz", source, force)
-    count = encode_file(load_model(find_model(model)), source, target)
+    count = encode_file(load_model(model), source, target)
     say(f"{target}: {count} codes")
 
 
@@ -170,7 +168,7 @@ def encode(source: Path, model: Path | None, out: Path | None, force: bool) -> N
 def decode(
     source: Path,
     speaker: str,
-    model: Path | None,
+    model: str | None,
     out: Path | None,
     seed: int,
     temperature: float,
@@ -179,19 +177,18 @@ def decode(
     force: bool,
 ) -> None:
     """Speak the codes of an .npz file in a speaker's voice."""
-    from vqspeech.checkpoint import load_model
     from vqspeech.conversion import Voice, decode_file, target_name
-    from vqspeech.shelf import find_model
+    from vqspeech.shelf import open_model
 
-    loaded = load_model(find_model(model, speaker))
+    loaded, _, speaker = open_model(model, speaker)
     target = free_target(out or source.parent / target_name(source, speaker), source, force)
     decode_file(loaded, source, target, Voice(speaker, seed, temperature, engine, precision))
     say(target)
 
 
 @main.command()
-@click.argument("model", type=PATH, required=False)
-def info(model: Path | None) -> None:
+@click.argument("model", required=False)
+def info(model: str | None) -> None:
     """Speakers, code rate, bit rate, steps and measured quality of a model."""
     from vqspeech.checkpoint import PRIOR_FILE, read_card, read_prior_card
     from vqspeech.shelf import find_model
@@ -208,22 +205,27 @@ def info(model: Path | None) -> None:
 
 
 @main.command()
-@click.argument("model", type=PATH)
+@click.argument("model")
 @click.option("--data", type=PATH, help="Folder of the corpus [the recipe's data.root, else VQSPEECH_DATA].")
 @click.option("--pairs", type=click.IntRange(1), default=200, show_default=True, help="Conversions to make and judge.")
-@click.option("--out", type=PATH, help="Folder of the report [evaluation, beside the model].")
-@click.option("--against", type=PATH, metavar="OTHER", help="Another model, beside this one on the same trials.")
+@click.option(
+    "--out", type=PATH, help="Folder of the report [beside a run's model: evaluation; else evaluations/NAME]."
+)
+@click.option("--against", metavar="OTHER", help="Another model, beside this one on the same trials.")
 @click.option("--trained", is_flag=True, help="Evaluate on utterances the model was trained on; the report says so.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of all draws.")
 @click.option("--threads", "num_threads", type=click.IntRange(1, 256), help="Threads that sample [all cores].")
-def evaluate(model: Path, **options: Any) -> None:
+def evaluate(model: str, out: Path | None, against: str | None, **options: Any) -> None:
     """Does the content stay, does the voice change? Judges, controls, intervals: report.html and report.json."""
     from vqspeech.evaluation.evaluate import evaluate as evaluate_model
     from vqspeech.evaluation.report import print_report, steps_bar
+    from vqspeech.shelf import report_folder, resolve
 
+    file = resolve(model)
+    options |= {"out": out or report_folder(file), "against": resolve(against) if against else None}
     try:
         with steps_bar() as watch:
-            report = evaluate_model(model, notify=tell, watch=watch, **options)
+            report = evaluate_model(file, notify=tell, watch=watch, **options)
     except KeyboardInterrupt:
         tell("stopped; what is done is kept. Go on with the same command")
         sys.exit(130)
@@ -243,5 +245,5 @@ def demo(recipe: Path, out: Path, overrides: tuple[str, ...]) -> None:
         sys.exit(130)
 
 
-for _verb in (sample, compress, decompress, listening_test):
+for _verb in (models, enroll, pack, bench, sample, compress, decompress, listening_test):
     main.add_command(_verb)

@@ -34,6 +34,7 @@ class DataConfig(_Section):
     level_db: Annotated[float, Field(le=0)] = -26.0  # RMS that `level = "speaker"` aims at, dB full scale; `convert`
     # applies no gain, so recordings to convert should be near this level then
     min_duration_s: Annotated[float, Field(ge=0)] = 0.1
+    leave_out: tuple[str, ...] = ()  # speakers that are not learned, for example to enroll them later
     max_minutes_per_speaker: Annotated[float, Field(gt=0)] | None = None
     valid_share: Share = 0.05
     test_share: Share = 0.05

@@ -47,7 +47,7 @@ from vqspeech.terminal import (
 @force_option
 def sample(
     speaker: str,
-    model: Path | None,
+    model: str | None,
     num: int,
     duration_s: float,
     top_p: float,
@@ -62,15 +62,13 @@ def sample(
     force: bool,
 ) -> None:
     """Make up new utterances: the prior draws codes, the decoder speaks them."""
-    from vqspeech.checkpoint import load_model, load_prior
+    from vqspeech.checkpoint import load_prior
     from vqspeech.conversion import Voice
     from vqspeech.data.preparation import num_cores
     from vqspeech.generation import Draws, generate_files, plan_targets, read_prompt
-    from vqspeech.shelf import find_model
+    from vqspeech.shelf import open_model
 
-    file = find_model(model, speaker)
-    loaded = load_model(file)
-    loaded.speaker_index(speaker)  # an unknown speaker is told before any work
+    loaded, file, speaker = open_model(model, speaker)
     prior = load_prior(file, loaded)
     targets = plan_targets(out, f"{prompt.stem if prompt else 'sample'}-{speaker}-{seed}", num, force=force)
     begun = read_prompt(loaded, prompt) if prompt else None
@@ -95,15 +93,14 @@ def sample(
 @model_option
 @click.option("--out", type=PATH, help="The compressed file [beside the recording, .vqs].")
 @force_option
-def compress(source: Path, speaker: str | None, model: Path | None, out: Path | None, force: bool) -> None:
+def compress(source: Path, speaker: str | None, model: str | None, out: Path | None, force: bool) -> None:
     """Write a recording's codes in as few bits as the prior needs: in.wav becomes in.vqs."""
-    from vqspeech.checkpoint import load_model, load_prior
+    from vqspeech.checkpoint import load_prior
     from vqspeech.compression import compress_file
-    from vqspeech.shelf import find_model
+    from vqspeech.shelf import open_any_model
 
     target = free_target(out or source.with_suffix(".vqs"), source, force)
-    file = find_model(model, speaker)
-    loaded = load_model(file)
+    loaded, file, speaker = open_any_model(model, speaker)
     sizes = compress_file(loaded, load_prior(file, loaded), source, target, speaker)
     say(f"{target}: {sizes}")
 
@@ -118,7 +115,7 @@ def compress(source: Path, speaker: str | None, model: Path | None, out: Path | 
 def decompress(
     source: Path,
     speaker: str | None,
-    model: Path | None,
+    model: str | None,
     out: Path | None,
     seed: int,
     temperature: float,
@@ -127,13 +124,12 @@ def decompress(
     force: bool,
 ) -> None:
     """Speak a .vqs file, with the model that compressed it."""
-    from vqspeech.checkpoint import load_model, load_prior
+    from vqspeech.checkpoint import load_prior
     from vqspeech.compression import choose_voice, decompress_file
     from vqspeech.conversion import Voice, target_name
-    from vqspeech.shelf import find_model
+    from vqspeech.shelf import open_any_model
 
-    file = find_model(model, speaker)
-    loaded = load_model(file)
+    loaded, file, speaker = open_any_model(model, speaker)
     prior = load_prior(file, loaded)
     codes_only = out is not None and out.suffix == ".npz"
     chosen = loaded.speakers[0] if codes_only else choose_voice(source, loaded, prior, speaker)

@@ -16,9 +16,11 @@ from vqspeech.errors import VQSpeechError
 
 PATH = click.Path(path_type=Path)
 model_option = click.option(
-    "--model", type=PATH, help="Run folder or model file [VQSPEECH_MODEL, else the newest run that knows the speaker]."
+    "--model",
+    help="Run folder or model file, a name of `vqspeech models`, or owner/name[@revision] of the Hugging Face Hub "
+    "[VQSPEECH_MODEL, else the newest run that knows the speaker, else the box].",
 )
-speaker_option = click.option("--speaker", required=True, help="Whose voice to speak in; `vqspeech info` lists them.")
+speaker_option = click.option("--speaker", required=True, help="Whose voice to speak in; `vqspeech models` lists them.")
 force_option = click.option("--force", is_flag=True, help="Overwrite what exists.")
 
 
@@ -107,6 +109,33 @@ class seconds_bar:  # noqa: N801 - a context manager, named like what it shows
         self.bar.start()
         task = self.bar.add_task("", total=None)
         return lambda seconds: self.bar.advance(task, seconds)
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+
+class steps_bar:  # noqa: N801 - likewise
+    """A bar of steps with one figure beside it, shown where stderr is a terminal."""
+
+    def __init__(self, title: str, unit: str) -> None:
+        self.title, self.unit = title, unit
+
+    def __enter__(self) -> Callable[[int, int, float], None]:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn(self.title), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[figure]}"),
+            TimeRemainingColumn(),
+        )  # fmt: skip
+        self.bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+        self.bar.start()
+        task = self.bar.add_task("", total=None, figure="")
+
+        def advance(done: int, total: int, figure: float) -> None:
+            self.bar.update(task, completed=done, total=total, figure=f"{figure:.3f} {self.unit}")
+
+        return advance
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()

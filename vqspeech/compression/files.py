@@ -54,6 +54,8 @@ def compress_file(model: VQVAE, prior: Prior, source: Path, target: Path, speake
         If the target cannot be written.
     """
     index = None if speaker is None else model.speaker_index(speaker)
+    if index is not None and index >= prior.nobody:
+        index = speaker = None  # an enrolled voice: the prior does not know it, and the reader's model need not
     codes, num_samples = _encode(model, source)
     compressed = Compressed(
         speaker=speaker,

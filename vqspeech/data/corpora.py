@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import math
@@ -93,7 +94,20 @@ def find_utterances(data: DataConfig, root: Path) -> list[Utterance]:
         raise CorpusError(f"cannot read {reason.filename or root}: {reason.strerror}. Check its permissions") from None
     if not found:
         raise CorpusError(f"no recordings in {root}: {_EXPECTED[data.corpus]}")
-    return found
+    return _without(data.leave_out, found) if data.leave_out else found
+
+
+def _without(names: tuple[str, ...], utterances: list[Utterance]) -> list[Utterance]:
+    """Leave speakers out; a name that nobody has is a slip that would go unnoticed."""
+    speakers = sorted({utterance.speaker for utterance in utterances})
+    for name in names:
+        if name not in speakers:
+            near = difflib.get_close_matches(name, speakers, n=3) or speakers[:8]
+            raise CorpusError(f"data.leave_out names {name!r}, but no such speaker is there. Near: {', '.join(near)}")
+    kept = [utterance for utterance in utterances if utterance.speaker not in names]
+    if not kept:
+        raise CorpusError(f"data.leave_out leaves none of the {len(speakers)} speakers. Keep some")
+    return kept
 
 
 _EXPECTED = {

@@ -127,7 +127,8 @@ def store_folder(recipe: str) -> Path:
 
 def fingerprint_of(data: DataConfig, utterances: list[Utterance]) -> str:
     """Hex digest of everything the store depends on: settings, utterances, size and time of their files."""
-    settings = data.model_dump(mode="json", exclude={"root", "help"})
+    # Left empty, `leave_out` changes nothing: stores and models from before it was known keep their fingerprint.
+    settings = data.model_dump(mode="json", exclude={"root", "help"} | ({"leave_out"} if not data.leave_out else set()))
     digest = hashlib.sha256(json.dumps([VERSION, settings], sort_keys=True).encode())
     for utterance in utterances:
         row: list[Any] = [utterance.utterance, utterance.speaker, utterance.text, utterance.offset_s,

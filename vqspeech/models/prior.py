@@ -89,9 +89,12 @@ class Prior(nn.Module):
         return cast(Tensor, self.wavenet(previous, self.speaker_vectors(speaker)[:, None]))  # one frame serves all
 
     def condition(self, speaker: int | None) -> Tensor:
-        """The conditioning frame (1, C) of a speaker, the same for every code; None is nobody in particular."""
-        number = self.nobody if speaker is None or not self.is_conditional else speaker
-        assert 0 <= number <= self.nobody, (number, self.nobody)
+        """The conditioning frame (1, C) of a speaker, the same for every code; None is nobody in particular.
+
+        A voice that was enrolled later, and has a higher number than those of the training, is nobody too.
+        """
+        number = self.nobody if speaker is None or not self.is_conditional else min(speaker, self.nobody)
+        assert number >= 0, number
         return self.speaker_vectors.weight[number][None]
 
     def fingerprint(self) -> str:

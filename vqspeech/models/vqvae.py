@@ -183,6 +183,10 @@ class VQVAE(nn.Module):
         """Conditioning frames (B, N, C) from z_q (B, F, D), zeroed outside the utterance, and speakers (B,)."""
         return self.conditioner(z_q * frame_mask[..., None], self.speaker_vectors(speaker))
 
+    def forget_training(self) -> None:
+        """Leave out what training alone uses: the spectral head and the adversary."""
+        self.spectral_head = self.adversary = None
+
     def speaker_index(self, name: str) -> int:
         """Position of a speaker in the one-hot.
 
@@ -194,13 +198,10 @@ class VQVAE(nn.Module):
         if name in self.speakers:
             return self.speakers.index(name)
         near = difflib.get_close_matches(name, self.speakers, n=3, cutoff=0.4)
-        known = (
-            f"Did you mean {' or '.join(near)}?"
-            if near
-            else f"It has {', '.join(self.speakers[:8])}" + (" ..." if len(self.speakers) > 8 else "")
-        )
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
+        known = f"{hint}It has {', '.join(self.speakers[:8])}" + (", ..." if len(self.speakers) > 8 else "")
         raise UnknownSpeakerError(
-            f"speaker {name!r} is not among this model's {len(self.speakers)}. {known} "
+            f"speaker {name!r} is not among this model's {len(self.speakers)}. {known}. "
             "List them with: vqspeech info MODEL"
         )
 

@@ -1,0 +1,277 @@
+"""How long a recipe would train on this machine: a few real steps of every stage, timed."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vqspeech.config import Recipe, TrainConfig, load_recipe
+from vqspeech.data.code_store import CodeStore
+from vqspeech.data.preparation import num_cores, store_folder
+from vqspeech.data.store import Store
+from vqspeech.data.synthetic import make_store
+from vqspeech.distributed import local_device
+from vqspeech.errors import CorpusError
+from vqspeech.models.prior import Prior
+from vqspeech.models.vqvae import VQVAE
+from vqspeech.nn.wavenet import WaveNet
+from vqspeech.sampling.engines import get_engine
+from vqspeech.training.acceleration import Acceleration, compile_model, find_acceleration
+from vqspeech.training.fit import Task, TrainingState, new_state, take_step
+from vqspeech.training.prior import PriorTask, bits_per_code, prior_training
+from vqspeech.training.schedule import steps_within
+from vqspeech.training.vqvae import VQVAETask
+
+UNTIMED = 2  # first steps, which compile and warm up
+SAMPLED_S = 1.0  # of sound in each stream, for the speed of sampling
+CODED_S = 4.0  # of sound, for the speed of coding
+
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of training.
+
+    Attributes
+    ----------
+    name : "warm start", "decoder" or "prior"
+    steps : that it has
+    step_s : seconds of one, the median
+    items_per_s : samples of speech, or codes of the prior's crops, that are trained on in a second
+    other_s : seconds in all for what is not a step: validations with their probes, coding the corpus
+    """
+
+    name: str
+    steps: int
+    step_s: float
+    items_per_s: float
+    other_s: float
+
+    @property
+    def hours(self) -> float:
+        """Steps and the rest."""
+        return (self.steps * self.step_s + self.other_s) / 3600
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What this machine would need for a recipe.
+
+    Attributes
+    ----------
+    recipe : its name
+    device, precision, compiled, threads : as a training would have them
+    speech : what was trained on: the prepared corpus, or made-up speech
+    stages : in order
+    sampling : samples per second of one stream on one core, and of many on all cores
+    sample_rate : Hz
+    notices : sentences for the user
+    """
+
+    recipe: str
+    device: str
+    precision: str
+    compiled: bool
+    threads: int
+    speech: str
+    stages: tuple[Stage, ...]
+    sampling: dict[str, float]
+    sample_rate: int
+    notices: tuple[str, ...]
+
+    @property
+    def hours(self) -> float:
+        """All stages."""
+        return sum(stage.hours for stage in self.stages)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, the hours among them."""
+        stages = [asdict(stage) | {"hours": stage.hours} for stage in self.stages]
+        return asdict(self) | {"stages": stages, "hours": self.hours}
+
+    def describe(self) -> str:
+        """A table for people; the last line is the sum."""
+        compiled = "compiled" if self.compiled else "not compiled"
+        lines = [
+            f"{self.recipe} on {self.device}, {self.threads} threads, {self.precision}, {compiled}; timed on "
+            f"{self.speech}",
+            f"{'stage':12}{'steps':>10}{'steps/s':>10}{'per second':>20}{'hours':>10}",
+        ]
+        for stage in self.stages:
+            items = f"{stage.items_per_s:,.0f} " + ("codes" if stage.name == "prior" else "samples")
+            lines.append(f"{stage.name:12}{stage.steps:>10,}{1 / stage.step_s:>10.2f}{items:>20}{stage.hours:>10.2f}")
+        one, many = self.sampling["one_stream"], self.sampling["many_streams"]
+        lines += [
+            *self.notices,
+            f"sampling: {one:,.0f} samples/s in one stream ({one / self.sample_rate:.1f} x real time), {many:,.0f} in "
+            f"many ({many / self.sample_rate:.1f} x)",
+            f"in all {self.hours:.2f} hours",
+        ]
+        return "\n".join(lines)
+
+
+def predict(
+    recipe: str | Path, *, overrides: Sequence[str] = (), rounds: int = 10, notify: Notify = lambda line: None
+) -> Prediction:
+    """Time a few steps of each stage of a recipe's training, with its own settings, and sampling.
+
+    Parameters
+    ----------
+    recipe : folder with recipe.toml, or a TOML file
+    overrides : "section.key=value" each
+    rounds : steps that are timed in each stage
+    notify : is told what is being timed
+
+    Raises
+    ------
+    RecipeError
+        See `load_recipe`.
+    """
+    settled = load_recipe(recipe, overrides)
+    with tempfile.TemporaryDirectory() as folder:
+        store, speech = _open_store(settled, Path(folder))
+        device = local_device()
+        acceleration = find_acceleration(settled.train, device)
+        torch.manual_seed(settled.train.seed)
+        model = VQVAE(settled, store.speakers).to(device)
+        notify("sampling")
+        sampling = time_sampling(model.wavenet, settled, num_cores())
+        stages, notes = time_vqvae(model, store, acceleration, rounds, notify)
+        notify("the prior")
+        coded = store if speech.startswith("prepared") else None
+        stages.append(time_prior(model, store, coded, device, rounds))
+    if coded is None:
+        notes.append("coding the corpus for the prior is not counted: how much speech there is, is not known yet")
+    return Prediction(
+        settled.name, device, "bfloat16" if acceleration.bfloat16 else "float32", acceleration.compile,
+        torch.get_num_threads(), speech, tuple(stages), sampling, settled.data.sample_rate,
+        (*acceleration.notices, *notes),
+    )  # fmt: skip
+
+
+def _open_store(recipe: Recipe, folder: Path) -> tuple[Store, str]:
+    try:
+        store = Store.open(store_folder(recipe.name))
+        if store.sample_rate == recipe.data.sample_rate:
+            return store, f"prepared speech, {store.folder}"
+    except CorpusError:
+        pass  # nothing is prepared yet
+    return make_store(recipe, folder), "made-up speech"
+
+
+def time_vqvae(
+    model: VQVAE, store: Store, acceleration: Acceleration, rounds: int, notify: Notify
+) -> tuple[list[Stage], list[str]]:
+    """The stages of the VQ-VAE, and what has to be said of their steps; `model` is trained a little."""
+    train = model.recipe.train
+    state = new_state(model, train)
+    if acceleration.compile:
+        compile_model(model)
+    task = VQVAETask(model, store, acceleration)
+    settling = model.recipe.settling_steps
+    notify("the decoder")
+    full_s = median_step(task, state, train, settling + 1, rounds)
+    warm_s = full_s
+    if train.warm_start_steps:
+        notify("the warm start")
+        # Not the step at which k-means makes the codebook.
+        early = train.continuous_steps + 1 if train.continuous_steps + 1 < train.warm_start_steps else 0
+        warm_s = median_step(task, state, train, early, rounds)
+    notify("a validation")
+    validation_s = _seconds(lambda: task.validate(state.average.module, settling + 1))
+    steps, notes = train.steps, []
+    if train.max_minutes is not None:
+        steps = steps_within(60 * train.max_minutes, full_s, warm_s, validation_s, train)
+        notes.append(f"train.max_minutes={train.max_minutes:g} allows about {steps:,} steps of {train.steps:,}")
+    samples = train.batch_size * train.crop_samples
+    warm = min(train.warm_start_steps, steps)
+    stages = [
+        Stage(name, count, step_s, samples / step_s, count / train.validate_every * validation_s)
+        for name, count, step_s in (("warm start", warm, warm_s), ("decoder", steps - warm, full_s))
+        if count
+    ]
+    return stages, notes
+
+
+def time_prior(model: VQVAE, store: Store, coded: Store | None, device: str, rounds: int) -> Stage:
+    """The prior's stage, on made-up codes of the store's lengths; coding it counts where `coded` is the corpus."""
+    config = model.recipe.prior
+    train = prior_training(model.recipe)
+    codes = MadeUpCodes(store, model.num_codes, model.hop_length)
+    prior = Prior(model.recipe, model.num_codes, model.speakers).to(device)
+    task = PriorTask(prior, codes, model.code_rate, find_acceleration(train, device))
+    step_s = median_step(task, new_state(prior, train), train, 0, rounds)
+    validation_s = 2 * _seconds(lambda: bits_per_code(prior, codes, task.valid))  # by speaker, and as nobody
+    coding_s = 0.0
+    if coded:
+        wav = np.random.default_rng(0).normal(0, 0.1, round(CODED_S * model.sample_rate)).astype(np.float32)
+        model.encode(wav)
+        speech_s = coded.duration_s("train") * config.shifts + coded.duration_s("valid") + coded.duration_s("test")
+        coding_s = _seconds(lambda: model.encode(wav)) / CODED_S * speech_s
+    batches = [task.batches.batch(step) for step in range(rounds)]
+    items = float(np.mean([int(batch.mask.sum()) for batch in batches]))
+    validations = math.ceil(config.steps / config.validate_every)
+    return Stage("prior", config.steps, step_s, items / step_s, validations * validation_s + coding_s)
+
+
+def median_step(task: Task, state: TrainingState, train: TrainConfig, step: int, rounds: int) -> float:
+    """Median seconds of whole steps as the training loop takes them, all of them in the place of `step`."""
+    seconds = []
+    task.model.train()
+    for number in range(UNTIMED + rounds):
+        state.step = step
+        took = _seconds(lambda: take_step(task, state, train))
+        if number >= UNTIMED:
+            seconds.append(took)
+    return float(np.median(seconds))
+
+
+def time_sampling(wavenet: WaveNet, recipe: Recipe, threads: int) -> dict[str, float]:
+    """Samples per second of one stream on one thread, and of as many as go in step on each of all threads."""
+    hop = recipe.encoder.hop_length
+    sampler = get_engine("auto", "auto").load(wavenet, hop)
+    frames = max(1, round(SAMPLED_S * recipe.code_rate))
+    channels = wavenet.condition.in_features
+
+    def rate(streams: int, rooms: int) -> float:
+        condition = np.random.default_rng(0).normal(size=(streams, frames, channels)).astype(np.float32)
+        made = [sampler.streams(streams, seed=0) for _ in range(rooms)]
+        opened = [[room.open(number) for number in range(streams)] for room in made]
+        with ThreadPoolExecutor(rooms) as pool:
+            took = _seconds(lambda: list(pool.map(lambda pair: pair[0].generate(pair[1], condition),
+                                                  zip(made, opened, strict=True))))  # fmt: skip
+        return rooms * streams * frames * hop / took
+
+    rate(1, 1)  # compiles
+    return {"one_stream": rate(1, 1), "many_streams": rate(sampler.width, threads)}
+
+
+class MadeUpCodes(CodeStore):
+    """Random codes, as many for each utterance as its length gives: for timing."""
+
+    def __init__(self, store: Store, num_codes: int, hop_length: int) -> None:
+        self.store, self.num_codes, self.shifts = store, num_codes, 1
+        self.ends = np.cumsum(-(-store.index["length"].astype(np.int64) // hop_length))
+
+    def read(self, number: int) -> NDArray[np.int64]:
+        """Always the same for a number."""
+        return np.random.default_rng(number).integers(0, self.num_codes, self.length(number))
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    action()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
