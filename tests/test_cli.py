@@ -31,6 +31,7 @@ VERBS = [
     "compress",
     "decompress",
     "demo",
+    "listening-test",
 ]
 HEAVY = {"torch", "torchaudio", "numba", "librosa", "scipy", "sklearn", "matplotlib", "tensorboard", "rich", "pydantic"}
 
