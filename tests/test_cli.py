@@ -36,6 +36,7 @@ VERBS = [
     "decompress",
     "listening-test",
     "demo",
+    "listening-test",
 ]
 HEAVY = {"torch", "torchaudio", "numba", "librosa", "scipy", "sklearn", "matplotlib", "tensorboard", "rich", "pydantic"}
 

@@ -371,6 +371,21 @@ def test_nothing_is_written_over_a_test_its_key_or_its_answers(systems, place):
     assert "v.results.sqlite exists" in refuse(*arguments, "v")
 
 
+def test_models_of_different_sample_rates_are_compared_at_the_highest(runs, recipe, speech, tmp_path):
+    finer = recipe.model_copy(update={"data": recipe.data.model_copy(update={"sample_rate": 2 * RATE})})
+    model = VQVAE(finer, tuple(SEXES))
+    save_model(tmp_path / "finer" / MODEL_FILE, model.state_dict(), ModelCard(finer, tuple(SEXES), version="0.1.0"))
+    against = [tmp_path / "finer"]
+    test = export(runs / "first", kind="mos", out=tmp_path / "t", data=speech, against=against, trials=2, num_threads=1)
+    assert test.systems == ("source", "reconstruction", "first", "finer")
+    sounds = {name: soundfile.info(test.folder / "sounds" / f"{name}.wav") for name in test.key.stimuli}
+    assert {sound.samplerate for sound in sounds.values()} == {2 * RATE}
+    frames: dict[str, set[int]] = {}
+    for name, stimulus in test.key.stimuli.items():
+        frames.setdefault(stimulus.item, set()).add(sounds[name].frames)
+    assert all(max(found) - min(found) <= 8 for found in frames.values())
+
+
 def test_neither_model_nor_folder_or_both_is_refused(systems, runs, place):
     for given in ((), (runs / "first", "--stimuli", systems)):
         assert "either a MODEL" in refuse("listening-test", "export", *given, "--kind", "mos", "--out", "t")

@@ -57,7 +57,7 @@ def listen(browser):
 
     def come(address: str, **options) -> Listener:
         context = browser.new_context(viewport={"width": 900, "height": 700}, **options)
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(60_000)
         listeners.append(Listener(context, address))
         return listeners[-1]
 
@@ -114,7 +114,7 @@ def kept(server: Server, key) -> list[Results]:
 
 
 def wait_until(condition) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)

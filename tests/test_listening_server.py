@@ -333,6 +333,8 @@ def test_another_host_than_loopback_always_has_a_token():
     drawn = [make_door(host, 8000, None).token for host in ("0.0.0.0", "192.168.1.5", "example.org")]
     assert all(token and len(token) >= 16 for token in drawn) and len(set(drawn)) == 3
     assert make_door("0.0.0.0", 8000, "long-enough").token == "long-enough"
+    assert make_door("::1", 8000, None).shown_host == "[::1]"
+    assert make_door("0.0.0.0", 8000, None).shown_host == socket.gethostname()
     with pytest.raises(ListeningTestError, match="8 letters"):
         make_door("0.0.0.0", 8000, "short")
 

@@ -36,7 +36,7 @@ def listening_test() -> None:
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of choice and orders.")
 @click.option("--threads", "num_threads", type=click.IntRange(1, 256), help="Threads that sample [all cores].")
 def export(model: Path | None, **options: Any) -> None:
-    """Write a test: a page for the browser, blinded sounds, balanced orders.
+    """Write a test for the browser, with blinded sounds.
 
     \b
     mos         how natural? 1 to 5
@@ -66,7 +66,10 @@ def export(model: Path | None, **options: Any) -> None:
 @click.option("--rate", "per_s", type=click.FloatRange(0, min_open=True), default=50.0, show_default=True,
               help="Requests a second of one address, in the long run.")  # fmt: skip
 def serve(folder: Path, host: str, port: int, token: str | None, per_s: float) -> None:
-    """Hand a test out and keep every answer as it is given, in an SQLite file beside the folder."""
+    """Hand a test out and keep every answer.
+
+    Answers are written to TEST.results.sqlite, beside the folder, before they are acknowledged.
+    """
     from vqspeech.listening.server import BURST, make_door
     from vqspeech.listening.server import serve as serve_test
 
@@ -78,7 +81,7 @@ def serve(folder: Path, host: str, port: int, token: str | None, per_s: float) -
 @click.argument("folder", type=PATH, metavar="TEST")
 @click.option("--out", type=PATH, help="Folder for one JSON file a listener [TEST.results, beside the test].")
 def results(folder: Path, out: Path | None) -> None:
-    """Write what the server kept, one file a listener; while it serves, too."""
+    """Write kept answers, a file a listener; while it serves, too."""
     from vqspeech.listening.folder import answers_path, key_path
     from vqspeech.listening.keeping import write_results
     from vqspeech.listening.key import read_key

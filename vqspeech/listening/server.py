@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from socket import gethostname
 from typing import TYPE_CHECKING
 
 from vqspeech.errors import DependencyError, ListeningTestError
@@ -50,6 +51,13 @@ class Door:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def shown_host(self) -> str:
+        """How the host is written in a link; this machine's name where it listens at all its addresses."""
+        if self.host in ("0.0.0.0", "::"):
+            return gethostname()
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 def make_door(host: str, port: int, token: str | None, per_s: float = PER_S, burst: int = BURST) -> Door:
@@ -171,8 +179,7 @@ def serve(folder: Path, door: Door, notify: Notify) -> int:
             ) from None
         socket.listen(config.backlog)  # who follows the link at once is not turned away
         port = socket.getsockname()[1]
-        host = f"[{door.host}]" if ":" in door.host else door.host
-        notify(f"http://{host}:{port}/" + (f"?token={door.token}" if door.token else ""))
+        notify(f"http://{door.shown_host}:{port}/" + (f"?token={door.token}" if door.token else ""))
         notify(f"answers are kept in {answers_path(folder)}; Ctrl-C ends")
         uvicorn.Server(config).run(sockets=[socket])
         return len(keeper.results())
