@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +17,22 @@ from vqspeech.terminal import (
     tell,
     voice_options,
 )
+
+if TYPE_CHECKING:
+    from vqspeech.models.prior import Prior
+    from vqspeech.models.vqvae import VQVAE
+
+
+def _load(given: Path | None, speaker: str | None) -> tuple[VQVAE, Prior]:
+    """The model that is meant, and its prior; a speaker whom it does not know is told before any work."""
+    from vqspeech.checkpoint import load_model, load_prior
+    from vqspeech.shelf import find_model
+
+    file = find_model(given, speaker)
+    model = load_model(file)
+    if speaker is not None:
+        model.speaker_index(speaker)
+    return model, load_prior(file, model)
 
 
 @click.command()
@@ -55,31 +72,24 @@ def sample(
     out: Path,
     threads: int | None,
     voice_temperature: float,
-    seed: int,
-    temperature: float,
-    engine: str,
-    precision: str,
     force: bool,
+    **drawing: Any,
 ) -> None:
     """Make up new utterances: the prior draws codes, the decoder speaks them."""
-    from vqspeech.checkpoint import load_model, load_prior
     from vqspeech.conversion import Voice
     from vqspeech.data.preparation import num_cores
     from vqspeech.generation import Draws, generate_files, plan_targets, read_prompt
-    from vqspeech.shelf import find_model
 
-    file = find_model(model, speaker)
-    loaded = load_model(file)
-    loaded.speaker_index(speaker)  # an unknown speaker is told before any work
-    prior = load_prior(file, loaded)
-    targets = plan_targets(out, f"{prompt.stem if prompt else 'sample'}-{speaker}-{seed}", num, force=force)
+    loaded, prior = _load(model, speaker)
+    name = f"{prompt.stem if prompt else 'sample'}-{speaker}-{drawing['seed']}"
+    targets = plan_targets(out, name, num, force=force)
     begun = read_prompt(loaded, prompt) if prompt else None
     made = generate_files(
         loaded,
         prior,
         targets,
-        Voice(speaker, seed, voice_temperature, engine, precision),
-        Draws(seed, temperature, top_p, engine, precision),
+        Voice(speaker, **drawing | {"temperature": voice_temperature}),
+        Draws(top_p=top_p, **drawing),
         max_codes=max(1, int(duration_s * loaded.code_rate)),
         num_threads=threads or num_cores(),
         prompt=begun,
@@ -97,14 +107,10 @@ def sample(
 @force_option
 def compress(source: Path, speaker: str | None, model: Path | None, out: Path | None, force: bool) -> None:
     """Write a recording's codes in as few bits as the prior needs: in.wav becomes in.vqs."""
-    from vqspeech.checkpoint import load_model, load_prior
     from vqspeech.compression import compress_file
-    from vqspeech.shelf import find_model
 
     target = free_target(out or source.with_suffix(".vqs"), source, force)
-    file = find_model(model, speaker)
-    loaded = load_model(file)
-    sizes = compress_file(loaded, load_prior(file, loaded), source, target, speaker)
+    sizes = compress_file(*_load(model, speaker), source, target, speaker)
     say(f"{target}: {sizes}")
 
 
@@ -120,23 +126,16 @@ def decompress(
     speaker: str | None,
     model: Path | None,
     out: Path | None,
-    seed: int,
-    temperature: float,
-    engine: str,
-    precision: str,
     force: bool,
+    **drawing: Any,
 ) -> None:
     """Speak a .vqs file, with the model that compressed it."""
-    from vqspeech.checkpoint import load_model, load_prior
     from vqspeech.compression import choose_voice, decompress_file
     from vqspeech.conversion import Voice, target_name
-    from vqspeech.shelf import find_model
 
-    file = find_model(model, speaker)
-    loaded = load_model(file)
-    prior = load_prior(file, loaded)
+    loaded, prior = _load(model, speaker)
     codes_only = out is not None and out.suffix == ".npz"
     chosen = loaded.speakers[0] if codes_only else choose_voice(source, loaded, prior, speaker)
     target = free_target(out or source.parent / target_name(source, chosen), source, force)
-    decompress_file(loaded, prior, source, target, Voice(chosen, seed, temperature, engine, precision))
+    decompress_file(loaded, prior, source, target, Voice(chosen, **drawing))
     say(target)
