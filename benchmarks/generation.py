@@ -5,8 +5,8 @@
 
 A frozen judge hears 200 utterances that the prior drew, as a digit or as nothing, beside real recordings of the test
 split, and beside codes drawn from unigram, bigram and trigram models of the training codes, from start to stop. One
-decoder speaks all of them, in the same voices. Temperature and top-p are 1 unless told otherwise. Then their distance
-to the nearest training utterance is measured, in codes and in sound.
+decoder speaks all of them, in the same voices. Temperature and top-p are 1 unless told otherwise. Then the distance of
+their codes to the nearest training utterance's is measured.
 
 With --train the judge is trained and frozen: on the training split's real digits against noise, babble of several
 digits, and training utterances' codes in random order, spoken by the decoder. It hears nothing that is judged later.
@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ from vqspeech.evaluation import ngrams
 from vqspeech.evaluation.judge_training import with_report
 from vqspeech.evaluation.judges import Judge, load_judge, save_judge
 from vqspeech.evaluation.material import pass_mu_law
-from vqspeech.evaluation.novelty import nearest_codes, nearest_sound
+from vqspeech.evaluation.novelty import nearest_codes
 from vqspeech.evaluation.probe import store_wav
 from vqspeech.evaluation.rejection import (
     JUDGE,
@@ -54,7 +55,7 @@ from vqspeech.models.vqvae import VQVAE
 
 FROZEN = Path(__file__).resolve().parent.parent / "recipes" / "fsdd" / "rejecting_judge.safetensors"
 LONGEST_S = 10.0  # of a drawn utterance, as `vqspeech sample` has it
-NOTHINGS = 800  # of each kind, to train the judge on
+NOTHINGS = 600  # of each kind, to train the judge on
 SEEDS = {"train": 100, "valid": 101, "test": 102}  # of noise, babble and shuffles
 
 
@@ -130,28 +131,29 @@ def train(subject: Subject, quick: bool) -> Judge:
         [said.wav for said in real], [digit_of(said.name) for said in real], nothings, subject.model.sample_rate,
         epochs=2 if quick else 24, progress=print,
     )  # fmt: skip
-    valid = examine(judge, subject, "valid", 10 if quick else 1)
+    valid = examine(judge, subject, "valid", real_takes(subject, "valid", 10 if quick else 1))
     return with_report(judge, shuffled_by=subject.model.fingerprint(), validation=valid)
 
 
-def examine(judge: Judge, subject: Subject, split: str, every: int) -> dict[str, float]:
-    """Shares of real recordings heard right and as any digit, and of what is nothing heard as a digit all the same."""
+def real_takes(subject: Subject, split: str, every: int) -> dict[str, list[Said]]:
+    """Real recordings of a split, their mu-law copies, and their codes spoken again."""
     real = subject.recordings(split, every)
-    copies = [pass_mu_law(said.wav) for said in real]
+    copies = [Said(said.name, said.speaker, pass_mu_law(said.wav)) for said in real]
+    again = subject.speak("", [said.codes for said in real], [said.speaker for said in real], SEEDS[split])
+    again = [Said(said.name, said.speaker, other.wav) for said, other in zip(real, again, strict=True)]
+    return {"real recordings": real, "mu-law copies": copies, "their codes, spoken again": again}
+
+
+def examine(judge: Judge, subject: Subject, split: str, takes: dict[str, list[Said]]) -> dict[str, float]:
+    """Shares of real takes heard right and as any digit, and of what is nothing heard as a digit all the same."""
     found = {}
-    for name, wavs in {"real recordings": [said.wav for said in real], "mu-law copies": copies}.items():
-        heard = hear(judge, wavs)
-        right = [word == digit_of(said.name) for word, said in zip(heard, real, strict=True)]
-        found[f"{name}, the right digit"] = float(np.mean(right))
-        found[f"{name}, a digit"] = share(heard)
-    for name, wavs in make_nothings(subject, split, len(real)).items():
-        found[f"{name}, a digit"] = share(hear(judge, wavs))
-    again = subject.speak("again", [said.codes for said in real], [said.speaker for said in real], SEEDS[split])
-    heard = hear(judge, [said.wav for said in again])
-    found["reconstructions, the right digit"] = float(
-        np.mean([word == digit_of(said.name) for word, said in zip(heard, real, strict=True)])
-    )
-    found["reconstructions, a digit"] = share(heard)
+    for name, own in takes.items():
+        heard = hear(judge, [said.wav for said in own])
+        right = [word == digit_of(said.name) for word, said in zip(heard, own, strict=True)]
+        found[f"{name}: the right digit"] = float(np.mean(right))
+        found[f"{name}: a digit"] = share(heard)
+    for name, wavs in make_nothings(subject, split, len(takes["real recordings"])).items():
+        found[f"{name}: a digit"] = share(hear(judge, wavs))
     return found
 
 
@@ -185,9 +187,9 @@ def draw_all(subject: Subject, num: int, draws: Draws, temperature: tuple[float,
     return {name: subject.speak(name, each, speakers, draws.seed) for name, each in made.items()}
 
 
-def judge_rows(judge: Judge, rows: dict[str, list[Said]], seed: int) -> dict[str, dict[str, object]]:
+def judge_rows(judge: Judge, rows: dict[str, list[Said]], sample_rate: int, seed: int) -> dict[str, dict[str, Any]]:
     """Of each row: share heard as a digit with its interval, how often each digit, mean length."""
-    found: dict[str, dict[str, object]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for name, own in rows.items():
         heard = hear(judge, [said.wav for said in own])
         samples = [(float(word is not None), said.speaker, said.name) for word, said in zip(heard, own, strict=True)]
@@ -196,38 +198,25 @@ def judge_rows(judge: Judge, rows: dict[str, list[Said]], seed: int) -> dict[str
         found[name] = {
             "count": len(own), "share": one.value, "low": one.low, "high": one.high,
             "digits": {digit: digits[digit] for digit in judge.classes if digit != NOTHING},
-            "mean_s": float(np.mean([len(said.wav) for said in own])),
+            "mean_s": float(np.mean([len(said.wav) for said in own])) / sample_rate, "heard": heard,
         }  # fmt: skip
     return found
 
 
-def measure_novelty(
-    subject: Subject, drawn: list[Said], real: list[Said], again: list[Said], seed: int
-) -> dict[str, dict[str, list[float]]]:
-    """Distances to the nearest training utterance, in codes and in sound, of what was drawn, and of rivals."""
-    codes, store = subject.codes, subject.store
+def measure_novelty(codes: CodeStore, drawn: list[Said], real: list[Said]) -> dict[str, list[float]]:
+    """Edit distance of codes to those of the nearest training utterance, of what was drawn and of its rivals."""
     numbers = codes.sequences("train")
     learned = [codes.read(int(number)) for number in numbers]
-    training = subject.recordings("train")
-    # Reciting: training utterances as they are coded from another first sample, and as the decoder speaks them again.
-    span = store.utterances("train")
-    places = np.linspace(0, len(span) - 1, len(drawn)).round().astype(int)
-    recited = subject.speak("recited", [training[i].codes for i in places], [training[i].speaker for i in places], seed)
-    other = [len(numbers) - len(span) + int(place) for place in places]  # in their last coding
-    by_speaker = {name: [said.wav for said in training if said.speaker == name] for name in subject.model.speakers}
-
-    def sound(own: list[Said]) -> list[float]:
-        wavs, among = [said.wav for said in own], [by_speaker[said.speaker] for said in own]
-        return nearest_sound(wavs, among, subject.model.sample_rate).tolist()
-
-    in_codes = {
-        "drawn": nearest_codes([said.codes for said in drawn], learned).tolist(),
-        "test recordings": nearest_codes([said.codes for said in real], learned).tolist(),
+    found = {
+        "drawn": nearest_codes([said.codes for said in drawn], learned),
+        "test recordings": nearest_codes([said.codes for said in real], learned),
     }
-    if len(numbers) > len(span):
-        in_codes["recited"] = nearest_codes([learned[i] for i in other], learned, leave_out=other).tolist()
-    in_sound = {"drawn": sound(drawn), "test recordings, spoken again": sound(again), "recited": sound(recited)}
-    return {"edit distance of codes, of their length": in_codes, "warped distance of MFCCs, per frame": in_sound}
+    if codes.shifts > 1:  # reciting: training utterances in their last coding, among all others
+        last = len(numbers) - codes.store.split_sizes["train"]
+        places = np.linspace(last, len(numbers) - 1, len(drawn)).round().astype(int)
+        recited = [learned[place] for place in places]
+        found["training, coded again"] = nearest_codes(recited, learned, leave_out=places.tolist())
+    return {name: distances.tolist() for name, distances in found.items()}
 
 
 def ratio_interval(a: NDArray[np.float64], b: NDArray[np.float64], rounds: int = 4000) -> tuple[float, float]:
@@ -236,6 +225,24 @@ def ratio_interval(a: NDArray[np.float64], b: NDArray[np.float64], rounds: int =
     means = [each[random.integers(0, len(each), (rounds, len(each)))].mean(1) for each in (a, b)]
     low, high = np.quantile(means[0] / np.maximum(means[1], 1e-9), [0.025, 0.975])
     return float(low), float(high)
+
+
+def print_tables(
+    judge: Judge, reliability: dict[str, float], found: dict[str, dict[str, Any]], novelty: dict[str, list[float]]
+) -> None:
+    """What the judge is worth, what it heard, and how near that is to what was learned."""
+    print(f"judge {judge.sha256[:12]}, on the test split:")
+    for name, value in reliability.items():
+        print(f"  {name:40}{value:8.1%}")
+    print(f"{'':38}{'number':>8}{'a digit':>9}{'95 %':>17}{'seconds':>9}  0 to 9")
+    for name, row in found.items():
+        interval = f"[{row['low']:.1%}, {row['high']:.1%}]"
+        digits = " ".join(map(str, row["digits"].values()))
+        print(f"{name:38}{row['count']:8}{row['share']:9.1%}{interval:>17}{row['mean_s']:9.2f}  {digits}")
+    print("edit distance to the codes of the nearest training utterance, as a share of the length:")
+    for name, values in novelty.items():
+        low, middle = np.quantile(values, [0.05, 0.5])
+        print(f"  {name:36}median {middle:.3f}, 5 % below {low:.3f}, nearest {min(values):.3f}")
 
 
 def main() -> int:
@@ -256,10 +263,10 @@ def main() -> int:
     every, num = (10, min(24, options.num)) if options.quick else (1, options.num)
     try:
         model = load_model(options.model)
-        prior = load_prior(options.model, model)
+        subject_prior = load_prior(options.model, model)
         store = Store.open(options.store or store_folder(model.recipe.name))
-        codes = open_code_store(options.model / FOLDER, model, store, prior.recipe.prior.shifts)
-        subject = Subject(model, prior, store, codes, options.threads)
+        codes = open_code_store(options.model / FOLDER, model, store, subject_prior.recipe.prior.shifts)
+        subject = Subject(model, subject_prior, store, codes, options.threads)
         if options.train:
             judge = train(subject, options.quick)
             save_judge(options.train, judge)
@@ -268,38 +275,20 @@ def main() -> int:
             print(f"judge {judge.sha256[:12]} in {options.train}; validation split above")
             return 0
         judge = load_judge(options.judge, JUDGE, f"Train it with: python benchmarks/generation.py --train {FROZEN}")
-        reliability = examine(judge, subject, "test", every)
-        real = subject.recordings("test", every)
-        again = subject.speak("again", [s.codes for s in real], [s.speaker for s in real], options.seed)
-        copies = [Said(said.name, said.speaker, pass_mu_law(said.wav)) for said in real]
+        rows = real_takes(subject, "test", every)
+        reliability = examine(judge, subject, "test", rows)
         draws = Draws(options.seed, options.temperature, options.top_p)
-        rows = {"real test recordings": real, "their mu-law copies": copies, "their codes, spoken again": again}
         rows |= draw_all(subject, num, draws, (0.9, 0.95))
-        found = judge_rows(judge, rows, options.seed)
-        novelty = measure_novelty(subject, rows["prior, by speaker"], real, again, options.seed)
+        found = judge_rows(judge, rows, model.sample_rate, options.seed)
+        novelty = measure_novelty(codes, rows["prior, by speaker"], rows["real recordings"])
     except VQSpeechError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
 
-    print(f"judge {judge.sha256[:12]}, on the test split:")
-    for name, value in reliability.items():
-        print(f"  {name:40}{value:8.1%}")
-    print(f"{'':38}{'number':>8}{'a digit':>9}{'95 %':>16}{'seconds':>9}  0 to 9")
-    for name, row in found.items():
-        interval = f"[{row['low']:.1%}, {row['high']:.1%}]"
-        seconds, digits = row["mean_s"] / model.sample_rate, " ".join(map(str, row["digits"].values()))
-        row["mean_s"] = seconds
-        print(f"{name:38}{row['count']:8}{row['share']:9.1%}{interval:>16}{seconds:9.2f}  {digits}")
-    for what, rivals in novelty.items():
-        print(f"nearest training utterance, {what}:")
-        for name, values in rivals.items():
-            low, middle = np.quantile(values, [0.05, 0.5])
-            print(f"  {name:36}median {middle:.3f}, 5 % below {low:.3f}, nearest {min(values):.3f}")
-    shares = {name: row["share"] for name, row in found.items()}
-    own, bigram = ([float(word is not None) for word in hear(judge, [s.wav for s in rows[name]])]
-                   for name in ("prior, by speaker", "bigram"))  # fmt: skip
-    low, high = ratio_interval(np.array(own), np.array(bigram))
-    ratio = shares["prior, by speaker"] / max(1e-9, shares["bigram"])
+    print_tables(judge, reliability, found, novelty)
+    prior, bigram = ([word is not None for word in found[name]["heard"]] for name in ("prior, by speaker", "bigram"))
+    low, high = ratio_interval(np.array(prior, float), np.array(bigram, float))
+    ratio = float(np.mean(prior)) / max(1e-9, float(np.mean(bigram)))
     occur = sum(count > 0 for count in found["prior, by speaker"]["digits"].values())
     if options.json:
         settings = {"seed": options.seed, "temperature": options.temperature, "top_p": options.top_p, "num": num}
@@ -309,7 +298,7 @@ def main() -> int:
         }  # fmt: skip
         options.json.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
     print(
-        f"{shares['prior, by speaker']:.1%} of the prior's utterances are heard as a digit, {shares['bigram']:.1%} of "
+        f"{np.mean(prior):.1%} of the prior's utterances are heard as a digit, {np.mean(bigram):.1%} of "
         f"the bigram's: {ratio:.2f} times as many (95 % interval {low:.2f} to {high:.2f}); {occur} digits occur"
     )
     return 0
