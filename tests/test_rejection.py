@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from vqspeech.errors import CheckpointError
 from vqspeech.evaluation.judges import load_judge, load_judges, save_judge
+from vqspeech.evaluation.material import pass_mu_law
 from vqspeech.evaluation.rejection import (
     JUDGE,
     NOTHING,
@@ -18,7 +22,12 @@ from vqspeech.evaluation.rejection import (
     train_rejecting_judge,
 )
 
+REPOSITORY = Path(__file__).resolve().parent.parent
+FROZEN = REPOSITORY / "recipes" / "fsdd" / "rejecting_judge.safetensors"
 RATE = 8000
+
+# Tables that quote this hash were judged by these ears. A new judge means new tables, not a new hash here alone.
+FROZEN_HASH = "46c6e9291cddab2dbb352e3524d01027bc5c0358af4924aac2c2151f65d83e47"
 
 
 def say(word: str, seed: int) -> np.ndarray:
@@ -98,3 +107,24 @@ def test_shuffled_codes_are_the_same_codes_in_another_order():
     shuffled = shuffle_codes(codes, 0)
     for own, mixed in zip(codes, shuffled, strict=True):
         assert sorted(mixed.tolist()) == sorted(own.tolist()) and not np.array_equal(own, mixed)
+
+
+def test_the_frozen_judge_is_the_one_that_the_recipes_table_names():
+    frozen = load_judge(FROZEN, JUDGE)
+    assert frozen.sha256 == FROZEN_HASH
+    assert frozen.classes == (*"0123456789", NOTHING)
+    assert FROZEN.stat().st_size < 200_000
+
+
+@pytest.mark.real_data
+def test_the_frozen_judge_hears_real_test_recordings_and_takes_neither_noise_nor_babble_for_a_digit(fsdd):
+    sys.path.insert(0, str(REPOSITORY / "benchmarks"))
+    import judges as benchmark
+
+    frozen = load_judge(FROZEN, JUDGE)
+    wavs, digits, _ = benchmark.load_takes(fsdd, benchmark.TEST_TAKES)
+    assert len(wavs) == 300
+    for copies in (wavs, [pass_mu_law(wav) for wav in wavs]):
+        assert np.mean([heard == digit for heard, digit in zip(hear(frozen, copies), digits, strict=True)]) >= 0.98
+    for nothing in (make_noise(wavs, 300, RATE, 7), make_babble(wavs, 300, 7)):
+        assert np.mean([heard is not None for heard in hear(frozen, nothing)]) <= 0.02
