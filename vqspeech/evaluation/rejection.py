@@ -34,7 +34,7 @@ def make_noise(recordings: Sequence[Wav], num: int, sample_rate: int, seed: int)
     window = np.hanning(max(3, int(ENVELOPE_S * sample_rate)))
     made = []
     for number in range(num):
-        like = recordings[random.integers(len(recordings))]
+        like = recordings[int(random.integers(len(recordings)))]
         white = torch.randn(1, len(like), generator=generator)
         noise = augmentation.equalise(white, 10.0, generator, num_knots=4)[0].numpy()
         if number % 2:
@@ -49,9 +49,9 @@ def make_babble(recordings: Sequence[Wav], num: int, seed: int) -> list[Wav]:
     random = np.random.default_rng([seed, 1])
     made = []
     for _ in range(num):
-        length = len(recordings[random.integers(len(recordings))])
+        length = len(recordings[int(random.integers(len(recordings)))])
         mixed = np.zeros(length)
-        count = min(len(recordings), random.integers(VOICES[0], VOICES[1] + 1))
+        count = min(len(recordings), int(random.integers(VOICES[0], VOICES[1] + 1)))
         for chosen in random.choice(len(recordings), count, replace=False):
             voice = recordings[chosen].astype(np.float64)
             begun = np.roll(np.resize(np.roll(voice, random.integers(len(voice))), length), random.integers(length))
