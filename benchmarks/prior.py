@@ -1,10 +1,12 @@
-"""How many bits does the prior need for a code of unseen speech, beside n-grams?
+"""How many bits does the prior need for a code of unseen speech, beside n-grams, and model and prior for its samples?
 
     python benchmarks/prior.py [--model runs/fsdd] [--store prepared/fsdd] [--quick] [--json FILE]
 
 The codes of the test split: uniform, unigram, bigram and trigram models with interpolated Kneser-Ney smoothing, made
 from the codes that the prior was trained on and tuned on the validation split, and the prior, by speaker and as nobody
 in particular. Bits of the stop symbols are counted, too. The interval of the saving is a bootstrap's over utterances.
+Then the bound on the likelihood of the whole test split [VQ-VAE §3.1]: bits of every mu-law sample given codes and
+speaker, with teacher forcing, plus the prior's bits for the codes.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from vqspeech.data.code_store import FOLDER, open_code_store
 from vqspeech.data.preparation import store_folder
 from vqspeech.data.store import Store
 from vqspeech.evaluation.ngrams import ngrams, tuned_models, uniform_bits
+from vqspeech.likelihood import held_out_likelihood
 from vqspeech.training.prior import surprisals
 
 
@@ -69,8 +72,11 @@ def main() -> int:
         print(f"{name:20}{value:8.3f} bits/code{value * model.code_rate:8.0f} bit/s{value / bits[best]:8.3f} of {best}")
     saving = 1 - bits["prior, by speaker"] / bits[best]
     low, high = saving_interval(by_utterance["prior, by speaker"], by_utterance[best])
+    bound = held_out_likelihood(model, prior, store, "test", 100_000 if options.quick else None)
+    print(f"likelihood of {bound.duration_s:.0f} s of the test split: at most {bound.describe()}")
     if options.json:
         found = {"bits_per_code": bits, "best_ngram": best, "saving": saving, "interval": [low, high]}
+        found["likelihood"] = bound.as_metrics()
         options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(f"the prior needs {saving:.1%} fewer bits than the {best} (95 % interval {low:.1%} to {high:.1%})")
     return 0

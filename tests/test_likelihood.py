@@ -9,23 +9,22 @@ import pytest
 import torch
 from priors import make_flat_prior, make_prior
 
+from vqspeech import likelihood
 from vqspeech.audio import FULL_SCALE, mu_law_encode
-from vqspeech.data.batches import Batches
-from vqspeech.likelihood import Likelihood, measure_likelihood, prior_nats
+from vqspeech.errors import CorpusError
+from vqspeech.likelihood import (
+    Likelihood,
+    choose_utterances,
+    held_out_likelihood,
+    likelihoods,
+    measure_likelihood,
+    prior_nats,
+    utterance_batches,
+)
 
 
 def batches_of(model, store, split="valid", at_a_time=3):
-    batches = Batches(
-        store,
-        split,
-        crop_samples=model.hop_length,
-        hop_length=model.hop_length,
-        halo=model.encoder.halo,
-        context_frames=model.conditioner.context,
-    )
-    utterances = list(store.utterances(split))
-    for start in range(0, len(utterances), at_a_time):
-        yield batches.utterance_batch(utterances[start : start + at_a_time])
+    return utterance_batches(model, store, split, store.utterances(split), at_a_time)
 
 
 def test_the_bound_is_the_sum_over_samples_and_codes_one_utterance_at_a_time(model, store):
@@ -94,3 +93,63 @@ def test_rates_follow_by_hand():
     assert likelihood.describe() == (
         "3.050 bits/sample, 0.0500 of them for the codes; 12200 bit/s, 200 of them for the codes"
     )
+
+
+def test_windows_change_nothing(model, store, monkeypatch):
+    whole = measure_likelihood(model, None, batches_of(model, store))
+    assert whole.num_samples > 10_000
+    for samples in (150, 2000):  # a few frames of each utterance, or many
+        monkeypatch.setattr(likelihood, "WINDOW_SAMPLES", samples)
+        assert measure_likelihood(model, None, batches_of(model, store)).sample_bits == pytest.approx(
+            whole.sample_bits, rel=1e-6
+        )
+
+
+def test_speech_taken_together_weighs_by_its_length(model, store):
+    prior = make_prior(model)
+    parts = [one for batch in batches_of(model, store) for one in likelihoods(model, prior, batch)]
+    assert len(parts) == len(store.utterances("valid"))
+    pooled = Likelihood.pool(parts)
+    assert pooled == measure_likelihood(model, prior, batches_of(model, store))
+    assert pooled.bits_per_sample == pytest.approx(
+        sum(part.bits_per_sample * part.num_samples for part in parts) / sum(part.num_samples for part in parts)
+    )
+    assert pooled.duration_s == pytest.approx(sum(store.length(i) for i in store.utterances("valid")) / 4000)
+
+
+def test_metrics_give_the_likelihood_back():
+    found = Likelihood(24_000.0, 400.0, 8000, 125, 4000)
+    assert Likelihood.from_metrics(found.as_metrics()) == found
+
+
+class Lengths:
+    """A store of utterances of these lengths, a sample a second."""
+
+    sample_rate = 1
+
+    def __init__(self, *lengths: int) -> None:
+        self.lengths = lengths
+
+    def utterances(self, split: str) -> range:
+        return range(len(self.lengths))
+
+    def length(self, index: int) -> int:
+        return self.lengths[index]
+
+
+def test_as_much_is_measured_as_asked_for_spread_over_the_split():
+    store = Lengths(*[10] * 20)
+    assert choose_utterances(store, "valid", 50) == [2, 6, 10, 14, 18]
+    assert choose_utterances(store, "valid", 10_000) == choose_utterances(store, "valid", None) == list(range(20))
+    assert choose_utterances(store, "valid", 1) == [10]
+
+
+def test_long_recordings_are_left_out_unless_there_are_no_others():
+    assert choose_utterances(Lengths(10, 31, 30, 3600), "valid", None) == [0, 2]
+    assert choose_utterances(Lengths(3600, 40, 50), "valid", 10) == [1]
+
+
+def test_a_split_without_utterances_is_told(model, store, monkeypatch):
+    monkeypatch.setattr(store, "utterances", lambda split: range(0))
+    with pytest.raises(CorpusError, match="no utterance in its valid split"):
+        held_out_likelihood(model, None, store, "valid")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqspeech.evaluation.ngrams import NGram, ngrams, tuned_models, uniform_bits
+from vqspeech.evaluation.ngrams import NGram, draw_codes, ngrams, tuned_models, uniform_bits
 
 sequences_of_codes = st.lists(st.lists(st.integers(0, 2), max_size=6).map(np.array), min_size=1, max_size=4)
 
@@ -99,3 +99,31 @@ def test_the_order_that_made_the_codes_is_the_one_that_wins():
     test = [walk() for _ in range(10)]
     bits = {name: model.bits(test) for name, model in models.items()}
     assert bits["trigram"] < 0.6 * min(bits["bigram"], bits["unigram"])
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_drawn_codes_come_as_often_as_the_model_says_and_end_as_often(order):
+    random = np.random.default_rng(0)
+    model = NGram([random.integers(0, 3, 12) for _ in range(20)], num_codes=4, order=order)
+    drawn = draw_codes(model, 4000, 1000, seed=1)
+    assert all(len(codes) and codes.max() < 4 for codes in drawn)
+    grams = np.concatenate([ngrams(codes, 4, order) for codes in drawn])
+    begins = np.cumsum([0, *(len(codes) + 1 for codes in drawn[:-1])])
+    inside = np.delete(grams, begins, axis=0)  # the first code is drawn until it is one
+    context = np.array([1, 0])[: order - 1]
+    seen = inside[(inside[:, :-1] == context).all(axis=1), -1]
+    expected = model.probabilities(np.array([[*context, symbol] for symbol in range(5)]))
+    assert len(seen) > 1000
+    assert np.bincount(seen, minlength=5) / len(seen) == pytest.approx(expected, abs=4 * 0.5 / np.sqrt(len(seen)))
+    start = [4] * (order - 1)
+    first = model.probabilities(np.array([[*start, symbol] for symbol in range(4)]))
+    found = np.bincount([codes[0] for codes in drawn], minlength=4) / 4000
+    assert found == pytest.approx(first / first.sum(), abs=4 * 0.5 / np.sqrt(4000))
+
+
+def test_a_drawn_utterance_is_the_same_however_many_are_drawn_and_never_too_long():
+    model = NGram([np.arange(30) % 5], num_codes=5, order=2)
+    many, few, other = draw_codes(model, 20, 25, 3), draw_codes(model, 4, 25, 3), draw_codes(model, 4, 25, 4)
+    assert [codes.tolist() for codes in many[:4]] == [codes.tolist() for codes in few]
+    assert [codes.tolist() for codes in other] != [codes.tolist() for codes in few]
+    assert max(map(len, many)) <= 25

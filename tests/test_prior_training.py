@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from vqspeech.data import code_store
 from vqspeech.data.code_store import open_code_store
 from vqspeech.errors import CheckpointError, RunError
 from vqspeech.evaluation.ngrams import tuned_models
+from vqspeech.likelihood import held_out_likelihood
 from vqspeech.models.prior import Prior
 from vqspeech.training.acceleration import Acceleration
 from vqspeech.training.fit import fit, new_state
@@ -191,6 +193,22 @@ def test_both_stages_leave_a_model_and_its_prior(work, corpus, write_recipe):
     assert {"uniform", "unigram", "bigram", "trigram"} <= prior.card.metrics.keys()
 
 
+def test_the_end_of_the_stage_tells_how_likely_held_out_speech_is_with_the_weights_that_are_kept(
+    trained, corpus, store
+):
+    said: list[str] = []
+    train("recipe.toml", data=corpus, out=trained, stage="prior", notify=said.append)
+    model = load_model(trained)
+    expected = held_out_likelihood(model, load_prior(trained, model), store, "valid").as_metrics()
+    assert read_prior_card(trained).metrics["likelihood"] == pytest.approx(expected)
+    before = Path("run/prior_metrics.jsonl").read_text()
+    (row,) = (row for row in map(json.loads, before.splitlines()) if row["kind"] == "likelihood")
+    assert row == {"kind": "likelihood", "step": read_prior_card(trained).step} | expected
+    assert any(line.startswith("held-out speech: ") for line in said)
+    train("recipe.toml", data=corpus, out=trained, stage="prior", resume=True)  # nothing is left to do
+    assert Path("run/prior_metrics.jsonl").read_text() == before
+
+
 def test_the_prior_leaves_the_model_as_it_is(trained, corpus):
     before = (trained / "model.safetensors").read_bytes()
     result = train("recipe.toml", out=trained, stage="prior")  # finds the recordings by itself
@@ -284,3 +302,5 @@ def test_the_command_line_trains_one_stage_and_info_tells_of_the_prior(trained, 
     assert "trained the prior 4 steps" in done.output and "vqspeech sample --model run" in done.output
     told = run(main, ["info", str(trained)])
     assert "sees 8 codes (0.03 s), step" in told.output and "bits/code" in told.output and "trigram" in told.output
+    (line,) = (line for line in told.output.splitlines() if line.startswith("  likelihood  at most "))
+    assert re.search(r"\d\.\d{3} bits/sample, 0\.\d{4} of them for the codes; \d+ bit/s, .* s of validation\)$", line)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from vqspeech.config import Recipe, parse_recipe
 from vqspeech.errors import CheckpointError, RecipeError
 from vqspeech.files import write_whole
+from vqspeech.likelihood import Likelihood
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
 
@@ -117,6 +118,9 @@ class PriorCard:
             beside = ", ".join(f"{name} {metrics[name]:.3f}" for name in ("uniform", *NGRAMS) if name in metrics)
             found = f"  validation  {metrics['bits']:.3f} bits/code, {metrics['bit_rate']:.0f} bit/s"
             lines.append(found + (f" ({beside})" if beside else ""))
+        if bound := metrics.get("likelihood"):
+            likelihood = Likelihood.from_metrics(bound)
+            lines.append(f"  likelihood  at most {likelihood.describe()} ({likelihood.duration_s:.0f} s of validation)")
         return "\n".join(lines)
 
 

@@ -1,22 +1,28 @@
 """How likely held-out speech is: the bound of [VQ-VAE §3.1] on log p(x), in bits."""
 
-# B utterances, T samples, N codes, F = N + 2 * context frames.
+# B utterances, T samples, N codes, F = N + 2 * context frames, Q mu-law classes.
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vqspeech.audio import SILENCE_CLASS
-from vqspeech.data.batches import Batch
+from vqspeech.data.batches import Batch, Batches
+from vqspeech.data.store import Store
 from vqspeech.losses import bits, previous_classes
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE, evaluating
+
+MOST_SAMPLES = 1_200_000  # of held-out speech by default: seconds for a small model, a minute or two for a large one
+LONGEST_S = 30.0  # of an utterance that is chosen, where there are such
+WINDOW_SAMPLES = 1 << 16  # of a batch whose logits are in memory at once
 
 
 @dataclass(frozen=True)
@@ -57,10 +63,30 @@ class Likelihood:
         """The codes' share of it."""
         return self.code_bits_per_sample * self.sample_rate
 
+    @property
+    def duration_s(self) -> float:
+        """Seconds of speech that were measured."""
+        return self.num_samples / self.sample_rate
+
     def as_metrics(self) -> dict[str, float]:
         """For a card or metrics.jsonl: the sums and the four rates."""
         names = ("bits_per_sample", "code_bits_per_sample", "bits_per_second", "code_bits_per_second")
         return asdict(self) | {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_metrics(cls, metrics: Mapping[str, Any]) -> Likelihood:
+        """What `as_metrics` was of."""
+        return cls(**{field.name: metrics[field.name] for field in fields(cls)})
+
+    @classmethod
+    def pool(cls, parts: Iterable[Likelihood]) -> Likelihood:
+        """All speech of several, at least one, taken together."""
+        first, *others = parts
+        sums = {
+            name: sum((getattr(part, name) for part in others), getattr(first, name))
+            for name in ("sample_bits", "code_bits", "num_samples", "num_codes")
+        }
+        return cls(**sums, sample_rate=first.sample_rate)
 
     def describe(self) -> str:
         """One line for people."""
@@ -70,9 +96,8 @@ class Likelihood:
         )
 
 
-@torch.no_grad()
 def measure_likelihood(model: VQVAE, prior: Prior | None, batches: Iterable[Batch]) -> Likelihood:
-    """The bound over whole utterances, with teacher forcing.
+    """The bound over whole utterances, at least one, with teacher forcing.
 
     Parameters
     ----------
@@ -81,26 +106,87 @@ def measure_likelihood(model: VQVAE, prior: Prior | None, batches: Iterable[Batc
     batches : utterances from their first samples, see `Batches.utterance_batch`; what is cut off at their ends lacks a
         stop symbol, so leave them whole
     """
-    sample_nats = code_nats = 0.0
-    num_samples = num_codes = 0
+    return Likelihood.pool(one for batch in batches for one in likelihoods(model, prior, batch))
+
+
+def held_out_likelihood(
+    model: VQVAE, prior: Prior | None, store: Store, split: str, most_samples: int | None = MOST_SAMPLES
+) -> Likelihood:
+    """The bound over a split's whole utterances, spread over it so that they have about `most_samples` samples.
+
+    None takes them all. Utterances of more than half a minute are left out, unless there are no others.
+
+    Raises
+    ------
+    CorpusError
+        If the split holds no utterance.
+    """
+    batches = utterance_batches(model, store, split, choose_utterances(store, split, most_samples))
+    return measure_likelihood(model, prior, batches)
+
+
+def choose_utterances(store: Store, split: str, most_samples: int | None) -> list[int]:
+    """See `held_out_likelihood`: positions in the store."""
+    span = store.utterances(split)
+    short = [index for index in span if 0 < store.length(index) <= LONGEST_S * store.sample_rate]
+    if most_samples is None or not short:
+        return short or sorted(span, key=store.length)[:1]
+    share = min(1.0, most_samples / sum(store.length(index) for index in short))
+    count = max(1, int(share * len(short)))
+    return [short[(2 * i + 1) * len(short) // (2 * count)] for i in range(count)]
+
+
+def utterance_batches(
+    model: VQVAE, store: Store, split: str, utterances: Iterable[int], at_a_time: int = 8
+) -> Iterator[Batch]:
+    """Whole utterances, those of like length together, where the model is."""
+    batches = Batches(
+        store,
+        split,
+        crop_samples=model.hop_length,
+        hop_length=model.hop_length,
+        halo=model.encoder.halo,
+        context_frames=model.conditioner.context,
+    )
+    ordered = sorted(utterances, key=store.length)
+    for start in range(0, len(ordered), at_a_time):
+        yield batches.utterance_batch(ordered[start : start + at_a_time]).to(model.device)
+
+
+@torch.no_grad()
+def likelihoods(model: VQVAE, prior: Prior | None, batch: Batch) -> list[Likelihood]:
+    """The bound of each utterance of a batch; see `measure_likelihood`."""
     context = model.conditioner.context
     with evaluating(model):
-        for batch in batches:
-            codes = model.bottleneck.encode(model.encoder(batch.wav))  # (B, F)
-            condition = model.decoder_condition(model.bottleneck.lookup(codes), batch.frame_mask, batch.speaker)
-            logits = model.wavenet(previous_classes(batch.classes, SILENCE_CLASS), condition)
-            nats = F.cross_entropy(logits.flatten(0, 1).float(), batch.classes.flatten(), reduction="none")
-            sample_nats += float(nats[batch.sample_mask.flatten()].double().sum())
-            num_samples += int(batch.sample_mask.sum())
-            frames = slice(context, codes.shape[1] - context)
-            inside = batch.frame_mask[:, frames]  # (B, N)
-            num_codes += int(inside.sum())
-            code_nats += (
-                float(prior_nats(prior, codes[:, frames], inside.sum(1), batch.speaker).sum())
-                if prior
-                else int(inside.sum()) * math.log(model.num_codes)
-            )
-    return Likelihood(bits(sample_nats), bits(code_nats), num_samples, num_codes, model.sample_rate)
+        codes = model.bottleneck.encode(model.encoder(batch.wav))  # (B, F)
+        inside = batch.frame_mask[:, context : codes.shape[1] - context]  # (B, N)
+        condition = model.decoder_condition(model.bottleneck.lookup(codes), batch.frame_mask, batch.speaker)
+        sample_nats = _sample_nats(model, batch, condition)
+    num_samples, num_codes = batch.sample_mask.sum(1), inside.sum(1)
+    code_nats = (
+        prior_nats(prior, codes[:, context : codes.shape[1] - context], num_codes, batch.speaker)
+        if prior
+        else num_codes * math.log(model.num_codes)
+    )
+    rows = zip(sample_nats.tolist(), code_nats.tolist(), num_samples.tolist(), num_codes.tolist(), strict=True)
+    return [Likelihood(bits(x), bits(z), samples, codes, model.sample_rate) for x, z, samples, codes in rows]
+
+
+def _sample_nats(model: VQVAE, batch: Batch, condition: Tensor) -> Tensor:
+    """-log p(x | codes, speaker) of each utterance, nats, (B,): in windows, each after all that the WaveNet sees."""
+    hop, num_frames = model.hop_length, condition.shape[1]
+    before = -(-model.wavenet.receptive_field // hop)
+    window = max(1, WINDOW_SAMPLES // (hop * len(condition)))
+    previous = previous_classes(batch.classes, SILENCE_CLASS)  # (B, T)
+    nats = torch.zeros(len(condition), dtype=torch.float64, device=condition.device)
+    for start in range(0, num_frames, window):
+        end, first = min(start + window, num_frames), max(0, start - before)
+        logits = model.wavenet(previous[:, first * hop : end * hop], condition[:, first:end])
+        logits = logits[:, (start - first) * hop :]  # (B, samples of the window, Q)
+        samples = slice(start * hop, end * hop)
+        found = F.cross_entropy(logits.float().transpose(1, 2), batch.classes[:, samples], reduction="none")
+        nats += (found.double() * batch.sample_mask[:, samples]).sum(1)
+    return nats
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -55,11 +56,8 @@ def sample(
     out: Path,
     threads: int | None,
     voice_temperature: float,
-    seed: int,
-    temperature: float,
-    engine: str,
-    precision: str,
     force: bool,
+    **drawing: Any,
 ) -> None:
     """Make up new utterances: the prior draws codes, the decoder speaks them."""
     from vqspeech.checkpoint import load_prior
@@ -70,14 +68,15 @@ def sample(
 
     loaded, file, speaker = open_model(model, speaker)
     prior = load_prior(file, loaded)
-    targets = plan_targets(out, f"{prompt.stem if prompt else 'sample'}-{speaker}-{seed}", num, force=force)
+    name = f"{prompt.stem if prompt else 'sample'}-{speaker}-{drawing['seed']}"
+    targets = plan_targets(out, name, num, force=force)
     begun = read_prompt(loaded, prompt) if prompt else None
     made = generate_files(
         loaded,
         prior,
         targets,
-        Voice(speaker, seed, voice_temperature, engine, precision),
-        Draws(seed, temperature, top_p, engine, precision),
+        Voice(speaker, **drawing | {"temperature": voice_temperature}),
+        Draws(top_p=top_p, **drawing),
         max_codes=max(1, int(duration_s * loaded.code_rate)),
         num_threads=threads or num_cores(),
         prompt=begun,
@@ -117,11 +116,8 @@ def decompress(
     speaker: str | None,
     model: str | None,
     out: Path | None,
-    seed: int,
-    temperature: float,
-    engine: str,
-    precision: str,
     force: bool,
+    **drawing: Any,
 ) -> None:
     """Speak a .vqs file, with the model that compressed it."""
     from vqspeech.checkpoint import load_prior
@@ -134,5 +130,5 @@ def decompress(
     codes_only = out is not None and out.suffix == ".npz"
     chosen = loaded.speakers[0] if codes_only else choose_voice(source, loaded, prior, speaker)
     target = free_target(out or source.parent / target_name(source, chosen), source, force)
-    decompress_file(loaded, prior, source, target, Voice(chosen, seed, temperature, engine, precision))
+    decompress_file(loaded, prior, source, target, Voice(chosen, **drawing))
     say(target)

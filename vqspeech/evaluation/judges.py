@@ -188,12 +188,17 @@ def _hash(weights: Mapping[str, Tensor], classes: Sequence[str]) -> str:
 
 
 def save_judges(path: str | Path, judges: Judges) -> None:
-    """Write both judges as safetensors of float16, their classes, hashes and measurements in the metadata."""
+    """Write both judges of a corpus; see `save_judge`."""
+    save_judge(path, judges.content, judges.speaker)
+
+
+def save_judge(path: str | Path, *judges: Judge) -> None:
+    """Write judges as safetensors of float16, their classes, hashes and measurements in the metadata."""
     from safetensors.torch import save
 
     tensors: dict[str, Tensor] = {}
     facts: dict[str, Any] = {}
-    for judge in (judges.content, judges.speaker):
+    for judge in judges:
         facts[judge.name] = {
             "classes": list(judge.classes),
             "sample_rate": judge.sample_rate,
@@ -212,13 +217,38 @@ def load_judges(path: str | Path) -> Judges:
     Raises
     ------
     CheckpointError
-        If the file is missing, is not a file of judges, or its weights are not those that were frozen.
+        See `load_judge`; also if it holds others.
     """
+    found = _read(Path(path), f"Train them with: python benchmarks/judges.py --train {path}")
+    return Judges(**{name: _named(path, found, name) for name in ("content", "speaker")})
+
+
+def load_judge(path: str | Path, name: str, remedy: str = "Get it, or train one") -> Judge:
+    """Read one judge by its name.
+
+    Parameters
+    ----------
+    remedy : what to do where there is no file, for the message
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, is not a file of judges, lacks this one, or its weights are not those that were frozen.
+    """
+    return _named(path, _read(Path(path), remedy), name)
+
+
+def _named(path: str | Path, judges: Mapping[str, Judge], name: str) -> Judge:
+    if name not in judges:
+        raise CheckpointError(f"{path} holds the judges {', '.join(sorted(judges))}, not {name!r}. Give another file")
+    return judges[name]
+
+
+def _read(path: Path, remedy: str) -> dict[str, Judge]:
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"no judges at {path}. Train them with: python benchmarks/judges.py --train {path}")
+        raise CheckpointError(f"no judges at {path}. {remedy}")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -228,7 +258,7 @@ def load_judges(path: str | Path) -> Judges:
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path} holds no judges of format {FORMAT!r}, but {metadata.get('format', 'none')!r}")
     facts = json.loads(metadata["judges"])
-    return Judges(**{name: _verified(path, name, tensors, facts[name]) for name in ("content", "speaker")})
+    return {name: _verified(path, name, tensors, facts[name]) for name in facts}
 
 
 def _verified(path: Path, name: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Judge:

@@ -92,6 +92,33 @@ class NGram:
         return self
 
 
+def draw_codes(model: NGram, num: int, max_codes: int, seed: int) -> list[NDArray[np.int64]]:
+    """Utterances (N,), 0 < N <= `max_codes`, as the model draws them, from its start to its stop symbol.
+
+    One that ends before it begins is drawn again. Utterance i of a seed is the same however many are drawn.
+    """
+    stop = model.num_symbols - 1
+    symbols = np.arange(model.num_symbols)
+    said = np.full((num, model.order - 1 + max_codes), stop)  # the context before the first code is the start symbol
+    lengths = np.full(num, max_codes)
+    randoms = [np.random.default_rng([seed, number]) for number in range(num)]
+    for n in range(max_codes):
+        live = np.flatnonzero(lengths > n)
+        if not len(live):
+            break
+        contexts = np.repeat(said[live, n : n + model.order - 1], len(symbols), axis=0)
+        grams = np.concatenate([contexts, np.tile(symbols, len(live))[:, None]], axis=1)
+        p = model.probabilities(grams).reshape(len(live), -1)
+        if n == 0:
+            p[:, stop] = 0  # as if drawn again until there is a code
+        ends = np.cumsum(p, axis=1)
+        u = np.array([randoms[number].random() for number in live])
+        drawn = (ends <= (u * ends[:, -1])[:, None]).sum(axis=1)
+        said[live, n + model.order - 1] = drawn
+        lengths[live[drawn == stop]] = n
+    return [row[model.order - 1 :][:length] for row, length in zip(said, lengths, strict=True)]
+
+
 class _Level:
     """The n-grams of one order: how often each, and for each context how many in all and how many different."""
 

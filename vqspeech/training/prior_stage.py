@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vqspeech.checkpoint import PriorCard, load_model
+from vqspeech.checkpoint import PRIOR_FILE, PriorCard, load_model, load_prior, save_prior
 from vqspeech.config import Recipe
 from vqspeech.data.code_store import FOLDER, CodeStore, num_sequences, open_code_store
 from vqspeech.data.store import Store
 from vqspeech.distributed import barrier, rank, world_size
 from vqspeech.errors import RunError
+from vqspeech.likelihood import held_out_likelihood
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.training.acceleration import find_acceleration
@@ -150,10 +152,25 @@ def train_prior(
     }
     display = PriorDisplay(run, task, training, progress)
     try:
-        fit(task, state, train, display)
+        finished = fit(task, state, train, display)
     finally:
         display.close()
+    if finished and rank() == 0:
+        _keep_likelihood(run, model, store, notify)
     return state
+
+
+def _keep_likelihood(run: PriorRun, model: VQVAE, store: Store, notify: Callable[[str], None]) -> None:
+    """Note in the prior's card and metrics how likely held-out speech is, with the weights that are kept."""
+    prior = load_prior(run.folder, model)
+    card: PriorCard = prior.card
+    if "likelihood" in card.metrics:
+        return  # finished by an earlier call
+    found = held_out_likelihood(model, prior, store, "valid")
+    run.report({"kind": "likelihood", "step": card.step} | found.as_metrics())
+    card = replace(card, metrics=card.metrics | {"likelihood": found.as_metrics()})
+    save_prior(run.folder / PRIOR_FILE, prior.state_dict(), card)
+    notify(f"held-out speech: {found.describe()}")
 
 
 def _check_model(folder: Path, model: VQVAE, settled: Recipe, store: Store) -> None:
