@@ -123,6 +123,13 @@ def test_without_prepared_speech_it_is_made_up_and_nothing_is_left_behind(place,
     assert sorted(Path().rglob("*")) == sorted([*before, Path("bench.json")])
 
 
+def test_a_recipe_that_perturbs_is_timed_without_making_copies(place, write_recipe):
+    found = predict(write_recipe({"perturbation.share": 0.5, "train.compile": "off"}), rounds=1)
+    assert "making perturbed copies of the recordings is not counted" in found.notices
+    assert found.hours > 0
+    assert not list(place.rglob("*variant*"))
+
+
 def test_the_table_tells_what_the_figures_say():
     stages = Stage("warm start", 4000, 0.1, 200_000, 200), Stage("prior", 3000, 0.05, 90_000, 30)
     sampling = {"one_stream": 16_000.0, "many_streams": 80_000.0}

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vqspeech.config import Recipe, TrainConfig, load_recipe
+from vqspeech.config import PerturbationConfig, Recipe, TrainConfig, load_recipe
 from vqspeech.data.code_store import CodeStore
 from vqspeech.data.preparation import num_cores, store_folder
 from vqspeech.data.store import Store
@@ -139,6 +139,9 @@ def predict(
         See `load_recipe`.
     """
     settled = load_recipe(recipe, overrides)
+    perturbs = settled.perturbation.share or settled.perturbation.decoder_share
+    # Reading perturbed copies takes no longer than reading recordings, and making them is no step.
+    settled = settled.model_copy(update={"perturbation": PerturbationConfig()})
     with tempfile.TemporaryDirectory() as folder:
         store, speech = _open_store(settled, Path(folder))
         device = local_device()
@@ -153,6 +156,8 @@ def predict(
         stages.append(time_prior(model, store, coded, device, rounds))
     if coded is None:
         notes.append("coding the corpus for the prior is not counted: how much speech there is, is not known yet")
+    if perturbs:
+        notes.append("making perturbed copies of the recordings is not counted")
     return Prediction(
         settled.name, device, "bfloat16" if acceleration.bfloat16 else "float32", acceleration.compile,
         torch.get_num_threads(), speech, tuple(stages), sampling, settled.data.sample_rate,
