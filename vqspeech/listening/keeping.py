@@ -7,9 +7,8 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections import deque
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -37,16 +36,6 @@ class UnknownListenerError(ListeningTestError):
     """Nobody of this name has joined."""
 
 
-@dataclass
-class _Wish:
-    """An answer that waits to be kept."""
-
-    listener: str
-    answer: Answer
-    is_done: bool = False
-    error: BaseException | None = None
-
-
 class Keeper:
     """The answers to one test.
 
@@ -67,7 +56,6 @@ class Keeper:
     def __init__(self, path: Path, key: Key) -> None:
         self.path, self.key = path, key
         self._lock = threading.Lock()
-        self._wishes: deque[_Wish] = deque()  # threads add to it without the lock
         try:
             # Called from the server's threads, one at a time.
             self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -113,33 +101,27 @@ class Keeper:
         ListeningTestError
             If the listener has no such trial, or it cannot be answered so.
         """
-        wish = _Wish(listener, answer)
-        self._wishes.append(wish)
-        with self._lock:
-            if not wish.is_done:
-                self._grant()
-        assert wish.is_done
-        if wish.error:
-            raise wish.error
+        (refusal,) = self.add_all([(listener, answer)])
+        if refusal:
+            raise refusal
 
-    def _grant(self) -> None:
-        """Keep all answers that wait, in one transaction: however many come at once, the disk is waited for once."""
-        wishes = []
-        while self._wishes:
-            wishes.append(self._wishes.popleft())
-        try:
-            with self._database:
-                self._database.execute("BEGIN IMMEDIATE")
-                for wish in wishes:
-                    try:
-                        self._insert(wish.listener, wish.answer)
-                    except ListeningTestError as error:
-                        wish.error = error
-        except BaseException as error:
-            for wish in wishes:
-                wish.error = wish.error or error
-        for wish in wishes:
-            wish.is_done = True
+    def add_all(self, given: Sequence[tuple[str, Answer]]) -> list[ListeningTestError | None]:
+        """Keep answers in one transaction: however many come at once, the disk is waited for once.
+
+        Returns
+        -------
+        refusals : for each what `add` would raise, or None where it is kept
+        """
+        refusals: list[ListeningTestError | None] = []
+        with self._lock, self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            for listener, answer in given:
+                try:
+                    self._insert(listener, answer)
+                    refusals.append(None)
+                except ListeningTestError as refusal:
+                    refusals.append(refusal)
+        return refusals
 
     def _insert(self, listener: str, answer: Answer) -> None:
         row = self._database.execute("SELECT place FROM listeners WHERE name = ?", (listener,)).fetchone()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from socket import gethostname
 from typing import TYPE_CHECKING
 
 from vqspeech.errors import DependencyError, ListeningTestError
+from vqspeech.listening.answers import Answer
 from vqspeech.listening.folder import PAGE_FILES, SOUNDS, TEST_FILE, answers_path, read_test
 from vqspeech.listening.keeping import Keeper, UnknownListenerError, parse_answer
 
@@ -78,6 +80,35 @@ def make_door(host: str, port: int, token: str | None, per_s: float = PER_S, bur
     return door
 
 
+class Desk:
+    """Takes answers as they come, and hands those that came while the disk was busy to the keeper together."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self._waiting: list[tuple[tuple[str, Answer], asyncio.Future[None]]] = []
+        self._work: asyncio.Task[None] | None = None
+
+    async def keep(self, listener: str, answer: Answer) -> None:
+        """Return when the answer is on disk; raises what `Keeper.add` does."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(((listener, answer), done))
+        if self._work is None or self._work.done():
+            self._work = asyncio.create_task(self._hand_over())
+        await done
+
+    async def _hand_over(self) -> None:
+        while self._waiting:
+            taken, self._waiting = self._waiting, []
+            results: Sequence[Exception | None]
+            try:
+                results = await asyncio.to_thread(self._keeper.add_all, [given for given, _ in taken])
+            except Exception as failure:  # a full disk: none of them is kept
+                results = [failure] * len(taken)
+            for (_, done), result in zip(taken, results, strict=True):
+                if not done.cancelled():  # its listener may have left
+                    done.set_exception(result) if result else done.set_result(None)
+
+
 def make_app(folder: Path, keeper: Keeper, door: Door) -> Starlette:
     """The ASGI application: the page's own files, its sounds, and two verbs, `api/join` and `api/answers`.
 
@@ -92,6 +123,8 @@ def make_app(folder: Path, keeper: Keeper, door: Door) -> Starlette:
     from starlette.staticfiles import StaticFiles
 
     from vqspeech.listening.guards import Guards
+
+    desk = Desk(keeper)
 
     def file(name: str) -> Callable[[Request], Response]:
         return lambda request: FileResponse(folder / name)
@@ -117,7 +150,7 @@ def make_app(folder: Path, keeper: Keeper, door: Door) -> Starlette:
             return refusal
         try:
             listener, given = parse_answer(await request.body())
-            await run_in_threadpool(keeper.add, listener, given)
+            await desk.keep(listener, given)
         except UnknownListenerError as unknown:
             return JSONResponse({"error": str(unknown)}, 404)
         except ListeningTestError as wrong:
