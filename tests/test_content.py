@@ -231,7 +231,9 @@ def test_a_closed_corpus_gets_a_classifier_of_its_words_from_real_recordings(tin
     material = make_material(tiny_model, tones, trials)
     judge, notes = find_word_judge(material, find_texts(material), steps=60)
     assert not notes and set(judge.words) == {("one",), ("two",)}
-    assert [judge.hear(trial.source) for trial in trials] == [words_of(trial.text) for trial in trials]
+    assert [judge.hear(trial.source, tiny_model.sample_rate) for trial in trials] == [
+        words_of(trial.text) for trial in trials
+    ]
     assert f"classifier {judge.judge.sha256[:12]}, trained on 20 real training recordings" in judge.note
     again, _ = find_word_judge(material, find_texts(material), steps=60)
     assert again.judge.sha256 == judge.judge.sha256

@@ -24,10 +24,10 @@ def logs(*p: float) -> np.ndarray:
     return np.log(np.array(p)).astype(np.float32)
 
 
-def naive_nucleus(p: np.ndarray, top_p: float) -> list[int]:
+def naive_nucleus(logits: np.ndarray, p: np.ndarray, top_p: float) -> list[int]:
     kept: list[int] = []
-    while sum(p[q] for q in kept) < top_p:
-        kept.append(max((q for q in range(len(p)) if q not in kept), key=lambda q: (p[q], -q)))
+    while sum(p[q] for q in kept) < top_p:  # logits decide: their exponentials may round to one number
+        kept.append(max((q for q in range(len(p)) if q not in kept), key=lambda q: (logits[q], -q)))
     return sorted(kept)
 
 
@@ -58,7 +58,7 @@ def test_the_nucleus_is_the_shortest_list_of_the_likeliest(logits, top_p, temper
     p = np.array([p[np.flatnonzero(logits == value)[0]] for value in logits])  # equal logits, equal to the last bit
     sums = np.cumsum(np.sort(p)[::-1])
     if np.abs(sums - top_p).min() > 1e-9:  # else rounding decides
-        assert nucleus(logits, temperature, top_p).tolist() == naive_nucleus(p, top_p)
+        assert nucleus(logits, temperature, top_p).tolist() == naive_nucleus(logits, p, top_p)
 
 
 @given(logits_of, st.floats(0, 1, exclude_max=True), st.floats(0.01, 0.99), st.sampled_from([0.5, 1.0, 2.0]))
