@@ -62,7 +62,7 @@ def expand_all(folder: Path, run: Path) -> None:
     for path in sorted(folder.glob("*.vqs")):
         codes, _, speaker = read_compressed(path, model, prior)
         payload = compress(codes, prior, None if speaker is None else model.speaker_index(speaker))
-        print(path.stem, digest(codes.astype("<i4").tobytes()), digest(payload))
+        print(path.stem, digest(codes.astype("<i4").tobytes()), digest(payload.data), payload.count)
 
 
 def digest(data: bytes) -> str:
@@ -113,7 +113,7 @@ def compare(options: argparse.Namespace, place: Path) -> int:
     store = Store.open(options.store or store_folder(model.recipe.name))
     expected: dict[str, list[str]] = {}
     bits: dict[str, float] = {}
-    num_codes = payload_bytes = file_bytes = 0
+    num_codes = payload = file_bytes = 0
     seconds = 0.0
     for index in list(store.utterances("test"))[:: 10 if options.quick else 1]:
         name, speaker = store.utterance_id(index), store.speakers[store.speaker(index)]
@@ -123,14 +123,12 @@ def compare(options: argparse.Namespace, place: Path) -> int:
         sizes = compress_file(model, prior, wav, wav.with_suffix(".vqs"), speaker)
         codes = model.encode(store_wav(store, index)).cpu().numpy().astype(np.int32)
         assert sizes.num_codes == len(codes), name
-        expected[stem] = [
-            digest(codes.astype("<i4").tobytes()),
-            digest(load_compressed(wav.with_suffix(".vqs")).payload),
-        ]
+        written = load_compressed(wav.with_suffix(".vqs")).payload
+        expected[stem] = [digest(codes.astype("<i4").tobytes()), digest(written.data), str(written.count)]
         for what, value in cross_entropies(prior, codes, model.speaker_index(speaker)).items():
             bits[what] = bits.get(what, 0.0) + value
         num_codes += len(codes)
-        payload_bytes, file_bytes = payload_bytes + sizes.payload_bytes, file_bytes + sizes.file_bytes
+        payload, file_bytes = payload + sizes.payload_bits, file_bytes + sizes.file_bytes
         seconds += sizes.duration_s
 
     same = {}
@@ -143,18 +141,17 @@ def compare(options: argparse.Namespace, place: Path) -> int:
         print(f"{name:28}{same[name]:5} of {len(expected)} identical, {time.monotonic() - started:.0f} s")
         if done.returncode:
             print(done.stderr, file=sys.stderr)
-    payload = 8 * payload_bytes
     print(
-        f"{len(expected)} recordings, {seconds:.0f} s, {num_codes} codes: payloads of {payload_bytes} bytes, "
+        f"{len(expected)} recordings, {seconds:.0f} s, {num_codes} codes: payloads of {payload} bits, "
         f"{payload / num_codes:.3f} bits/code, {payload / seconds:.0f} bit/s; files of {file_bytes} bytes"
     )
     for what, value in bits.items():
         print(f"cross-entropy {what:24}{value / num_codes:7.3f} bits/code: the payload is {payload / value - 1:+.2%}")
-    rounding = (payload - bits["of the coder's tables"]) / len(expected)
-    print(f"rounding to whole bytes: {rounding:.2f} bits a recording")
+    ending = (payload - bits["of the coder's tables"]) / len(expected)
+    print(f"beside the coder's tables: {ending:+.2f} bits a recording, since the header says where a payload ends")
     if options.json:
         found = {"identical": same, "recordings": len(expected), "codes": num_codes, "payload_bits": payload,
-                 "file_bytes": file_bytes, "cross_entropy_bits": bits, "rounding_bits_each": rounding}  # fmt: skip
+                 "file_bytes": file_bytes, "cross_entropy_bits": bits, "ending_bits_each": ending}  # fmt: skip
         options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     whole = all(count == len(expected) for count in same.values())
     print(

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tracemalloc
 import zlib
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from hypothesis import strategies as st
 from priors import make_flat_prior, make_prior, write_run
 
 from vqspeech.checkpoint import load_model, load_prior
-from vqspeech.compression import coder, compress_file, decompress_file, read_compressed
+from vqspeech.compression import coder, compress_file, container, decompress_file, read_compressed
 from vqspeech.compression.container import CRC, HEADER, OVERHEAD, load_compressed, save_compressed
 from vqspeech.compression.integers import IntegerPrior, exp_negative, product, share_out, sigmoid, tanh
 from vqspeech.conversion import Voice
@@ -137,7 +139,7 @@ def expand_by_hand(payload: bytes, num_codes: int, prior, speaker) -> list[int]:
 def test_what_is_compressed_a_range_decoder_of_twenty_lines_expands(prior):
     codes = codes_of(3000)
     payload = coder.compress(codes, prior, 1)
-    assert expand_by_hand(payload, len(codes), prior, 1) == codes.tolist()
+    assert expand_by_hand(payload.data, len(codes), prior, 1) == codes.tolist()
 
 
 @given(codes=st.lists(st.integers(0, 7), min_size=1, max_size=80), speaker=st.sampled_from([0, 1, 2, None]))
@@ -147,20 +149,44 @@ def test_codes_come_back_as_they_were(tiny_model, codes, speaker):
     np.testing.assert_array_equal(coder.expand(payload, len(codes), prior, speaker), codes)
 
 
-def test_short_utterances_cost_their_cross_entropy_and_less_than_half_a_byte(prior):
+def test_short_utterances_cost_their_cross_entropy_within_one_bit_each(prior):
     spent, expected = 0, 0.0
     for seed in range(200):
         codes = codes_of(20 + seed % 50, seed)
         shares = IntegerPrior(prior, 0).shares(previous_of(codes, prior))
         expected -= float(np.log2((shares[np.arange(len(codes)), codes] + 1) / 2**24).sum())
-        spent += 8 * len(coder.compress(codes, prior, 0))
-    assert expected < spent < expected + 4 * 200
+        spent += coder.compress(codes, prior, 0).count
+    assert abs(spent - expected) < 200
+
+
+def test_no_shorter_string_of_bits_gives_the_codes(prior):
+    """Tried one by one: every string of one bit less, and every shorter one, expands to other codes."""
+    for seed in range(10):
+        codes = codes_of(2, seed)
+        shortest = coder.compress(codes, prior, 0).count
+        assert shortest < 15
+        for count in range(shortest):
+            for number in range(2**count):
+                data = (number << -count % 8).to_bytes(-(-count // 8), "big")
+                with suppress(CodesError):
+                    assert coder.expand(coder.Bits(data, count), 2, prior, 0).tolist() != codes.tolist()
+
+
+@given(bits=st.lists(st.booleans(), max_size=70), checksum=st.integers(0, 2**32 - 1))
+def test_a_payload_keeps_its_bits_and_the_checksum_follows_at_once(bits, checksum):
+    written = "".join("01"[bit] for bit in bits)
+    data = int(written or "0", 2) << -len(bits) % 8
+    payload = coder.Bits(data.to_bytes(-(-len(bits) // 8), "big"), len(bits))
+    joined = container._join(payload, checksum)
+    assert "".join(f"{byte:08b}" for byte in joined).startswith(written + f"{checksum:032b}")
+    assert len(joined) == -(-(len(bits) + 32) // 8)
+    assert container._part(joined, len(bits)) == (payload, checksum)
 
 
 def test_what_a_prior_is_sure_of_costs_nothing(tiny_model):
     prior = make_flat_prior(tiny_model, [30.0] + [0.0] * 8)
     payload = coder.compress(np.zeros(100, np.int32), prior, None)
-    assert payload == b""
+    assert payload == (b"", 0)
     np.testing.assert_array_equal(coder.expand(payload, 100, prior, None), np.zeros(100))
 
 
@@ -170,7 +196,7 @@ def test_long_recordings_go_in_segments_with_the_past_running_on(prior, monkeypa
     monkeypatch.setattr(coder, "SEGMENT_CODES", 64)
     payload = coder.compress(codes, prior, 1)
     np.testing.assert_array_equal(coder.expand(payload, 500, prior, 1), codes)
-    assert len(whole) < len(payload) < len(whole) + 8 * (4 + 2)  # seven lengths, and an end for each of eight
+    assert whole.count < payload.count < whole.count + 7 * (32 + 8) + 8  # seven lengths and ends of whole bytes
 
 
 def test_a_number_of_codes_that_cannot_be_is_refused_before_room_is_made_for_it(prior):
@@ -204,7 +230,7 @@ for length in (1, 40, 700):
     shares = IntegerPrior(prior, 1).shares(np.concatenate([[prior.start], codes[:-1]]))
     payload = coder.compress(codes, prior, 1)
     assert (coder.expand(payload, length, prior, 1) == codes).all()
-    print(hashlib.sha256(shares.astype("<i8").tobytes()).hexdigest(), payload.hex())
+    print(hashlib.sha256(shares.astype("<i8").tobytes()).hexdigest(), payload.count, payload.data.hex())
 """
 
 
@@ -248,10 +274,9 @@ def test_the_format_stays_as_it_is(tiny_model):
         hashlib.sha256(shares.astype("<i8").tobytes()).hexdigest()
         == "fb83f2892e2292cd3a3245649fa300efcac982475c8d403603f5e14537ad058d"
     )
-    assert (
-        coder.compress(codes, prior, 1).hex()
-        == "1d0cb5279f0ce21c1e773800792d505b1bc455210687a11c4c51782f152fc7bd98b10e18cef75e"
-    )
+    payload = coder.compress(codes, prior, 1)
+    assert payload.data.hex() == "1d0cb5279f0ce21c1e773800792d505b1bc455210687a11c4c51782f152fc7bd98b10e18cef75e"
+    assert payload.count == 311
 
 
 # Files
@@ -273,10 +298,12 @@ def test_a_file_gives_back_codes_length_and_speaker(packed, tiny_model, prior, c
 
 def test_the_file_is_small_and_says_so(place, tiny_model, prior):
     sizes = compress_file(tiny_model, prior, Path("in.wav"), Path("in.vqs"), "bob")
-    assert sizes.file_bytes == Path("in.vqs").stat().st_size == OVERHEAD + len("bob") + sizes.payload_bytes
+    assert (
+        sizes.file_bytes == Path("in.vqs").stat().st_size == OVERHEAD + len("bob") + -(-(sizes.payload_bits + 32) // 8)
+    )
     assert sizes.num_codes == 125
-    assert sizes.payload_bytes < 125 * 3 / 8 * 1.7  # untrained: far from 3 bits a code, further still from 4000 bytes
-    assert f"{sizes.payload_bytes} of them for 125 codes" in str(sizes)
+    assert sizes.payload_bits < 125 * 3 * 1.7  # untrained: far from 3 bits a code, further still from 4000 bytes
+    assert f"{sizes.payload_bits} bits of them for 125 codes" in str(sizes)
 
 
 def test_what_is_decompressed_lasts_as_long_as_the_recording(packed, tiny_model, prior):
@@ -314,7 +341,7 @@ def test_another_model_and_another_prior_are_told_apart(packed, tiny_model, live
 
 def rewrite(path: Path, **changes: int) -> None:
     """Change numbers of a header and make its checksum right again."""
-    names = ("magic", "version", "name_bytes", "num_samples", "payload_bytes", "model", "prior", "codes_checksum")
+    names = ("magic", "version", "name_bytes", "num_samples", "payload_bits", "model", "prior")
     whole = path.read_bytes()
     values = dict(zip(names, HEADER.unpack(whole[: HEADER.size]), strict=True)) | changes
     header, body = HEADER.pack(*values.values()), whole[OVERHEAD:]
@@ -329,9 +356,8 @@ def rewrite(path: Path, **changes: int) -> None:
         ({"num_samples": 60_000}, "damaged.*cannot hold so many codes"),
         ({"num_samples": 1984}, "damaged: the codes do not agree with their checksum"),
         ({"num_samples": 0}, "holds no samples"),
-        ({"payload_bytes": 2**32 - 1}, "truncated: its header announces 4294967"),
-        ({"codes_checksum": 1}, "damaged: the codes do not agree with their checksum"),
-        ({"version": 2}, "of format 2, this vqspeech reads up to 1. Upgrade"),
+        ({"payload_bits": 2**32 - 1}, "truncated: its header announces 536870"),
+        ({"version": 1}, "of format 1, this vqspeech reads 2. Decompress it with the vqspeech that made it"),
     ],
 )
 def test_a_header_that_lies_is_refused_in_little_memory(packed, tiny_model, prior, changes, sentence):
@@ -346,9 +372,13 @@ def test_a_header_that_lies_is_refused_in_little_memory(packed, tiny_model, prio
     assert not list(Path().glob("*out*"))
 
 
-def test_a_speaker_whom_the_model_does_not_know_is_told(packed, tiny_model, prior):
-    from dataclasses import replace
+def test_a_checksum_that_is_not_the_codes_is_refused(packed, tiny_model, prior):
+    save_compressed(packed, replace(load_compressed(packed), codes_checksum=1))
+    with pytest.raises(CodesError, match="damaged: the codes do not agree with their checksum"):
+        read_compressed(packed, tiny_model, prior)
 
+
+def test_a_speaker_whom_the_model_does_not_know_is_told(packed, tiny_model, prior):
     save_compressed(packed, replace(load_compressed(packed), speaker="zoë"))
     with pytest.raises(CodesError, match="names the speaker 'zoë', whom this model does not know"):
         read_compressed(packed, tiny_model, prior)

@@ -12,8 +12,9 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from bisect import bisect_left
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,14 @@ WORD_BYTES = 4
 SLACK_BITS = 64  # a segment may come out this much shorter than its codes' probabilities say, by luck; it never does
 
 
-def compress(codes: NDArray[np.integer], prior: Prior, speaker: int | None) -> bytes:
+class Bits(NamedTuple):
+    """The first `count` bits of `data`, most significant first; what is left of its last byte is zero."""
+
+    data: bytes
+    count: int
+
+
+def compress(codes: NDArray[np.integer], prior: Prior, speaker: int | None) -> Bits:
     """Codes (N,), N > 0, in about as many bits as the prior's cross-entropy; see `expand`.
 
     Parameters
@@ -45,10 +53,12 @@ def compress(codes: NDArray[np.integer], prior: Prior, speaker: int | None) -> b
         part = np.ascontiguousarray(codes[start : start + SEGMENT_CODES], np.int32)
         shares = tables.shares(previous[start : start + SEGMENT_CODES]).astype(np.float32)
         segments.append(_encode(coder, part, shares))
-    return b"".join([*(LENGTH.pack(len(segment)) + segment for segment in segments[:-1]), segments[-1]])
+    *earlier, last = segments
+    before = b"".join(LENGTH.pack(len(segment.data)) + segment.data for segment in earlier)
+    return Bits(before + last.data, 8 * len(before) + last.count)
 
 
-def expand(payload: bytes, num_codes: int, prior: Prior, speaker: int | None) -> NDArray[np.int32]:
+def expand(payload: Bits, num_codes: int, prior: Prior, speaker: int | None) -> NDArray[np.int32]:
     """The `num_codes` codes of what `compress` gave for the same prior and speaker.
 
     Raises
@@ -57,7 +67,7 @@ def expand(payload: bytes, num_codes: int, prior: Prior, speaker: int | None) ->
         If so many codes cannot be in the payload; nothing is allocated for them then. Other damage gives other codes:
         check them with `checksum`.
     """
-    segments = _split(payload, -(-num_codes // SEGMENT_CODES))
+    segments = _split(payload.data, -(-num_codes // SEGMENT_CODES))
     coder = _load_coder()
     tables = IntegerPrior(prior, speaker)
     family = coder.model.Categorical(perfect=False)
@@ -107,30 +117,37 @@ def _words(segment: bytes) -> NDArray[np.uint32]:
     return np.frombuffer(padded, ">u4").astype(np.uint32)
 
 
-def _encode(coder: Any, codes: NDArray[np.int32], shares: NDArray[np.float32]) -> bytes:
-    """The fewest bytes that give these codes (N,) under their tables (N, K).
+def _encode(coder: Any, codes: NDArray[np.int32], shares: NDArray[np.float32]) -> Bits:
+    """The fewest bits that give these codes (N,) under their tables (N, K), zeros following.
 
-    Any number in the coder's last interval will do, and constriction gives one in whole words. An interval around p
-    that holds any number of n bytes holds one of p's two neighbours among them: these are tried, for growing n.
+    Any number in the coder's last interval will do, and constriction gives one, p, in whole words. An interval around p
+    that holds any number of n bits holds one of p's two neighbours among them, and one of n + 1 bits, too: so the
+    smallest n is found by bisection.
     """
     family = coder.model.Categorical(perfect=False)
     encoder = coder.queue.RangeEncoder()
     encoder.encode(codes, family, shares)
     whole = encoder.get_compressed().astype(">u4").tobytes()
     point = int.from_bytes(whole, "big")
-    taken = shares[np.arange(len(codes)), codes].astype(np.float64) + 1
-    fewest = int(np.sum(TABLE_BITS - np.log2(taken)) / 8) - 2  # 2^-16 is the chance of a still shorter one
-    for length in range(max(0, fewest), len(whole)):
-        below = point >> 8 * (len(whole) - length)
+
+    def shortened(count: int) -> Bits | None:
+        below = point >> 8 * len(whole) - count
         for candidate in (below, below + 1):
-            if candidate >> 8 * length:
+            if candidate >> count:
                 continue
-            segment = candidate.to_bytes(length, "big")
+            length = -(-count // 8)
+            segment = (candidate << 8 * length - count).to_bytes(length, "big")
             decoder = coder.queue.RangeDecoder(_words(segment))
             with suppress(AssertionError):  # constriction's word for bytes that no codes could have given
                 if np.array_equal(decoder.decode(family, shares), codes):
-                    return segment
-    return whole
+                    return Bits(segment, count)
+        return None
+
+    taken = shares[np.arange(len(codes)), codes].astype(np.float64) + 1
+    fewest = int(np.sum(TABLE_BITS - np.log2(taken))) - 16  # 2^-16 is the chance of a still shorter one
+    lengths = range(max(0, fewest), 8 * len(whole))
+    place = bisect_left(lengths, True, key=lambda count: shortened(count) is not None)
+    return (shortened(lengths[place]) if place < len(lengths) else None) or Bits(whole, 8 * len(whole))
 
 
 def _load_coder() -> Any:

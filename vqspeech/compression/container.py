@@ -1,9 +1,11 @@
 """The .vqs file: a header that says what was compressed and with which model, the speaker's name, the codes' bits.
 
-    magic 4 bytes, version u8, bytes of the speaker's name u8 (0: nobody in particular), samples u32, bytes of payload
-    u32, model 8 bytes, prior 8 bytes, CRC-32 of the codes u32, CRC-32 of all other bytes of the file u32; name; payload
+    magic 4 bytes, version u8, bytes of the speaker's name u8 (0: nobody in particular), samples u32, bits of payload
+    u32, model 8 bytes, prior 8 bytes, CRC-32 of all other bytes of the file u32; name; payload, to its last bit; then at
+    once the CRC-32 of the codes, 32 bits, and zeros to the end of its last byte
 
-Numbers are little-endian.
+The header's numbers are little-endian; bits are written most significant first. A word of speech has about a dozen bytes
+of payload: rounding these up by themselves would cost as much as the prior is asked to save.
 """
 
 from __future__ import annotations
@@ -14,14 +16,17 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from vqspeech.compression.coder import Bits
 from vqspeech.errors import CodesError
 from vqspeech.files import write_whole
 
 MAGIC = b"VQSP"
-VERSION = 1
-HEADER = struct.Struct("<4sBBII8s8sI")  # without the file's own CRC, which follows
+VERSION = 2
+HEADER = struct.Struct("<4sBBII8s8s")  # without the file's own CRC, which follows
 CRC = struct.Struct("<I")
 OVERHEAD = HEADER.size + CRC.size  # bytes, without the speaker's name
+CHECKSUM_BITS = 32
+MOST_BITS = 2**32 - 1  # of payload
 LONGEST_NAME = 255  # bytes of UTF-8
 MOST_SAMPLES = 24 * 3600 * 48_000 - 1  # what the header can say, and a store can hold
 
@@ -36,7 +41,7 @@ class Compressed:
     num_samples : of the recording, at the model's rate
     model, prior : first 8 bytes of their fingerprints
     codes_checksum : CRC-32 of the codes
-    payload : the codes' bits
+    payload : the codes
     """
 
     speaker: str | None
@@ -44,7 +49,7 @@ class Compressed:
     model: bytes
     prior: bytes
     codes_checksum: int
-    payload: bytes
+    payload: Bits
 
 
 def save_compressed(path: str | Path, compressed: Compressed) -> None:
@@ -60,11 +65,12 @@ def save_compressed(path: str | Path, compressed: Compressed) -> None:
         raise CodesError(f"speaker {compressed.speaker!r} has a name of {len(name)} bytes, at most {LONGEST_NAME} fit")
     if compressed.num_samples > MOST_SAMPLES:
         raise CodesError(f"a recording of {compressed.num_samples} samples is too long, at most {MOST_SAMPLES} fit")
+    if compressed.payload.count > MOST_BITS:
+        raise CodesError(f"a payload of {compressed.payload.count} bits is too long, at most {MOST_BITS} fit")
     header = HEADER.pack(
-        MAGIC, VERSION, len(name), compressed.num_samples, len(compressed.payload), compressed.model, compressed.prior,
-        compressed.codes_checksum,
-    )  # fmt: skip
-    body = name + compressed.payload
+        MAGIC, VERSION, len(name), compressed.num_samples, compressed.payload.count, compressed.model, compressed.prior
+    )
+    body = name + _join(compressed.payload, compressed.codes_checksum)
     with write_whole(path, CodesError) as temporary:
         temporary.write_bytes(header + CRC.pack(zlib.crc32(body, zlib.crc32(header))) + body)
 
@@ -86,21 +92,19 @@ def load_compressed(path: str | Path) -> Compressed:
                 raise CodesError(f"{path} is not a .vqs file. Make one with: vqspeech compress in.wav")
             if len(start) < OVERHEAD:
                 raise CodesError(f"{path} is truncated: {size} bytes, {OVERHEAD} at least were expected. Copy it again")
-            _, version, name_bytes, num_samples, payload_bytes, model, prior, codes_checksum = HEADER.unpack(
-                start[: HEADER.size]
-            )
+            _, version, name_bytes, num_samples, count, model, prior = HEADER.unpack(start[: HEADER.size])
             if version != VERSION:
                 raise CodesError(
-                    f"{path} is of format {version}, this vqspeech reads up to {VERSION}. Upgrade vqspeech, or copy "
-                    "the file again if it is damaged"
+                    f"{path} is of format {version}, this vqspeech reads {VERSION}. Decompress it with the vqspeech that "
+                    "made it, or copy the file again if it is damaged"
                 )
-            expected = OVERHEAD + name_bytes + payload_bytes
+            expected = OVERHEAD + name_bytes + _bytes_of(count)
             if size != expected:
                 what = "truncated" if size < expected else "damaged"
                 raise CodesError(
                     f"{path} is {what}: its header announces {expected} bytes, it has {size}. Copy it again"
                 )
-            body = file.read(name_bytes + payload_bytes)
+            body = file.read(expected - OVERHEAD)
     except FileNotFoundError:
         raise CodesError(f"no compressed recording at {path}. Make one with: vqspeech compress in.wav") from None
     except OSError as reason:
@@ -115,4 +119,26 @@ def load_compressed(path: str | Path) -> Compressed:
         raise CodesError(f"{path} is damaged: the speaker's name is no text. Compress the recording again") from None
     if not num_samples:
         raise CodesError(f"{path} holds no samples. Compress the recording again")
-    return Compressed(name or None, num_samples, model, prior, codes_checksum, body[name_bytes:])
+    payload, codes_checksum = _part(body[name_bytes:], count)
+    return Compressed(name or None, num_samples, model, prior, codes_checksum, payload)
+
+
+def _bytes_of(count: int) -> int:
+    """Bytes that a payload of so many bits and the checksum behind it take."""
+    return -(-(count + CHECKSUM_BITS) // 8)
+
+
+def _join(payload: Bits, codes_checksum: int) -> bytes:
+    """The payload's bits and at once those of the checksum; see `_part`."""
+    number = int.from_bytes(payload.data, "big") >> 8 * len(payload.data) - payload.count
+    number = number << CHECKSUM_BITS | codes_checksum
+    length = _bytes_of(payload.count)
+    return (number << 8 * length - payload.count - CHECKSUM_BITS).to_bytes(length, "big")
+
+
+def _part(joined: bytes, count: int) -> tuple[Bits, int]:
+    """What `_join` made one."""
+    number = int.from_bytes(joined, "big") >> 8 * len(joined) - count - CHECKSUM_BITS
+    length = -(-count // 8)
+    data = (number >> CHECKSUM_BITS << 8 * length - count).to_bytes(length, "big")
+    return Bits(data, count), number & (1 << CHECKSUM_BITS) - 1

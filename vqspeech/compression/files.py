@@ -24,18 +24,17 @@ LONGEST_S = 24 * 3600  # seconds of a recording: what a header says beyond is no
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes of a .vqs file, of the codes' bits in it, and of the same recording in 16-bit samples."""
+    """Bytes of a .vqs file, bits of the codes in it, and what they stand for."""
 
     file_bytes: int
-    payload_bytes: int
+    payload_bits: int
     num_codes: int
     duration_s: float
 
     def __str__(self) -> str:
-        rate = 8 * self.payload_bytes / self.duration_s
         return (
-            f"{self.file_bytes} bytes, {self.payload_bytes} of them for {self.num_codes} codes "
-            f"({8 * self.payload_bytes / self.num_codes:.2f} bits/code, {rate:.0f} bit/s)"
+            f"{self.file_bytes} bytes, {self.payload_bits} bits of them for {self.num_codes} codes "
+            f"({self.payload_bits / self.num_codes:.2f} bits/code, {self.payload_bits / self.duration_s:.0f} bit/s)"
         )
 
 
@@ -67,7 +66,7 @@ def compress_file(model: VQVAE, prior: Prior, source: Path, target: Path, speake
     )
     save_compressed(target, compressed)
     size = target.stat().st_size
-    return Sizes(size, len(compressed.payload), len(codes), num_samples / model.sample_rate)
+    return Sizes(size, compressed.payload.count, len(codes), num_samples / model.sample_rate)
 
 
 def open_compressed(path: Path, model: VQVAE, prior: Prior) -> Compressed:
