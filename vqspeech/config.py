@@ -35,6 +35,8 @@ class DataConfig(_Section):
     # applies no gain, so recordings to convert should be near this level then
     min_duration_s: Annotated[float, Field(ge=0)] = 0.1
     leave_out: tuple[str, ...] = ()  # speakers that are not learned, for example to enroll them later
+    voices: tuple[str, ...] = ()  # speakers whose voices are learned, all if empty; the others teach the encoder alone,
+    # by all that they say, and are nobody to the finished model
     max_minutes_per_speaker: Annotated[float, Field(gt=0)] | None = None
     valid_share: Share = 0.05
     test_share: Share = 0.05
@@ -200,6 +202,11 @@ class Recipe(_Section):
             raise ValueError(
                 "train.freeze_encoder keeps what the warm start has learned: train.warm_start_steps must exceed "
                 "train.continuous_steps"
+            )
+        if self.data.voices and not self.train.freeze_encoder:
+            raise ValueError(
+                "data.voices lets other speakers teach the encoder while it learns without the decoder: it needs "
+                "train.freeze_encoder = true and train.warm_start_steps"
             )
         if self.data.valid_share + self.data.test_share >= 1:
             raise ValueError("data.valid_share + data.test_share must stay below 1")

@@ -69,6 +69,7 @@ class Batches:
     batch_size : crops per process
     seed : any non-negative integer
     variants : perturbed copies of the training split, for `batch`
+    num_speakers : crops of the store's first so many speakers alone; None: of all
 
     Raises
     ------
@@ -88,6 +89,7 @@ class Batches:
         batch_size: int = 8,
         seed: int = 0,
         variants: Variants | None = None,
+        num_speakers: int | None = None,
     ) -> None:
         assert variants is None or split == "train", split
         assert crop_samples % hop_length == 0, (crop_samples, hop_length)
@@ -108,6 +110,16 @@ class Batches:
         self.batch_size = batch_size
         self.seed = seed
         self.variants = variants
+        self.chosen: NDArray[np.int64] | None = None
+        if num_speakers is not None and num_speakers < len(store.speakers):
+            own = store.index["speaker"][self.span.start : self.span.stop] < num_speakers
+            self.chosen = self.span.start + np.flatnonzero(own)
+            if not len(self.chosen):
+                raise CorpusError(
+                    f"no utterance of the {split} split in {store.folder} is by one of data.voices. Give recordings of "
+                    "them, or name others"
+                )
+            self.chosen_ends = np.cumsum(store.index["length"][self.chosen], dtype=np.int64)
 
     def batch(self, step: int, rank: int = 0, world: int = 1, *, perturbed: float = 0.0) -> Batch:
         """The crops of one step on one process; a share `perturbed` of them is heard in another voice.
@@ -124,11 +136,15 @@ class Batches:
         # Counter-based: (seed, step) is the key, so that any step is drawn without those before it.
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence(self.seed, spawn_key=(step,))))
         uniform = random.random(((rank + 1) * self.batch_size, 2))[rank * self.batch_size :]  # (B, 2)
-        ends = self.store.ends[self.span.start : self.span.stop]
-        before = int(self.store.ends[self.span.start - 1]) if self.span.start else 0
+        if self.chosen is None:
+            ends = self.store.ends[self.span.start : self.span.stop]
+            before = int(self.store.ends[self.span.start - 1]) if self.span.start else 0
+        else:
+            ends, before = self.chosen_ends, 0
         sample = before + (uniform[:, 0] * (int(ends[-1]) - before)).astype(np.int64)
         # Sample s lies in the first utterance whose end is beyond it: a binary search that touches a few pages.
-        utterances = self.span.start + np.searchsorted(ends, sample, side="right")
+        place = np.searchsorted(ends, sample, side="right")
+        utterances = self.span.start + place if self.chosen is None else self.chosen[place]
         lengths = self.store.index["length"][utterances].astype(np.int64)
         num_starts = np.maximum(0, lengths - self.crop_samples) // self.hop_length + 1
         return utterances, (uniform[:, 1] * num_starts).astype(np.int64) * self.hop_length

@@ -94,17 +94,13 @@ def find_utterances(data: DataConfig, root: Path) -> list[Utterance]:
         raise CorpusError(f"cannot read {reason.filename or root}: {reason.strerror}. Check its permissions") from None
     if not found:
         raise CorpusError(f"no recordings in {root}: {_EXPECTED[data.corpus]}")
-    return _without(data.leave_out, found) if data.leave_out else found
-
-
-def _without(names: tuple[str, ...], utterances: list[Utterance]) -> list[Utterance]:
-    """Leave speakers out; a name that nobody has is a slip that would go unnoticed."""
-    speakers = sorted({utterance.speaker for utterance in utterances})
-    for name in names:
-        if name not in speakers:
-            near = difflib.get_close_matches(name, speakers, n=3) or speakers[:8]
-            raise CorpusError(f"data.leave_out names {name!r}, but no such speaker is there. Near: {', '.join(near)}")
-    kept = [utterance for utterance in utterances if utterance.speaker not in names]
+    speakers = sorted({utterance.speaker for utterance in found})
+    for key, names in (("leave_out", data.leave_out), ("voices", data.voices)):
+        for name in names:
+            if name not in speakers:  # a slip that would go unnoticed
+                near = difflib.get_close_matches(name, speakers, n=3) or speakers[:8]
+                raise CorpusError(f"data.{key} names {name!r}, but no such speaker is there. Near: {', '.join(near)}")
+    kept = [utterance for utterance in found if utterance.speaker not in data.leave_out]
     if not kept:
         raise CorpusError(f"data.leave_out leaves none of the {len(speakers)} speakers. Keep some")
     return kept
@@ -222,13 +218,24 @@ def _find_embedded(data: DataConfig, root: Path) -> Iterator[Utterance]:
         )
 
 
+def manifest_file(root: Path) -> Path:
+    """The manifest itself, or the only one in a folder.
+
+    Raises
+    ------
+    CorpusError
+        If the folder holds none or several.
+    """
+    if not root.is_dir():
+        return root
+    manifests = sorted(root.glob("*.jsonl"))
+    if len(manifests) != 1:
+        raise CorpusError(f"{root} holds {len(manifests)} .jsonl files; give the one manifest itself with --data")
+    return manifests[0]
+
+
 def _find_manifest(data: DataConfig, root: Path) -> Iterator[Utterance]:
-    path = root
-    if root.is_dir():
-        manifests = sorted(root.glob("*.jsonl"))
-        if len(manifests) != 1:
-            raise CorpusError(f"{root} holds {len(manifests)} .jsonl files; give the one manifest itself with --data")
-        path = manifests[0]
+    path = manifest_file(root)
     seen: dict[str, int] = {}
     with open(path, encoding="utf-8", errors="surrogateescape") as lines:
         for number, line in enumerate(lines, 1):
@@ -246,6 +253,7 @@ def _find_manifest(data: DataConfig, root: Path) -> Iterator[Utterance]:
 
 def _parse_line(line: str, folder: Path, where: str) -> Utterance:
     example = '{"audio": "a.wav", "speaker": "ann", "text": "hello", "offset_s": 0.5, "duration_s": 2.0}'
+    splits = ("train", "valid", "test")
     try:
         entry = json.loads(line)
     except json.JSONDecodeError as reason:
@@ -272,5 +280,9 @@ def _parse_line(line: str, folder: Path, where: str) -> Utterance:
     name = audio
     if offset_s or duration_s is not None:
         name += f"#{offset_s!r}" + ("" if duration_s is None else f"+{float(duration_s)!r}")
-    text = get("text", str, "a string")
-    return Utterance(name, speaker, folder / audio, text, offset_s, None if duration_s is None else float(duration_s))
+    text, split = get("text", str, "a string"), get("split", str, "a name")
+    if split is not None and split not in splits:
+        raise CorpusError(f"{where}: split = {split!r}, expected one of {', '.join(splits)}")
+    return Utterance(
+        name, speaker, folder / audio, text, offset_s, None if duration_s is None else float(duration_s), split
+    )

@@ -92,7 +92,8 @@ def merge_units(units: list[Unit], data: DataConfig, out: Path, meta: dict[str, 
         raise CorpusError(
             f"none of the {len(totals.problems)} recordings can be used. The first problem: {totals.problems[0]}"
         )
-    speakers = sorted(totals.samples)
+    # Voices come first, so that a model that keeps them alone keeps their numbers.
+    speakers = sorted(totals.samples, key=lambda speaker: (bool(data.voices) and speaker not in data.voices, speaker))
     try:
         name_bytes = _write_index(units, totals, speakers, out / meta["contents"])
     except OSError as reason:

@@ -127,8 +127,9 @@ def store_folder(recipe: str) -> Path:
 
 def fingerprint_of(data: DataConfig, utterances: list[Utterance]) -> str:
     """Hex digest of everything the store depends on: settings, utterances, size and time of their files."""
-    # Left empty, `leave_out` changes nothing: stores and models from before it was known keep their fingerprint.
-    settings = data.model_dump(mode="json", exclude={"root", "help"} | ({"leave_out"} if not data.leave_out else set()))
+    # Left empty, these change nothing: stores and models from before they were known keep their fingerprint.
+    unused = {key for key in ("leave_out", "voices") if not getattr(data, key)}
+    settings = data.model_dump(mode="json", exclude={"root", "help"} | unused)
     digest = hashlib.sha256(json.dumps([VERSION, settings], sort_keys=True).encode())
     for utterance in utterances:
         row: list[Any] = [utterance.utterance, utterance.speaker, utterance.text, utterance.offset_s,
@@ -230,12 +231,24 @@ def _limit(utterances: list[Utterance], most_s: float) -> list[Utterance]:
 
 
 def _assign_splits(data: DataConfig, utterances: list[Utterance]) -> list[str]:
-    """Official splits, else those of the hash; a wanted split left empty gets the train utterance next in line."""
-    splits = [utterance.split or split_of(utterance.utterance, data) for utterance in utterances]
+    """Official splits, else those of the hash; a wanted split left empty gets the train utterance next in line.
+
+    Of speakers whose voices are not learned everything is trained on: they cannot be judged.
+    """
+    splits = [
+        "train"
+        if data.voices and utterance.speaker not in data.voices
+        else utterance.split or split_of(utterance.utterance, data)
+        for utterance in utterances
+    ]
     if any(utterance.split for utterance in utterances):
         return splits
     for split, share in (("test", data.test_share), ("valid", data.valid_share)):
-        train = [position for position, name in enumerate(splits) if name == "train"]
+        train = [
+            position
+            for position, name in enumerate(splits)
+            if name == "train" and (not data.voices or utterances[position].speaker in data.voices)
+        ]
         if share and split not in splits and len(train) > 1:
             splits[min(train, key=lambda position: stable_share(utterances[position].utterance))] = split
     return splits

@@ -45,7 +45,7 @@ class Store:
     ----------
     folder : where it lies
     sample_rate : Hz
-    speakers : names, sorted; `speaker(i)` is a position in it
+    speakers : names, sorted, those of `data.voices` first; `speaker(i)` is a position in it
     fingerprint : hex digest of the settings and files it was made from
     split_sizes : utterances of each split, by name
     gains : one factor per speaker, applied by `read`

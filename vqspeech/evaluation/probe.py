@@ -53,15 +53,16 @@ class VoiceJudge:
     Parameters
     ----------
     store : prepared corpus; its training split is used, at most `MAX_UTTERANCES` of it
+    num_speakers : the store's first so many are told apart; None: all
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, num_speakers: int | None = None) -> None:
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
         self.sample_rate = store.sample_rate
-        chosen = choose_utterances(store)
+        chosen = choose_utterances(store, num_speakers)
         limit = int(MAX_SECONDS * store.sample_rate)
         statistics = [self.statistics(store_wav(store, index, limit)) for index in chosen]
         self.classifier: Any = make_pipeline(
@@ -78,26 +79,29 @@ class VoiceJudge:
         return [int(s) for s in self.classifier.predict(np.array([self.statistics(wav) for wav in wavs]))]
 
 
-def can_judge_voices(store: Store) -> bool:
+def can_judge_voices(store: Store, num_speakers: int | None = None) -> bool:
     """Whether a corpus has at least two speakers, and twice as many training utterances as speakers."""
-    speakers = np.unique(store.index["speaker"][_train(store)])
-    return len(speakers) > 1 and len(store.utterances("train")) >= 2 * len(speakers)
+    _, speaker = _train(store, num_speakers)
+    num = len(np.unique(speaker))
+    return num > 1 and len(speaker) >= 2 * num
 
 
-def choose_utterances(store: Store) -> list[int]:
+def choose_utterances(store: Store, num_speakers: int | None = None) -> list[int]:
     """The same number of training utterances of every speaker, as far as there are any; about MAX_UTTERANCES."""
-    speaker = store.index["speaker"][_train(store)]
+    positions, speaker = _train(store, num_speakers)
     order = np.argsort(speaker, kind="stable")
     _, first, counts = np.unique(speaker[order], return_index=True, return_counts=True)
     each = max(2, min(20, MAX_UTTERANCES // len(first)))
-    start = store.utterances("train").start
     picks = [order[f : f + min(each, count)] for f, count in zip(first, counts, strict=True)]
-    return [start + int(index) for index in np.concatenate(picks)]
+    return positions[np.concatenate(picks)].tolist()
 
 
-def _train(store: Store) -> slice:
+def _train(store: Store, num_speakers: int | None) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """Training utterances of the first `num_speakers` speakers, and whose each is."""
     span = store.utterances("train")
-    return slice(span.start, span.stop)
+    speaker = store.index["speaker"][span.start : span.stop]
+    chosen = np.flatnonzero(speaker < (len(store.speakers) if num_speakers is None else num_speakers))
+    return span.start + chosen, speaker[chosen]
 
 
 def store_wav(store: Store, index: int, max_samples: int | None = None) -> Wav:

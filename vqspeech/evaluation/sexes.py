@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from vqspeech.config import DataConfig
+from vqspeech.data.corpora import manifest_file
 from vqspeech.errors import VQSpeechError
 
 _SEXES = {"f": "F", "female": "F", "m": "M", "male": "M"}
@@ -18,8 +20,16 @@ _FSDD_ENTRY = re.compile(r"""['"](?P<speaker>\w+)['"]\s*:\s*\{\s*['"]gender['"]\
 def find_sexes(data: DataConfig, root: Path, speakers: Sequence[str]) -> dict[str, str]:
     """Speaker to "F" or "M", for those of whom the corpus tells.
 
-    VCTK has speaker-info.txt, LibriSpeech SPEAKERS.TXT, FSDD metadata.py, the embedded corpus its espeak-ng voices.
+    VCTK has speaker-info.txt, LibriSpeech SPEAKERS.TXT, FSDD metadata.py, the embedded corpus its espeak-ng voices, a
+    manifest the key "sex" of its lines.
     """
+    if data.corpus == "manifest":
+        lines = filter(
+            str.strip, manifest_file(root).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        )
+        entries = [json.loads(line) for line in lines]
+        said = {entry["speaker"]: str(entry.get("sex", "")).lower() for entry in entries}
+        return {name: _SEXES[said[name]] for name in speakers if said.get(name) in _SEXES}
     if data.corpus == "embedded":
         found = _sexes_of_espeak()
     else:

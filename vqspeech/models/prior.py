@@ -74,7 +74,7 @@ class Prior(nn.Module):
         Parameters
         ----------
         codes : LongTensor, shape (B, N), in [0, K); shorter utterances are filled up with any code
-        speaker : LongTensor, shape (B,), in [0, nobody]
+        speaker : LongTensor, shape (B,); from `nobody` on: nobody in particular
         begins : bool
             Whether the first code is that of an utterance. If not, `codes` are what lies one position before each
             prediction, the start symbol or a code, and there are N predictions.
@@ -86,7 +86,8 @@ class Prior(nn.Module):
         previous = F.pad(codes, (1, 0), value=self.start) if begins else codes
         if not self.is_conditional:
             speaker = torch.full_like(speaker, self.nobody)
-        return cast(Tensor, self.wavenet(previous, self.speaker_vectors(speaker)[:, None]))  # one frame serves all
+        vectors = self.speaker_vectors(speaker.clamp(max=self.nobody))
+        return cast(Tensor, self.wavenet(previous, vectors[:, None]))  # one frame serves all
 
     def condition(self, speaker: int | None) -> Tensor:
         """The conditioning frame (1, C) of a speaker, the same for every code; None is nobody in particular.

@@ -103,9 +103,10 @@ class Display:
         """Keep the state for resuming and the averaged weights for inference."""
         if rank() > 0:
             return
+        speakers, weights = self.task.finished_weights(state.average.module.state_dict())
         card = ModelCard(
             recipe=self.task.recipe,
-            speakers=self.task.vqvae.speakers,
+            speakers=speakers,
             step=state.step,
             metrics=state.history[-1] if state.history else {},
             training=self.training
@@ -116,7 +117,7 @@ class Display:
             },
             version=version("vqspeech"),
         )
-        self.run.save(state.to_dict(), state.average.module.state_dict(), card)
+        self.run.save(state.to_dict(), weights, card)
 
     def close(self) -> None:
         """Stop the bar and flush what is written."""

@@ -47,8 +47,14 @@ class Evidence:
 
 
 @torch.no_grad()
-def gather_evidence(model: VQVAE, batches: Iterable[Batch], seed: int = 0) -> Evidence:
-    """Measure a model on batches of held-out speech; `seed` fixes the shuffles."""
+def gather_evidence(model: VQVAE, batches: Iterable[Batch], seed: int = 0, num_voices: int | None = None) -> Evidence:
+    """Measure a model on batches of held-out speech.
+
+    Parameters
+    ----------
+    seed : fixes the shuffles
+    num_voices : other speakers are drawn among the model's first so many; None: among all
+    """
     generator = torch.Generator().manual_seed(seed)
     sums = dict.fromkeys(("true", "shuffled", "swapped", "silence"), 0.0)
     samples = silent = 0
@@ -63,7 +69,7 @@ def gather_evidence(model: VQVAE, batches: Iterable[Batch], seed: int = 0) -> Ev
             sums["true"] += float(true.sum())
             sums["silence"] += float(true[quiet].sum())
             shuffled = shuffle(codes, batch.frame_mask, generator)
-            swapped = swap(batch.speaker, len(model.speakers), generator)
+            swapped = swap(batch.speaker, num_voices or len(model.speakers), generator)
             sums["shuffled"] += float(_nats(model, batch, shuffled, batch.speaker).sum())
             sums["swapped"] += float(_nats(model, batch, codes, swapped).sum())
             samples += int(batch.sample_mask.sum())

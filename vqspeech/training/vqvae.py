@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vqspeech.audio import SILENCE_CLASS
+from vqspeech.checkpoint import TRAINING_PARTS
 from vqspeech.config import Recipe
 from vqspeech.conversion import Request, Voice, convert_many
 from vqspeech.data.batches import Batch, Batches
@@ -27,6 +28,7 @@ from vqspeech.training.acceleration import Acceleration
 from vqspeech.training.evidence import diagnose, gather_evidence, held_out_batches, perplexity
 
 INITIAL_VECTORS_PER_CODE = 30  # encoder outputs from which k-means makes the first codebook
+SPEAKER_TABLE = "speaker_vectors.weight"
 GRACE_STEPS = 500  # full steps before figures are held against a training
 
 
@@ -49,7 +51,9 @@ class VQVAETask:
         self.variants = variants
         self.acceleration = acceleration
         self.vqvae = model
+        self.num_voices = len(self.recipe.data.voices) or len(store.speakers)
         self.train_batches = self._batches("train")
+        self.voice_batches = self._batches("train", self.num_voices)
         self.valid_batches = self._batches("valid")
         self.spectrum = (
             FrameSpectrum(model.sample_rate, model.hop_length, self.recipe.loss.spectral_bands).to(model.device)
@@ -68,7 +72,7 @@ class VQVAETask:
                 model, broadcast_buffers=False, find_unused_parameters=self.recipe.settling_steps > 0
             )
 
-    def _batches(self, split: str) -> Batches:
+    def _batches(self, split: str, num_speakers: int | None = None) -> Batches:
         train = self.recipe.train
         return Batches(
             self.store,
@@ -80,6 +84,7 @@ class VQVAETask:
             batch_size=train.batch_size,
             seed=train.seed,
             variants=self.variants if split == "train" else None,
+            num_speakers=num_speakers,
         )
 
     def initialise(self, step: int = 0) -> None:
@@ -143,7 +148,8 @@ class VQVAETask:
         train, perturbation = self.recipe.train, self.recipe.perturbation
         frozen = train.freeze_encoder and step >= train.warm_start_steps
         share = perturbation.decoder_share if frozen else perturbation.share
-        return self.train_batches.batch(step, rank(), world_size(), perturbed=share).to(self.vqvae.device)
+        batches = self.voice_batches if frozen else self.train_batches
+        return batches.batch(step, rank(), world_size(), perturbed=share).to(self.vqvae.device)
 
     def validate(self, model: nn.Module, step: int) -> dict[str, Any]:
         """Evidence on the validation split and, where the recipe asks for it, the free-running probe."""
@@ -155,14 +161,14 @@ class VQVAETask:
             with self.acceleration.autocast():
                 longest = max(train.crop_samples, 2 * model.sample_rate)
                 batches = held_out_batches(model, self.store, "valid", train.validation_utterances, max_samples=longest)
-                figures |= asdict(gather_evidence(model, batches, train.seed))
+                figures |= asdict(gather_evidence(model, batches, train.seed, self.num_voices))
             if train.probe_utterances and not figures["warm_start"]:
                 figures["probe"] = self._probe(model)
         return share(figures)  # all processes have to come to the same diagnosis
 
     def _probe(self, model: VQVAE) -> dict[str, float]:
-        if self.voices is None and can_judge_voices(self.store):
-            self.voices = VoiceJudge(self.store)
+        if self.voices is None and can_judge_voices(self.store, self.num_voices):
+            self.voices = VoiceJudge(self.store, self.num_voices)
         train = self.recipe.train
         limit = int(train.probe_seconds * model.sample_rate)
         chosen = self.valid_batches.spread(train.probe_utterances)
@@ -170,7 +176,7 @@ class VQVAETask:
         wavs = [store_wav(self.store, index, limit) for index in chosen]
         speakers = [self.store.speaker(index) for index in chosen]
         # Every other speaker in turn, so that targets are spread whatever the number of probes.
-        num = len(model.speakers)
+        num = self.num_voices
         targets = [(speaker + 1 + n % max(1, num - 1)) % num for n, speaker in enumerate(speakers)]
         requests = [
             Request(wav, model.speakers[voice], n)
@@ -186,4 +192,12 @@ class VQVAETask:
     def diagnose(self, history: list[dict[str, Any]]) -> str | None:
         """See `evidence.diagnose`; the first steps, in which no model has learned anything, do not count."""
         counted = [figures for figures in history if figures["step"] >= self.recipe.settling_steps + GRACE_STEPS]
-        return diagnose(counted, len(self.vqvae.speakers))
+        return diagnose(counted, self.num_voices)
+
+    def finished_weights(self, weights: dict[str, Tensor]) -> tuple[tuple[str, ...], dict[str, Tensor]]:
+        """Names and weights of the finished model, of all that `state_dict` gives: its voices, and nobody else's."""
+        num = self.num_voices
+        if num == len(self.vqvae.speakers):
+            return self.vqvae.speakers, weights
+        kept = {name: value for name, value in weights.items() if not name.startswith(TRAINING_PARTS)}
+        return self.vqvae.speakers[:num], kept | {SPEAKER_TABLE: weights[SPEAKER_TABLE][:num]}
