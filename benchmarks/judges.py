@@ -2,9 +2,12 @@
 
     python benchmarks/judges.py --data ../shared/data/fsdd
     python benchmarks/judges.py --data ../shared/data/fsdd --train recipes/fsdd/judges.safetensors
+    python benchmarks/judges.py --data ../shared/data/fsdd --kind recurrent \\
+        --train recipes/fsdd/second_judges.safetensors
 
-The first examines the frozen judges, the second trains and freezes them anew: takes 10-49 of every speaker and digit,
-one thread, about three minutes. Takes 0-4, the official test split, are only examined. The judges that the recipe's
+The first examines the frozen judges, the others train and freeze judges anew: takes 10-49 of every speaker and digit,
+one thread, minutes. The second pair has other features and another architecture than the first: it judges, once, what
+the first was used to choose. Takes 0-4, the official test split, are only examined. The judges that the recipe's
 tables rest on are kept, not retrained.
 """
 
@@ -27,6 +30,7 @@ from vqspeech.evaluation.judges import Judges, load_judges, save_judges
 SAMPLE_RATE = 8000  # Hz
 TEST_TAKES = range(0, 5)
 TRAIN_TAKES = range(10, 50)
+CHANNELS = {"convolutional": 80, "recurrent": 64}
 FROZEN = Path(__file__).resolve().parent.parent / "recipes" / "fsdd" / "judges.safetensors"
 
 
@@ -52,10 +56,12 @@ def measure(judges: Judges, data: Path, step: int) -> dict[str, dict[str, float]
     }
 
 
-def train(data: Path, epochs: int) -> Judges:
+def train(data: Path, epochs: int, kind: str) -> Judges:
     """Train both judges and write their test accuracies into their reports."""
     started = time.process_time()  # one thread: its own time, whatever else the machine does
-    judges = train_judges(*load_takes(data, TRAIN_TAKES), SAMPLE_RATE, epochs=epochs, progress=print)
+    judges = train_judges(
+        *load_takes(data, TRAIN_TAKES), SAMPLE_RATE, epochs=epochs, channels=CHANNELS[kind], kind=kind, progress=print
+    )
     seconds = round(time.process_time() - started)
     tested = measure(judges, data, 1)
     facts = {"trained_on": "FSDD takes 10-49", "tested_on": "FSDD takes 0-4", "training_cpu_s": seconds}
@@ -71,6 +77,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds FSDD's recordings/")
     parser.add_argument("--judges", type=Path, default=FROZEN, help="file of judges (default: the recipe's)")
     parser.add_argument("--train", type=Path, metavar="FILE", help="train new judges and write them here")
+    parser.add_argument("--kind", choices=list(CHANNELS), default="convolutional", help="of --train")
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--quick", action="store_true", help="every fifth recording; two epochs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
@@ -78,7 +85,7 @@ def main() -> int:
     torch.set_num_threads(1)
     try:
         if options.train:
-            save_judges(options.train, train(options.data, 2 if options.quick else options.epochs))
+            save_judges(options.train, train(options.data, 2 if options.quick else options.epochs, options.kind))
         judges = load_judges(options.train or options.judges)
         accuracy = measure(judges, options.data, 5 if options.quick else 1)
     except VQSpeechError as error:

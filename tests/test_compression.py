@@ -186,7 +186,7 @@ def test_a_payload_keeps_its_bits_and_the_checksum_follows_at_once(bits, checksu
 def test_what_a_prior_is_sure_of_costs_nothing(tiny_model):
     prior = make_flat_prior(tiny_model, [30.0] + [0.0] * 8)
     payload = coder.compress(np.zeros(100, np.int32), prior, None)
-    assert payload == (b"", 0)
+    assert payload == coder.Bits(b"", 0)
     np.testing.assert_array_equal(coder.expand(payload, 100, prior, None), np.zeros(100))
 
 

@@ -10,14 +10,16 @@ from pathlib import Path
 import librosa
 import numpy as np
 import pytest
+import scipy.fft
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vqspeech.errors import CheckpointError
 from vqspeech.evaluation import augmentation
+from vqspeech.evaluation.ears import RecurrentClassifier, mel_filters, pad
 from vqspeech.evaluation.judge_training import disturb_for_content, disturb_for_speaker, examine, train_judges
-from vqspeech.evaluation.judges import Judges, load_judges, mel_filters, pad, save_judges
+from vqspeech.evaluation.judges import Judges, load_judges, save_judges
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FROZEN = REPOSITORY / "recipes" / "fsdd" / "judges.safetensors"
@@ -57,6 +59,14 @@ def frozen() -> Judges:
     return load_judges(FROZEN)
 
 
+@pytest.fixture(scope="module")
+def recurrent() -> Judges:
+    wavs, words, speakers = corpus_of_tones()
+    return train_judges(
+        wavs[:80], words[:80], speakers[:80], RATE, epochs=30, seed=1, batch_size=16, channels=8, kind="recurrent"
+    )
+
+
 def test_the_frozen_judges_are_the_ones_the_recipes_tables_name(frozen):
     assert (frozen.content.sha256, frozen.speaker.sha256) == (FROZEN_CONTENT, FROZEN_SPEAKER)
     assert frozen.content.classes == tuple("0123456789")
@@ -68,6 +78,34 @@ def test_judges_tell_low_from_high_and_pure_from_rich_tones(judges):
     wavs, words, speakers = corpus_of_tones()
     assert judges.content.accuracy(wavs[80:], words[80:]) == 1.0
     assert judges.speaker.accuracy(wavs[80:], speakers[80:]) >= 0.9
+
+
+def test_the_second_pair_hears_with_other_features(recurrent, tmp_path):
+    wavs, words, speakers = corpus_of_tones()
+    assert recurrent.content.accuracy(wavs[80:], words[80:]) == 1.0
+    assert recurrent.speaker.accuracy(wavs[80:], speakers[80:]) >= 0.9
+    save_judges(tmp_path / "second.safetensors", recurrent)
+    loaded = load_judges(tmp_path / "second.safetensors")
+    assert (loaded.content.kind, loaded.content.sha256) == ("recurrent", recurrent.content.sha256)
+    np.testing.assert_array_equal(loaded.content.probabilities(wavs), recurrent.content.probabilities(wavs))
+    alone = np.concatenate([loaded.speaker.probabilities([wav]) for wav in wavs[:8]])
+    np.testing.assert_allclose(loaded.speaker.probabilities(wavs[:8]), alone, atol=1e-5)
+
+
+def test_its_features_are_librosas_cepstra_and_slopes():
+    """But for the level, which is each recording's own, and librosa's filters, which it shares."""
+    wav = tone(180, 0.6, 8) + 0.01 * np.random.default_rng(0).standard_normal(4800).astype(np.float32)
+    network = RecurrentClassifier(2, RATE).eval()
+    found, num_frames = network.features(*pad([wav], 1))
+    emphasised = np.append(wav[:1], wav[1:] - 0.97 * wav[:-1])
+    power = np.abs(librosa.stft(emphasised, n_fft=256, hop_length=64, window="hamming", pad_mode="constant")) ** 2
+    bands = mel_filters(RATE, 256, 26) @ power
+    cepstra = scipy.fft.dct(np.log(bands + 1e-5 * bands.mean() + 1e-10), axis=0)[:20] / 2 * (2 / 26) ** 0.5
+    cepstra[0] -= cepstra[0].mean()
+    slopes = librosa.feature.delta(cepstra, width=5, mode="constant")
+    expected = np.concatenate([cepstra, slopes]).T / np.sqrt(1 + 1e-5)  # a norm that has learned nothing yet
+    assert int(num_frames) == len(expected) == found.shape[1]
+    np.testing.assert_allclose(found[0].detach().numpy(), expected, atol=2e-2)
 
 
 def test_the_same_seed_trains_the_same_judges_and_another_seed_others():

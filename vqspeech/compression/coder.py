@@ -14,7 +14,8 @@ import struct
 import zlib
 from bisect import bisect_left
 from contextlib import suppress
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,8 @@ WORD_BYTES = 4
 SLACK_BITS = 64  # a segment may come out this much shorter than its codes' probabilities say, by luck; it never does
 
 
-class Bits(NamedTuple):
+@dataclass(frozen=True)
+class Bits:
     """The first `count` bits of `data`, most significant first; what is left of its last byte is zero."""
 
     data: bytes

@@ -1,11 +1,11 @@
 """The .vqs file: a header that says what was compressed and with which model, the speaker's name, the codes' bits.
 
     magic 4 bytes, version u8, bytes of the speaker's name u8 (0: nobody in particular), samples u32, bits of payload
-    u32, model 8 bytes, prior 8 bytes, CRC-32 of all other bytes of the file u32; name; payload, to its last bit; then at
+    u32, model 8 bytes, prior 8 bytes, CRC-32 of all other bytes of the file u32; name; payload, to its last bit; at
     once the CRC-32 of the codes, 32 bits, and zeros to the end of its last byte
 
-The header's numbers are little-endian; bits are written most significant first. A word of speech has about a dozen bytes
-of payload: rounding these up by themselves would cost as much as the prior is asked to save.
+The header's numbers are little-endian; bits are written most significant first. A word of speech has about a dozen
+bytes of payload: rounding each up by itself would cost more than a fiftieth.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ def load_compressed(path: str | Path) -> Compressed:
             _, version, name_bytes, num_samples, count, model, prior = HEADER.unpack(start[: HEADER.size])
             if version != VERSION:
                 raise CodesError(
-                    f"{path} is of format {version}, this vqspeech reads {VERSION}. Decompress it with the vqspeech that "
-                    "made it, or copy the file again if it is damaged"
+                    f"{path} is of format {version}, this vqspeech reads {VERSION}. Decompress it with the vqspeech "
+                    "that made it, or copy the file again if it is damaged"
                 )
             expected = OVERHEAD + name_bytes + _bytes_of(count)
             if size != expected:

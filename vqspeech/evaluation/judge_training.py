@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vqspeech.evaluation import augmentation
-from vqspeech.evaluation.judges import Classifier, Judge, Judges, freeze, pad
+from vqspeech.evaluation.ears import NETWORKS, pad
+from vqspeech.evaluation.judges import Judge, Judges, freeze
 
 Disturbance = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
@@ -48,6 +49,7 @@ def train_judge(
     learning_rate: float = 3e-3,
     seed: int = 0,
     channels: int = 80,
+    kind: str = "convolutional",
     progress: Callable[[str], None] | None = None,
 ) -> Judge:
     """Train one classifier on disturbed copies of real recordings.
@@ -56,6 +58,7 @@ def train_judge(
     ----------
     wavs : sequence of arrays, shape (T_i,), in [-1, 1]
     labels : sequence of str, one for each waveform
+    kind : which of `NETWORKS`
     disturb : function of (wav (B, T), lengths (B,), generator), which gives disturbed copies and their lengths
     seed : int
         Fixes weights, order and disturbances; the same seed, torch and number of threads give the same judge.
@@ -70,7 +73,7 @@ def train_judge(
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = Classifier(len(classes), sample_rate, channels)
+        network = NETWORKS[kind](len(classes), sample_rate, channels)
         average = torch.optim.swa_utils.AveragedModel(
             network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99), use_buffers=True
         )
@@ -92,8 +95,7 @@ def train_judge(
                 total += loss.item()
             if progress:
                 progress(f"{name} judge, epoch {epoch + 1}/{epochs}: loss {total / len(batches):.3f}")
-    assert isinstance(average.module, Classifier)
-    return freeze(name, average.module, classes, sample_rate, {"seed": seed, "epochs": epochs})
+    return freeze(name, average.module, classes, sample_rate, {"seed": seed, "epochs": epochs}, kind)
 
 
 def train_judges(
@@ -106,6 +108,7 @@ def train_judges(
     batch_size: int = 64,
     channels: int = 80,
     seed: int = 0,
+    kind: str = "convolutional",
     progress: Callable[[str], None] | None = None,
 ) -> Judges:
     """Train the two judges of a closed corpus on the same recordings; see `train_judge`."""
@@ -121,6 +124,7 @@ def train_judges(
             batch_size=batch_size,
             channels=channels,
             seed=seed,
+            kind=kind,
             progress=progress,
         )
 

@@ -4,7 +4,7 @@ They are trained on real recordings only, never on a model's output, and frozen:
 its weights, so that two tables made with the same hash were judged by the same ears.
 """
 
-# B batch, T samples, M mel bands, N frames, C channels.
+# B batch, T samples.
 from __future__ import annotations
 
 import hashlib
@@ -17,99 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vqspeech.errors import CheckpointError
-from vqspeech.evaluation.augmentation import mask_samples
+from vqspeech.evaluation.ears import NETWORKS, Classifier, RecurrentClassifier, pad
 from vqspeech.files import write_whole
 
 FORMAT = "vqspeech-judges-1"
-NUM_MELS = 40
-
-
-class Classifier(nn.Module):
-    """Log-mel bands, three convolutions over time, pooling over the utterance's own frames, class scores.
-
-    Parameters
-    ----------
-    num_classes : int
-    sample_rate : int
-        Hz; the window is 32 ms, the hop 10 ms.
-    channels : int
-    """
-
-    mel: Tensor
-    window: Tensor
-
-    def __init__(self, num_classes: int, sample_rate: int, channels: int = 80) -> None:
-        super().__init__()
-        self.hop_length = sample_rate // 100
-        num_fft = 1 << (sample_rate * 32 // 1000 - 1).bit_length()
-        self.register_buffer("mel", torch.from_numpy(mel_filters(sample_rate, num_fft, NUM_MELS)), persistent=False)
-        self.register_buffer("window", torch.hann_window(num_fft), persistent=False)
-        sizes = [(NUM_MELS, 5, 1), (channels, 5, 2), (channels, 3, 2)]
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(inputs, channels, width, stride, padding=width // 2, bias=False)
-            for inputs, width, stride in sizes
-        )
-        self.strides = [stride for _, _, stride in sizes]
-        self.norms = nn.ModuleList(nn.BatchNorm1d(channels) for _ in sizes)
-        self.scores = nn.Linear(2 * channels, num_classes)
-
-    def forward(self, wav: Tensor, lengths: Tensor) -> Tensor:
-        """Score utterances.
-
-        Parameters
-        ----------
-        wav : Tensor, shape (B, T), zero beyond each length
-        lengths : LongTensor, shape (B,), samples
-
-        Returns
-        -------
-        scores : Tensor, shape (B, num_classes)
-        """
-        x, num_frames = self.features(wav, lengths)
-        for convolution, norm, stride in zip(self.convolutions, self.norms, self.strides, strict=True):
-            x = torch.relu(norm(convolution(x)))  # (B, C, N)
-            num_frames = (num_frames - 1) // stride + 1
-            # Frames beyond the utterance stay zero, so that the padding of a batch changes no score.
-            x = x * mask_samples(num_frames, x.shape[2])[:, None]
-        mean = x.sum(2) / num_frames[:, None]
-        pooled = torch.cat([mean, x.amax(2)], 1)  # (B, 2C)
-        return self.scores(F.dropout(pooled, 0.3, self.training))
-
-    def features(self, wav: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-mel bands, each utterance's own mean level taken off: (B, M, N) and the number of frames (B,)."""
-        spectrum = torch.stft(
-            wav, len(self.window), self.hop_length, window=self.window, pad_mode="constant", return_complex=True
-        )
-        num_frames = lengths // self.hop_length + 1
-        inside = mask_samples(num_frames, spectrum.shape[2])[:, None]  # (B, 1, N)
-        power = self.mel @ spectrum.abs().square()  # (B, M, N)
-        # A floor 50 dB below the utterance's mean band: how silent its silence is says which microphone it was.
-        mean_power = (power * inside).sum((1, 2), keepdim=True) / (num_frames[:, None, None] * NUM_MELS)
-        bands = torch.log(power + 1e-5 * mean_power + 1e-10)
-        level = (bands * inside).sum((1, 2), keepdim=True) / (num_frames[:, None, None] * NUM_MELS)
-        return (bands - level) * inside / 3.0, num_frames
-
-
-def mel_filters(sample_rate: int, num_fft: int, num_mels: int) -> np.ndarray:
-    """Triangular filters on the HTK mel scale, peak 1, from 0 Hz to half the rate: (num_mels, num_fft // 2 + 1)."""
-    top = 2595 * np.log10(1 + sample_rate / 2 / 700)
-    edges = 700 * (10 ** (np.linspace(0, top, num_mels + 2) / 2595) - 1)  # Hz
-    frequencies = np.linspace(0, sample_rate / 2, num_fft // 2 + 1)
-    rising = (frequencies - edges[:-2, None]) / np.diff(edges)[:-1, None]
-    falling = (edges[2:, None] - frequencies) / np.diff(edges)[1:, None]
-    return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
-
-
-def pad(wavs: Sequence[np.ndarray], shortest: int) -> tuple[Tensor, Tensor]:
-    """Stack waveforms: (B, T) zero beyond each length, and the lengths (B,); T is at least `shortest`."""
-    lengths = torch.tensor([len(wav) for wav in wavs])
-    batch = torch.zeros(len(wavs), max(shortest, int(lengths.max())))
-    for row, wav in zip(batch, wavs, strict=True):
-        row[: len(wav)] = torch.from_numpy(np.ascontiguousarray(wav, dtype=np.float32))
-    return batch, lengths
 
 
 @dataclass(frozen=True)
@@ -121,7 +34,12 @@ class Judge:
     sample_rate: int
     sha256: str
     report: Mapping[str, Any]
-    network: Classifier
+    network: Classifier | RecurrentClassifier
+
+    @property
+    def kind(self) -> str:
+        """Which of `NETWORKS` it is."""
+        return next(kind for kind, network in NETWORKS.items() if isinstance(self.network, network))
 
     def probabilities(self, wavs: Sequence[np.ndarray], batch_size: int = 64) -> np.ndarray:
         """Probability of each class.
@@ -159,16 +77,19 @@ class Judges:
 
 
 def freeze(
-    name: str, network: Classifier, classes: Sequence[str], sample_rate: int, report: Mapping[str, Any]
+    name: str, network: nn.Module, classes: Sequence[str], sample_rate: int, report: Mapping[str, Any], kind: str
 ) -> Judge:
-    """Round a trained network to float16, as it will be stored, and make a judge of it."""
+    """Round a trained network to float16, as it will be stored, and make a judge of it; `kind`: see `NETWORKS`."""
     weights = {key: value.half() if value.is_floating_point() else value for key, value in network.state_dict().items()}
-    return _thaw(name, weights, {"classes": list(classes), "sample_rate": sample_rate, "report": dict(report)})
+    facts = {"classes": list(classes), "sample_rate": sample_rate, "report": dict(report), "network": kind}
+    return _thaw(name, weights, facts)
 
 
 def _thaw(name: str, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Judge:
-    channels = weights["convolutions.0.weight"].shape[0]
-    network = Classifier(len(facts["classes"]), facts["sample_rate"], channels)
+    kind = facts.get("network", "convolutional")  # files from before there were two do not say
+    # Scores read the mean and the maximum of the channels, or both directions of time.
+    channels = weights["scores.weight"].shape[1] // 2
+    network = NETWORKS[kind](len(facts["classes"]), facts["sample_rate"], channels)
     network.load_state_dict({key: value.float() for key, value in weights.items()})
     return Judge(
         name=name,
@@ -204,6 +125,7 @@ def save_judge(path: str | Path, *judges: Judge) -> None:
             "sample_rate": judge.sample_rate,
             "sha256": judge.sha256,
             "report": dict(judge.report),
+            "network": judge.kind,
         }
         for key, value in judge.network.state_dict().items():
             tensors[f"{judge.name}.{key}"] = (value.half() if value.is_floating_point() else value).contiguous()
