@@ -3,7 +3,7 @@
     python egs/join_corpora.py --librispeech LibriSpeech --vctk VCTK-Corpus-0.92 --out english.jsonl
 
 Of LibriSpeech, each subset with several utterances of a reader gives voices: the last two utterances of each reader are
-the test split and the one before them validates. Of VCTK, the sentences 008 and 019, which all speakers read, are the
+the test split and the one before them validates. Of VCTK, the sentences 008 and 016, which all speakers read, are the
 test split, so that no sentence that is judged was heard in training. Everything else is trained on. The manifest names
 the sex of a speaker where the corpus does, and recordings by their paths from the manifest's folder.
 """
@@ -24,7 +24,7 @@ from vqspeech.data.corpora import Utterance, find_utterances
 from vqspeech.errors import VQSpeechError
 from vqspeech.evaluation.sexes import find_sexes
 
-VCTK_TEST = ("008", "019")
+VCTK_TEST = ("008", "016")
 
 
 def librispeech_splits(utterances: list[Utterance]) -> Iterator[tuple[Utterance, str]]:

@@ -15,7 +15,7 @@ from vqspeech.audio import load_audio
 from vqspeech.data.embedded import build_embedded
 from vqspeech.data.preparation import prepare
 from vqspeech.data.store import Store
-from vqspeech.evaluation import content, transcribers
+from vqspeech.evaluation import content, decoys, transcribers
 from vqspeech.evaluation.figures import Figure, Material, Trial
 from vqspeech.evaluation.ranking import IMPOSSIBLE, alignment_costs, make_chain, rank
 from vqspeech.evaluation.sphinx import RATE, Senones, Sphinx, to_pcm, words_of
@@ -140,10 +140,10 @@ def test_a_sentence_ranks_first_and_noise_does_not(store, tiny_model):
 
 def test_decoys_are_twenty_others_of_about_the_length():
     chains = {(f"w{n}",): make_chain([[1] * n], [0]) for n in range(1, 200)}
-    decoys = content.choose_decoys(("w100",), chains, seed=0)
-    assert len(set(decoys)) == 20 and ("w100",) not in decoys
-    assert all(70 <= int(words[0][1:]) <= 130 for words in decoys)
-    assert content.choose_decoys(("w100",), chains, seed=0) == decoys != content.choose_decoys(("w100",), chains, 1)
+    chosen = decoys.choose_decoys(("w100",), chains, seed=0)
+    assert len(set(chosen)) == 20 and ("w100",) not in chosen
+    assert all(70 <= int(words[0][1:]) <= 130 for words in chosen)
+    assert decoys.choose_decoys(("w100",), chains, seed=0) == chosen != decoys.choose_decoys(("w100",), chains, 1)
 
 
 # Few texts.
@@ -187,6 +187,34 @@ def test_few_texts_are_a_closed_grammar(store, tiny_model):
     ceilings = {name for name, control in controls.items() if control.is_ceiling}
     assert ceilings == {"reconstructions", "source unchanged", "mu-law copy", "pitch-shifted source"}
     assert any(note.startswith("no classifier of words") for note in section.notes)
+
+
+def test_a_few_sentences_are_ranked_among_made_up_ones_too(store, tiny_model):
+    few = FewTexts(store, different(store, 3))
+    section = content.measure(make_material(tiny_model, few, [make_trial(few, index) for index in range(3)]))
+    by_name = {figure.name: figure for figure in section.figures}
+    mean_rank = by_name["its mean rank: conversions"]
+    assert mean_rank.value <= 2 < controls_of(mean_rank)["random codes"].value
+    assert any("the corpus has 3 texts" in note and "made-up sentences" in note for note in section.notes)
+
+
+def test_made_up_sentences_last_about_as_long_as_the_texts_and_are_never_one_of_them(store):
+    (index,) = different(store, 1)
+    text = words_of(store.text(index))
+    wav = np.tile(store.read(index).astype(np.float32) / 32768, 2)
+    chains = decoys.make_up(Sphinx(), [text], wav, RATE, seed=0)
+    assert len(chains) >= decoys.NUM_DECOYS and text not in chains
+    letters = len(" ".join(text))
+    assert all(0.4 * letters < len(" ".join(words)) < 2.1 * letters for words in chains)
+    again = decoys.make_up(Sphinx(), [text], wav, RATE, seed=0)
+    assert list(again) == list(chains)
+
+
+@pytest.mark.parametrize(
+    "texts, expected", [([("one",), ("two",)], False), ([], False), ([("a",) * 9, ("b",) * 4], True)]
+)
+def test_single_words_have_no_sentences_beside_them(texts, expected):
+    assert decoys.are_sentences(texts) is expected
 
 
 # Closed corpora.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vqspeech.errors import VQSpeechError
+from vqspeech.evaluation.decoys import NUM_DECOYS, are_sentences, choose_decoys, make_up
 from vqspeech.evaluation.figures import Figure, Material, Section, Trial, Wav, missing
 from vqspeech.evaluation.ranking import Chain, alignment_costs, make_chain, rank
 from vqspeech.evaluation.sphinx import Senones, Sphinx, Words, to_pcm, words_of
@@ -28,7 +29,6 @@ LABELS = {
     "shifted": "pitch-shifted source",
     "random": "random codes",
 }
-NUM_DECOYS = 20
 MAX_RANKED = 100  # trials: the cost of all states of the acoustic model is 30 ms for each second of sound
 MAX_TRANSCRIBED = 40  # trials that a large recogniser hears
 _CHOSEN, _FIRST, _RANK = "right text, PocketSphinx", "true transcript ranked first, PocketSphinx", "its mean rank"
@@ -151,10 +151,14 @@ def _by_sphinx(material: Material, heard: Sequence[Heard], texts: Texts) -> tupl
     known = [words for words in texts.all if set(words).isdisjoint(unknown)]
     if len(known) < 2 or not spoken:
         return [missing(_CHOSEN, "needs two different texts of words in the dictionary", unit="%")], notes
-    if len(known) <= NUM_DECOYS:
-        return _choose(material, sphinx, spoken, known), notes
-    figures, remarks = _rank(material, sphinx, spoken, texts, unknown)
-    return figures, notes + remarks
+    if len(known) > NUM_DECOYS:
+        figures, remarks = _rank(material, sphinx, spoken, texts, unknown)
+        return figures, notes + remarks
+    figures = _choose(material, sphinx, spoken, known)
+    if are_sentences(known):
+        ranked, remarks = _rank(material, sphinx, spoken, texts, unknown)
+        return figures + ranked, notes + remarks
+    return figures, notes
 
 
 def _choose(material: Material, sphinx: Sphinx, spoken: Sequence[Heard], known: Sequence[Words]) -> list[Figure]:
@@ -186,6 +190,12 @@ def _rank(
         every = np.linspace(0, len(judged) - 1, MAX_RANKED).round().astype(int)
         notes.append(f"{MAX_RANKED} of {len(judged)} trials, evenly spread, were ranked")
         judged = [judged[place] for place in every]
+    made_up = {}
+    if len(texts.all) <= NUM_DECOYS and judged:
+        longest = max((own.trial.source for own in judged), key=len)
+        made_up = make_up(sphinx, list(chains), longest, material.sample_rate, material.seed)
+        notes.append(f"the corpus has {len(texts.all)} texts: {len(made_up)} made-up sentences are decoys beside them")
+    chains |= made_up
     if len(chains) <= NUM_DECOYS:
         return [missing(_FIRST, f"needs {NUM_DECOYS} decoys, has {max(0, len(chains) - 1)}", unit="%")], notes
 
@@ -209,17 +219,6 @@ def _rank(
         *beside_controls(_FIRST, first, chance, material.seed, unit="%", note=note),
         *beside_controls(_RANK, ranks, middle, material.seed, higher_is_better=False, note="1 is best"),
     ], notes
-
-
-def choose_decoys(words: Words, chains: dict[Words, Chain], seed: int) -> list[Words]:
-    """Twenty other texts, drawn from the sixty nearest in length, so that duration alone does not tell the true one."""
-    size = len(chains[words].senones)
-    others = sorted(
-        (own for own in chains if own != words), key=lambda own: (abs(len(chains[own].senones) - size), own)
-    )
-    near = others[: 3 * NUM_DECOYS]
-    drawn = np.random.default_rng([seed, size, len(words)]).permutation(len(near))[:NUM_DECOYS]
-    return [near[place] for place in drawn]
 
 
 def _by_classifier(material: Material, heard: Sequence[Heard], texts: Texts) -> tuple[list[Figure], list[str]]:
