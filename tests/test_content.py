@@ -206,8 +206,6 @@ def test_made_up_sentences_last_about_as_long_as_the_texts_and_are_never_one_of_
     assert len(chains) >= decoys.NUM_DECOYS and text not in chains
     letters = len(" ".join(text))
     assert all(0.4 * letters < len(" ".join(words)) < 2.1 * letters for words in chains)
-    again = decoys.make_up(Sphinx(), [text], wav, RATE, seed=0)
-    assert list(again) == list(chains)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from vqspeech.evaluation.sphinx import Sphinx, Words, to_pcm, words_of
 
 NUM_DECOYS = 20  # beside the true transcript
 SENTENCE_WORDS = 4  # texts of fewer are no sentences: a made-up sentence is no decoy for them
-_MADE_UP = 40  # sentences, of which the nearest in length are taken; each takes a fraction of a second to align
+_MADE_UP = 30  # sentences, of which the nearest in length are taken; each takes a fraction of a second to align
 _SENTENCE = (30, 62)  # characters of each
 
 
