@@ -50,7 +50,8 @@ def usage(example: Path) -> list[str]:
 
 def test_there_are_examples_and_each_is_short_and_documented():
     examples = sorted(EGS.glob("*.py"))
-    assert [example.stem for example in examples] == ["convert", "inspect_codes", "plot_training", "reconstruct"]
+    names = ["convert", "inspect_codes", "join_corpora", "plot_training", "reconstruct"]
+    assert [example.stem for example in examples] == names
     for example in examples:
         text = example.read_text()
         assert len(text.splitlines()) < 50
@@ -100,3 +101,23 @@ def test_plot_training_draws_every_validation_of_a_run(runs, run):
     curves = plot_training(rows).axes[1]
     assert [line.get_xdata().tolist() for line in curves.lines] == [[3.0], [3.0]]  # minutes; the warm start left out
     assert [line.get_ydata().tolist() for line in curves.lines] == [[1.2], [0.8]]
+
+
+def test_join_corpora_splits_readers_by_their_last_and_vctk_by_its_shared_sentences(place, run):
+    for name in ["1688/1/1688-1-000" + str(take) for take in range(6)] + ["19/2/19-2-0000"]:
+        save_audio(f"LibriSpeech/test-other/{name}.flac", np.zeros(800, np.float32), 16000)
+    Path("LibriSpeech/SPEAKERS.TXT").write_text("1688 | M | test-other | 9.83 | winam\n")
+    for take in ("003", "008", "016"):
+        path = f"VCTK-Corpus-0.92/wav48_silence_trimmed/p225/p225_{take}_mic1.flac"
+        save_audio(path, np.zeros(800, np.float32), 16000)
+    Path("VCTK-Corpus-0.92/txt/p225").mkdir(parents=True)
+    Path("VCTK-Corpus-0.92/txt/p225/p225_003.txt").write_text("Six spoons.")
+    assert run(*usage(EGS / "join_corpora.py")) == "english.jsonl\n"
+    lines = [json.loads(line) for line in Path("english.jsonl").read_text().splitlines()]
+    splits = {Path(line["audio"]).stem: line["split"] for line in lines}
+    assert [splits[f"1688-1-000{take}"] for take in range(6)] == ["train", "train", "train", "valid", "test", "test"]
+    assert splits["19-2-0000"] == splits["p225_003_mic1"] == "train"
+    assert splits["p225_008_mic1"] == splits["p225_016_mic1"] == "test"
+    assert [line["sex"] for line in lines if line["speaker"] == "1688"] == ["M"] * 6
+    assert [line.get("text") for line in lines if line["speaker"] == "p225"] == ["Six spoons.", None, None]
+    assert all(Path(line["audio"]).is_file() for line in lines)
