@@ -147,7 +147,7 @@ def judge_spectra(model: VQVAE, store: Store, judges: Judges, step: int) -> dict
     mel = librosa.filters.mel(sr=model.sample_rate, n_fft=window, n_mels=bands, htk=True, norm=None)
     inverse = np.linalg.pinv(mel)
     wavs, said, targets = [], [], []
-    num = len(model.speakers)
+    num = store.num_voices
     for number, index in enumerate(list(store.utterances("valid"))[::step]):
         target = (store.speaker(index) + 1 + number % (num - 1)) % num  # as judge_conversions does
         condition = model.condition(model.encode(store_wav(store, index)), target)

@@ -28,7 +28,7 @@ from vqspeech.data.preparation import prepare, store_folder
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError, VQSpeechError
 from vqspeech.evaluation.controls import decode_random, shift_pitch
-from vqspeech.evaluation.decoys import NUM_DECOYS, choose_decoys, make_up
+from vqspeech.evaluation.decoys import NUM_DECOYS, are_sentences, choose_decoys, make_up
 from vqspeech.evaluation.probe import store_wav
 from vqspeech.evaluation.ranking import Chain, alignment_costs, make_chain, rank
 from vqspeech.evaluation.sphinx import Senones, Sphinx, Words, to_pcm, words_of
@@ -49,7 +49,7 @@ def texts_of(store: Store, sphinx: Sphinx, indices: list[int], seed: int) -> dic
             states = sphinx.word_states(words, to_pcm(store_wav(store, index), store.sample_rate))
             if states is not None:
                 chains[words] = make_chain(states, pause)
-    if len(chains) <= NUM_DECOYS and chains:
+    if len(chains) <= NUM_DECOYS and are_sentences(list(chains)) and indices:
         longest = max((store_wav(store, index) for index in indices), key=len)
         chains |= make_up(sphinx, list(chains), longest, store.sample_rate, seed)
     return chains
@@ -75,8 +75,12 @@ def run(model: VQVAE, store: Store, options: argparse.Namespace) -> list[dict[st
     found = [index for index in store.utterances(options.split) if store.text(index)]
     chains = texts_of(store, sphinx, found, options.seed)
     chosen = [index for index in found if words_of(store.text(index) or "") in chains]
-    if not chosen:
-        raise CorpusError(f"no utterance of the {options.split} split has a text of words in PocketSphinx's dictionary")
+    if not chosen or len(chains) <= NUM_DECOYS or len(model.speakers) < 2:
+        raise CorpusError(
+            f"{len(chosen)} utterances of the {options.split} split have a text of words in PocketSphinx's dictionary, "
+            f"{len(chains)} texts are known, and the model has {len(model.speakers)} voices: needed are one, "
+            f"{NUM_DECOYS + 1} and two. Give a corpus of sentences with texts"
+        )
     jobs = [
         (index, target)
         for index in chosen
@@ -106,8 +110,8 @@ def run(model: VQVAE, store: Store, options: argparse.Namespace) -> list[dict[st
             shifted, semitones = shifted_as_far(wavs[index], wav, ears, store.sample_rate, shifts[index])
             own = ears.of(wavs[index], store.sample_rate)
             rows.append({
-                "utterance": store.utterance_id(index), "speaker": store.speakers[store.speaker(index)],
-                "target": target, "semitones": semitones,
+                "text": " ".join(words), "utterance": store.utterance_id(index),
+                "speaker": store.speakers[store.speaker(index)], "target": target, "semitones": semitones,
                 "likeness": {name: float(own @ ears.of(each, store.sample_rate))
                              for name, each in (("conversion", wav), ("shifted", shifted))},
                 "rank": {"conversion": ranked(wav, words), "shifted": ranked(shifted, words),
@@ -158,7 +162,11 @@ def main() -> int:
     first = {name: float(np.mean([row["rank"][name] < 1.5 for row in rows])) for name in names}
     likeness = {name: float(np.mean([row["likeness"][name] for row in rows])) for name in ("conversion", "shifted")}
     texts = len({row["utterance"] for row in rows})
-    print(f"{len(rows)} conversions of {texts} recordings; true transcript among {NUM_DECOYS} decoys, 1 is best")
+    sentences = len({row["text"] for row in rows})
+    print(
+        f"{len(rows)} conversions of {texts} recordings of {sentences} sentences; true transcript among {NUM_DECOYS} "
+        "decoys, 1 is best"
+    )
     for name in names:
         print(f"{name:12} mean rank {means[name]:6.2f}, first {first[name]:6.1%}")
     print(f"likeness to the source: conversions {likeness['conversion']:.2f}, shifted {likeness['shifted']:.2f}; "

@@ -76,7 +76,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Enroll and judge every left-out speaker."""
     base = load_model(options.model)
     judges = load_judges(options.judges)
-    data = base.recipe.data.model_copy(update={"leave_out": ()})
+    data = base.recipe.data.model_copy(update={"leave_out": (), "voices": ()})
     prepare(data, options.data, folder / "store", num_workers=1)
     store = Store.open(folder / "store")
     new = options.speakers or list(base.recipe.data.leave_out)

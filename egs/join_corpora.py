@@ -3,7 +3,7 @@
 python egs/join_corpora.py --librispeech LibriSpeech --vctk VCTK-Corpus-0.92 english.jsonl
 
 Of LibriSpeech's readers with more than four utterances, the last two are the test split, the one before validates. Of
-VCTK's, sentences 008 and 016 are the test split: all its speakers read them, and training hears them from nobody.
+VCTK's, sentences 008 and 016 are the test split: all speakers read them, and training hears them from nobody.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from vqspeech.data.corpora import Utterance, find_utterances
 from vqspeech.evaluation.sexes import find_sexes
 
 
-def split_of(utterance: Utterance, left: int, count: int) -> str:
-    """Of an utterance after which `left` of its speaker's `count` follow."""
-    if utterance.speaker.startswith("p"):
+def split_of(corpus: str, utterance: Utterance, left: int, count: int) -> str:  # `left` follow of the speaker's `count`
+    if corpus == "vctk":
         return "test" if utterance.utterance.endswith(("_008", "_016")) else "train"
     return ("test", "test", "valid")[left] if left < 3 and count > 4 else "train"
 
@@ -33,15 +32,16 @@ def split_of(utterance: Utterance, left: int, count: int) -> str:
 @click.argument("manifest", type=click.Path(path_type=Path))
 def main(librispeech: Path, vctk: Path, manifest: Path) -> None:
     """Write MANIFEST (.jsonl), which names recordings by their paths from its own folder."""
-    with open(manifest, "w", encoding="utf-8") as file:
-        for corpus, root in (("librispeech", librispeech), ("vctk", vctk)):
-            data = DataConfig.model_validate({"corpus": corpus})
-            for speaker, found in groupby(find_utterances(data, root), lambda utterance: utterance.speaker):
-                own, sex = list(found), find_sexes(data, root, [speaker])
-                for number, u in enumerate(own, 1):
-                    line = {"audio": os.path.relpath(u.audio, manifest.parent), "speaker": speaker, "text": u.text,
-                            "sex": sex.get(speaker), "split": split_of(u, len(own) - number, len(own))}  # fmt: skip
-                    file.write(json.dumps({key: value for key, value in line.items() if value}) + "\n")
+    lines = []
+    for corpus, root in (("librispeech", librispeech), ("vctk", vctk)):
+        data = DataConfig.model_validate({"corpus": corpus})
+        for speaker, found in groupby(find_utterances(data, root), lambda utterance: utterance.speaker):
+            own, sex = list(found), find_sexes(data, root, [speaker])
+            for number, u in enumerate(own, 1):
+                told = {"audio": os.path.relpath(u.audio, manifest.parent), "speaker": speaker, "text": u.text}
+                told |= {"sex": sex.get(speaker), "split": split_of(corpus, u, len(own) - number, len(own))}
+                lines.append(json.dumps({key: value for key, value in told.items() if value}) + "\n")
+    manifest.write_text("".join(lines), "utf-8")
     click.echo(manifest)
 
 

@@ -149,7 +149,7 @@ def test_codes_come_back_as_they_were(tiny_model, codes, speaker):
     np.testing.assert_array_equal(coder.expand(payload, len(codes), prior, speaker), codes)
 
 
-def test_short_utterances_cost_their_cross_entropy_within_one_bit_each(prior):
+def test_short_utterances_cost_their_cross_entropy_within_one_bit_on_average(prior):
     spent, expected = 0, 0.0
     for seed in range(200):
         codes = codes_of(20 + seed % 50, seed)

@@ -48,6 +48,11 @@ def corpus_of_tones() -> tuple[list[np.ndarray], list[str], list[str]]:
     return wavs, words, speakers
 
 
+SECOND = REPOSITORY / "recipes" / "fsdd" / "second_judges.safetensors"
+SECOND_CONTENT = "132a6debbe1cf762333a491e740885cfe25d785cd34f6aa6fd3d1850f7ff565f"
+SECOND_SPEAKER = "e0082cf765ff399f3ebb8e43a09366b2b5914caa6aae8ec9e84a2c93671e21a1"
+
+
 @pytest.fixture(scope="module")
 def judges() -> Judges:
     wavs, words, speakers = corpus_of_tones()
@@ -72,6 +77,15 @@ def test_the_frozen_judges_are_the_ones_the_recipes_tables_name(frozen):
     assert frozen.content.classes == tuple("0123456789")
     assert frozen.speaker.classes == ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
     assert FROZEN.stat().st_size < 400_000
+
+
+def test_so_are_the_second_pair_and_they_are_of_another_kind(frozen):
+    second = load_judges(SECOND)
+    assert (second.content.sha256, second.speaker.sha256) == (SECOND_CONTENT, SECOND_SPEAKER)
+    assert (second.content.classes, second.speaker.classes) == (frozen.content.classes, frozen.speaker.classes)
+    assert {second.content.kind, second.speaker.kind} == {"recurrent"}
+    assert {frozen.content.kind, frozen.speaker.kind} == {"convolutional"}
+    assert SECOND.stat().st_size < 500_000
 
 
 def test_judges_tell_low_from_high_and_pure_from_rich_tones(judges):

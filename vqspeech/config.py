@@ -203,6 +203,10 @@ class Recipe(_Section):
                 "train.freeze_encoder keeps what the warm start has learned: train.warm_start_steps must exceed "
                 "train.continuous_steps"
             )
+        if len(set(self.data.voices)) < len(self.data.voices) or set(self.data.voices) & set(self.data.leave_out):
+            raise ValueError(
+                "data.voices names a speaker twice, or one of data.leave_out. Name each once, in one of them"
+            )
         if self.data.voices and not self.train.freeze_encoder:
             raise ValueError(
                 "data.voices lets other speakers teach the encoder while it learns without the decoder: it needs "

@@ -81,7 +81,7 @@ def load_compressed(path: str | Path) -> Compressed:
     Raises
     ------
     CodesError
-        If the file is missing, no .vqs file, of a newer version, truncated or damaged.
+        If the file is missing, no .vqs file, of another format, truncated or damaged.
     """
     path = Path(path)
     try:

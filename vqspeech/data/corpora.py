@@ -38,6 +38,7 @@ class Utterance:
     offset_s, duration_s : the part of the recording, seconds; all of it by default
     split : where the corpus has official splits
     labels : file of phoneme times, lines of start_s TAB end_s TAB phoneme
+    sex : of the speaker, "F" or "M", where a manifest tells; `evaluation.sexes` knows where other corpora do
     """
 
     utterance: str
@@ -48,6 +49,7 @@ class Utterance:
     duration_s: float | None = None
     split: str | None = None
     labels: Path | None = None
+    sex: str | None = None
 
 
 def find_root(data: DataConfig, option: Path | None = None) -> Path:
@@ -218,24 +220,13 @@ def _find_embedded(data: DataConfig, root: Path) -> Iterator[Utterance]:
         )
 
 
-def manifest_file(root: Path) -> Path:
-    """The manifest itself, or the only one in a folder.
-
-    Raises
-    ------
-    CorpusError
-        If the folder holds none or several.
-    """
-    if not root.is_dir():
-        return root
-    manifests = sorted(root.glob("*.jsonl"))
-    if len(manifests) != 1:
-        raise CorpusError(f"{root} holds {len(manifests)} .jsonl files; give the one manifest itself with --data")
-    return manifests[0]
-
-
 def _find_manifest(data: DataConfig, root: Path) -> Iterator[Utterance]:
-    path = manifest_file(root)
+    path = root
+    if root.is_dir():
+        manifests = sorted(root.glob("*.jsonl"))
+        if len(manifests) != 1:
+            raise CorpusError(f"{root} holds {len(manifests)} .jsonl files; give the one manifest itself with --data")
+        path = manifests[0]
     seen: dict[str, int] = {}
     with open(path, encoding="utf-8", errors="surrogateescape") as lines:
         for number, line in enumerate(lines, 1):
@@ -253,7 +244,6 @@ def _find_manifest(data: DataConfig, root: Path) -> Iterator[Utterance]:
 
 def _parse_line(line: str, folder: Path, where: str) -> Utterance:
     example = '{"audio": "a.wav", "speaker": "ann", "text": "hello", "offset_s": 0.5, "duration_s": 2.0}'
-    splits = ("train", "valid", "test")
     try:
         entry = json.loads(line)
     except json.JSONDecodeError as reason:
@@ -280,9 +270,15 @@ def _parse_line(line: str, folder: Path, where: str) -> Utterance:
     name = audio
     if offset_s or duration_s is not None:
         name += f"#{offset_s!r}" + ("" if duration_s is None else f"+{float(duration_s)!r}")
-    text, split = get("text", str, "a string"), get("split", str, "a name")
-    if split is not None and split not in splits:
-        raise CorpusError(f"{where}: split = {split!r}, expected one of {', '.join(splits)}")
+
+    def choose(key: str, allowed: tuple[str, ...]) -> str | None:
+        value: str | None = get(key, str, "a name")
+        if value is not None and value not in allowed:
+            raise CorpusError(f"{where}: {key} = {value!r}, expected one of {', '.join(allowed)}")
+        return value
+
     return Utterance(
-        name, speaker, folder / audio, text, offset_s, None if duration_s is None else float(duration_s), split
-    )
+        name, speaker, folder / audio, get("text", str, "a string"), offset_s,
+        None if duration_s is None else float(duration_s), choose("split", ("train", "valid", "test")),
+        sex=choose("sex", ("F", "M")),
+    )  # fmt: skip

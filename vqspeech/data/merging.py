@@ -92,8 +92,16 @@ def merge_units(units: list[Unit], data: DataConfig, out: Path, meta: dict[str, 
         raise CorpusError(
             f"none of the {len(totals.problems)} recordings can be used. The first problem: {totals.problems[0]}"
         )
+    for voice in data.voices:
+        if voice not in totals.train_speakers:
+            problem = next((own for own in totals.problems if voice in own), "all of them are held out")
+            raise CorpusError(
+                f"data.voices names {voice!r}, but none of that speaker's recordings can be trained on ({problem}). "
+                "Give more of them, or leave the name out"
+            )
     # Voices come first, so that a model that keeps them alone keeps their numbers.
-    speakers = sorted(totals.samples, key=lambda speaker: (bool(data.voices) and speaker not in data.voices, speaker))
+    others = set(totals.samples) - set(data.voices) if data.voices else set()
+    speakers = sorted(totals.samples, key=lambda speaker: (speaker in others, speaker))
     try:
         name_bytes = _write_index(units, totals, speakers, out / meta["contents"])
     except OSError as reason:
@@ -103,6 +111,7 @@ def merge_units(units: list[Unit], data: DataConfig, out: Path, meta: dict[str, 
     meta = meta | {
         "sample_rate": data.sample_rate,
         "speakers": speakers,
+        "voices": len(data.voices) or len(speakers),
         "gains": [totals.gain(speaker, data) for speaker in speakers],
         "splits": totals.splits,
         "name_bytes": name_bytes,

@@ -42,7 +42,7 @@ class PreparationReport:
     ----------
     folder : the store
     hours : of speech
-    speakers : names, sorted
+    speakers : names, sorted, voices first
     utterances : number
     splits : number of utterances of each split
     problems : one sentence for each recording that was left out

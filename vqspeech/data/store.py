@@ -46,6 +46,7 @@ class Store:
     folder : where it lies
     sample_rate : Hz
     speakers : names, sorted, those of `data.voices` first; `speaker(i)` is a position in it
+    num_voices : the first so many speakers are learned as voices; all, unless the settings name some
     fingerprint : hex digest of the settings and files it was made from
     split_sizes : utterances of each split, by name
     gains : one factor per speaker, applied by `read`
@@ -63,6 +64,7 @@ class Store:
         self.folder = folder
         self.sample_rate = int(meta["sample_rate"])
         self.speakers: tuple[str, ...] = tuple(meta["speakers"])
+        self.num_voices = int(meta.get("voices", len(self.speakers)))  # stores from before there were others lack it
         self.fingerprint: str = meta["fingerprint"]
         self.split_sizes: dict[str, int] = {split: int(meta["splits"][split]) for split in SPLITS}
         self.gains = np.array(meta["gains"], np.float32)

@@ -32,6 +32,6 @@ def make_store(recipe: Recipe, folder: Path, speakers: int = 6, utterances: int 
             t = np.arange(int(rate * random.uniform(shortest, longest))) / rate
             wav = 0.3 * np.sin(2 * np.pi * (100 + 20 * speaker) * t) + 0.02 * random.standard_normal(len(t))
             save_audio(folder / "wav" / f"speaker{speaker}" / f"{utterance}.wav", wav, rate)
-    changes = {"corpus": "folder", "valid_share": 0.4, "test_share": 0.0, "leave_out": (), "trim_db": 0.0}
+    changes = {"corpus": "folder", "valid_share": 0.4, "test_share": 0.0, "leave_out": (), "voices": (), "trim_db": 0.0}
     prepare(recipe.data.model_copy(update=changes), folder / "wav", folder / "store", num_workers=1)
     return Store.open(folder / "store")

@@ -191,10 +191,10 @@ def _rank(
         notes.append(f"{MAX_RANKED} of {len(judged)} trials, evenly spread, were ranked")
         judged = [judged[place] for place in every]
     made_up = {}
-    if len(texts.all) <= NUM_DECOYS and judged:
+    if len(chains) <= NUM_DECOYS and judged and are_sentences(list(chains)):
         longest = max((own.trial.source for own in judged), key=len)
         made_up = make_up(sphinx, list(chains), longest, material.sample_rate, material.seed)
-        notes.append(f"the corpus has {len(texts.all)} texts: {len(made_up)} made-up sentences are decoys beside them")
+        notes.append(f"the corpus has {len(chains)} texts: {len(made_up)} made-up sentences are decoys beside them")
     chains |= made_up
     if len(chains) <= NUM_DECOYS:
         return [missing(_FIRST, f"needs {NUM_DECOYS} decoys, has {max(0, len(chains) - 1)}", unit="%")], notes
@@ -215,9 +215,10 @@ def _rank(
     chance = Figure("chance", 1 / (NUM_DECOYS + 1))
     middle = Figure("chance", 1 + NUM_DECOYS / 2)
     note = f"among {NUM_DECOYS} other texts of about its length, each by its best alignment"
+    basis = f"{len(chains)} texts ({hashlib.sha256(repr(sorted(chains)).encode()).hexdigest()[:6]})"
     return [
-        *beside_controls(_FIRST, first, chance, material.seed, unit="%", note=note),
-        *beside_controls(_RANK, ranks, middle, material.seed, higher_is_better=False, note="1 is best"),
+        *beside_controls(_FIRST, first, chance, material.seed, unit="%", note=note, basis=basis),
+        *beside_controls(_RANK, ranks, middle, material.seed, higher_is_better=False, note="1 is best", basis=basis),
     ], notes
 
 

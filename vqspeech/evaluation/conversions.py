@@ -75,9 +75,9 @@ def judge_conversions(
     CorpusError
         If the store's speakers are not the model's.
     """
-    if store.speakers != model.speakers:
+    if store.speakers[: store.num_voices] != model.speakers:
         raise CorpusError(
-            f"the prepared speech has the speakers {', '.join(store.speakers[:8])}, the model has "
+            f"the prepared speech has the voices {', '.join(store.speakers[: store.num_voices][:8])}, the model has "
             f"{', '.join(model.speakers[:8])}: they have to be the same. Give the corpus that the model was trained on"
         )
     if len(model.speakers) < 2:

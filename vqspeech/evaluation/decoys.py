@@ -14,7 +14,7 @@ from vqspeech.evaluation.sphinx import Sphinx, Words, to_pcm, words_of
 
 NUM_DECOYS = 20  # beside the true transcript
 SENTENCE_WORDS = 4  # texts of fewer are no sentences: a made-up sentence is no decoy for them
-_MADE_UP = 30  # sentences, of which the nearest in length are taken; each takes a fraction of a second to align
+_MADE_UP = 40  # of them, each as long as one of the texts; to align one takes a fraction of a second
 _SENTENCE = (30, 62)  # characters of each
 
 
@@ -34,11 +34,9 @@ def make_up(sphinx: Sphinx, texts: Sequence[Words], wav: Wav, sample_rate: int, 
     pause, pcm = sphinx.silence_states(), to_pcm(wav, sample_rate)
     letters = [sum(map(len, text)) + len(text) for text in texts]
     middle = sum(_SENTENCE) / 2
-    random = np.random.default_rng([seed, len(texts)])
     chains: dict[Words, Chain] = {}
     for number in range(_MADE_UP):
-        wanted = random.uniform(min(letters), max(letters))
-        count = max(1, round(wanted / middle))
+        count = max(1, round(letters[number % len(letters)] / middle))
         said = " ".join(make_sentence(seed, f"decoy {number} {part}", *_SENTENCE) for part in range(count))
         words = words_of(said)
         if words in texts or sphinx.unknown(words):
@@ -50,11 +48,12 @@ def make_up(sphinx: Sphinx, texts: Sequence[Words], wav: Wav, sample_rate: int, 
 
 
 def choose_decoys(words: Words, chains: dict[Words, Chain], seed: int) -> list[Words]:
-    """Twenty other texts, drawn from the sixty nearest in length, so that duration alone does not tell the true one."""
+    """Twenty other texts, so that duration alone does not tell the true one: drawn from the sixty nearest in length, or
+    from the nearer half where there are fewer than twice as many, but never from fewer than twenty."""
     size = len(chains[words].senones)
     others = sorted(
         (own for own in chains if own != words), key=lambda own: (abs(len(chains[own].senones) - size), own)
     )
-    near = others[: 3 * NUM_DECOYS]
+    near = others[: max(NUM_DECOYS, min(3 * NUM_DECOYS, len(others) // 2))]
     drawn = np.random.default_rng([seed, size, len(words)]).permutation(len(near))[:NUM_DECOYS]
     return [near[place] for place in drawn]

@@ -87,6 +87,8 @@ def freeze(
 
 def _thaw(name: str, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Judge:
     kind = facts.get("network", "convolutional")  # files from before there were two do not say
+    if kind not in NETWORKS or "scores.weight" not in weights:
+        raise CheckpointError(f"the {name} judge is of a kind ({kind}) that this vqspeech does not know: upgrade it")
     # Scores read the mean and the maximum of the channels, or both directions of time.
     channels = weights["scores.weight"].shape[1] // 2
     network = NETWORKS[kind](len(facts["classes"]), facts["sample_rate"], channels)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from vqspeech.config import DataConfig
-from vqspeech.data.corpora import manifest_file
+from vqspeech.data.corpora import find_utterances
 from vqspeech.errors import VQSpeechError
 
 _SEXES = {"f": "F", "female": "F", "m": "M", "male": "M"}
@@ -24,12 +23,8 @@ def find_sexes(data: DataConfig, root: Path, speakers: Sequence[str]) -> dict[st
     manifest the key "sex" of its lines.
     """
     if data.corpus == "manifest":
-        lines = filter(
-            str.strip, manifest_file(root).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-        )
-        entries = [json.loads(line) for line in lines]
-        said = {entry["speaker"]: str(entry.get("sex", "")).lower() for entry in entries}
-        return {name: _SEXES[said[name]] for name in speakers if said.get(name) in _SEXES}
+        told = {utterance.speaker: utterance.sex for utterance in find_utterances(data, root) if utterance.sex}
+        return {name: told[name] for name in speakers if name in told}
     if data.corpus == "embedded":
         found = _sexes_of_espeak()
     else:

@@ -185,7 +185,7 @@ def _check_model(folder: Path, model: VQVAE, settled: Recipe, store: Store) -> N
             "same --set, or the folder of another model with --out"
         )
     trained_on = model.card.training.get("data", store.fingerprint)
-    if model.speakers != store.speakers[: len(model.speakers)] or trained_on != store.fingerprint:
+    if model.speakers != store.speakers[: store.num_voices] or trained_on != store.fingerprint:
         raise RunError(
             f"the prepared speech in {store.folder} is not what the model in {folder} was trained on. Give its "
             "recordings with --data, or train a new model with another --out"

@@ -51,7 +51,7 @@ class VQVAETask:
         self.variants = variants
         self.acceleration = acceleration
         self.vqvae = model
-        self.num_voices = len(self.recipe.data.voices) or len(store.speakers)
+        self.num_voices = store.num_voices
         self.train_batches = self._batches("train")
         self.voice_batches = self._batches("train", self.num_voices)
         self.valid_batches = self._batches("valid")
