@@ -168,12 +168,13 @@ def _conversions(
         )
 
     figures = [beside(_NAMES[0], lambda one: one.target, ceiling)]
-    if any(same_sex(material, trial) is not None for trial in trials):
-        for keep, kind in ((True, "same sex"), (False, "different sex")):
-            there = {trial.target for trial in trials if same_sex(material, trial) is keep}
-            some = [sample for sample in own if sample[1] in there]
-            last = figure(ceiling.name, some, seed=seed, is_ceiling=True)
-            figures.append(beside(f"{_NAMES[0]}, {kind}", lambda one: one.target, last, keep))
+    told = any(same_sex(material, trial) is not None for trial in trials)
+    kinds = ((True, "same sex"), (False, "different sex")) if told else ()
+    for keep, kind in kinds:
+        there = {trial.target for trial in trials if same_sex(material, trial) is keep}
+        some = [sample for sample in own if sample[1] in there]
+        last = figure(ceiling.name, some, seed=seed, is_ceiling=True)
+        figures.append(beside(f"{_NAMES[0]}, {kind}", lambda one: one.target, last, keep))
     others = _others(trials, references, real)
     floor = figure(
         "real recordings of the target",
@@ -185,6 +186,8 @@ def _conversions(
     surely = [(float(near > alien), name, first) for near, alien, name, first in others]
     best = figure("real recordings of the target", surely, seed=seed, unit="%", is_ceiling=True)
     figures.append(beside(_NAMES[2], lambda one: float(one.target > one.source), best, unit="%"))
+    for keep, kind in kinds:
+        figures.append(beside(f"{_NAMES[2]}, {kind}", lambda one: float(one.target > one.source), best, keep, unit="%"))
     figures.append(_error_rate(judged, controls, own, seed))
     return figures
 
