@@ -283,7 +283,8 @@ def test_a_page_of_elsewhere_cannot_call_this_machine_by_another_name(ask):
 def test_an_oversized_request_is_refused_whether_announced_or_not(ask, exported):
     body = b'{"listener": "' + b"x" * MOST_BODY_BYTES + b'"}'
     assert ask("POST", "/api/answers", body)[0] == 413
-    assert ask("POST", "/api/answers", b"{}", {"Content-Length": "-5"})[0] in (400, 413)
+    # Nothing follows the header: what the server leaves unread would make the system reset the connection.
+    assert ask("POST", "/api/answers", b"", {"Content-Length": "-5"})[0] in (400, 413)
     raw = socket.create_connection(("127.0.0.1", ask.port), timeout=10)
     raw.sendall(b"POST /api/answers HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
                 b"Content-Type: application/json\r\n\r\n")  # fmt: skip

@@ -100,7 +100,7 @@ def _train(store: Store, num_speakers: int | None) -> tuple[NDArray[np.int64], N
     """Training utterances of the first `num_speakers` speakers, and whose each is."""
     span = store.utterances("train")
     speaker = store.index["speaker"][span.start : span.stop]
-    chosen = np.flatnonzero(speaker < (len(store.speakers) if num_speakers is None else num_speakers))
+    chosen = np.arange(len(speaker)) if num_speakers is None else np.flatnonzero(speaker < num_speakers)
     return span.start + chosen, speaker[chosen]
 
 
