@@ -181,7 +181,7 @@ def test_calibration_leaves_the_state_untouched():
     assert 1 <= steps <= 12345
     assert all(torch.equal(value, before[name]) for name, value in state.model.state_dict().items())
     assert all(torch.equal(value, average[name]) for name, value in state.average.state_dict().items())
-    assert not state.optimizer.state
+    assert not state.descent.adam.state
     assert all(parameter.grad is None for parameter in task.model.parameters())
     assert (state.step, state.history) == (0, [])
 

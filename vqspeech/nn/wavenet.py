@@ -122,6 +122,11 @@ class WaveNet(nn.Module):
         """Q, the classes that are predicted."""
         return self.head.out_features
 
+    def hidden_matrices(self) -> list[Tensor]:
+        """Weights between one hidden layer and another: all but embedding, biases and output layer."""
+        linear = [part for part in self.modules() if isinstance(part, nn.Linear) and part is not self.head]
+        return [part.weight for part in linear]
+
     def forward(self, previous: Tensor, condition: Tensor) -> Tensor:
         """Logits of every position at once, given the true past.
 

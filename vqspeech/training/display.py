@@ -80,7 +80,7 @@ class Display:
         row: dict[str, Any] = {name: round(float(value), 5) for name, value in terms.items()}
         row |= self._speed((state.step - self.last[1]) / (now - self.last[0]))
         self.last = (now, state.step)
-        learning = state.optimizer.param_groups[0]["lr"]
+        learning = state.descent.learning_rate
         self.run.report({"kind": "train", "step": state.step, "seconds": round(state.seconds, 1), "lr": learning} | row)
         for name, value in row.items():
             self.writer.add_scalar(f"train/{name}", value, state.step)

@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 from vqspeech.config import TrainConfig
 from vqspeech.distributed import all_reduce_sum, world_size
 from vqspeech.errors import TrainingError
+from vqspeech.training.descent import Descent
 from vqspeech.training.schedule import learning_rate, steps_within
 
 
@@ -54,7 +55,7 @@ class TrainingState:
 
     average: AveragedModel  # holds the weights for inference
     model: nn.Module
-    optimizer: torch.optim.Optimizer
+    descent: Descent
     history: list[dict[str, Any]]  # figures of all validations
     step: int = 0
     total_steps: int = 0
@@ -65,7 +66,7 @@ class TrainingState:
         return {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.descent.state_dict(),
             "history": self.history,
             "step": self.step,
             "total_steps": self.total_steps,
@@ -76,7 +77,7 @@ class TrainingState:
         """Take over what `to_dict` gave."""
         self.model.load_state_dict(saved["model"])
         self.average.load_state_dict(saved["average"])
-        self.optimizer.load_state_dict(saved["optimizer"])
+        self.descent.load_state_dict(saved["optimizer"])
         self.history = saved["history"]
         self.step, self.total_steps, self.seconds = saved["step"], saved["total_steps"], saved["seconds"]
 
@@ -93,7 +94,7 @@ def new_state(model: nn.Module, train: TrainConfig) -> TrainingState:
     return TrainingState(
         average=AveragedModel(model, multi_avg_fn=follow, use_buffers=True),
         model=model,
-        optimizer=torch.optim.Adam(model.parameters(), lr=train.learning_rate, fused=True),
+        descent=Descent(model, train),
         history=[],
     )
 
@@ -115,8 +116,7 @@ def fit(task: Task, state: TrainingState, train: TrainConfig, observer: Observer
     task.model.train()
     with stop_requests() as is_stopping:
         while state.step < state.total_steps and not is_stopping():
-            for group in state.optimizer.param_groups:
-                group["lr"] = learning_rate(state.step, state.total_steps, train)
+            state.descent.learning_rate = learning_rate(state.step, state.total_steps, train)
             terms = take_step(task, state, train)
             state.seconds = time.monotonic() - started
             observer.stepped(state, terms)
@@ -144,7 +144,7 @@ def take_step(task: Task, state: TrainingState, train: TrainConfig) -> dict[str,
     if state.step == train.warm_start_steps:
         _join_decoder(state, train)
     terms = task.losses(state.step)
-    state.optimizer.zero_grad(set_to_none=True)
+    state.descent.zero_grad()
     terms["total"].backward()
     norm = nn.utils.clip_grad_norm_(task.model.parameters(), train.clip_norm)
     if not math.isfinite(float(norm)) or not math.isfinite(float(terms["total"].detach())):
@@ -153,7 +153,7 @@ def take_step(task: Task, state: TrainingState, train: TrainConfig) -> dict[str,
             f"stopped at step {state.step}: the loss or its gradient (norm {float(norm):.4g}) is not finite ({found}). "
             "Lower train.learning_rate, lengthen train.warmup_steps, or set train.precision=float32"
         )
-    state.optimizer.step()
+    state.descent.step()
     state.average.update_parameters(state.model)
     state.step += 1
     return {name: value.detach() for name, value in terms.items()} | {"gradient_norm": norm}
@@ -185,7 +185,7 @@ def calibrate(task: Task, state: TrainingState, train: TrainConfig) -> int:
             if i == 2:
                 begun = time.monotonic()
             task.losses(step + i)["total"].backward()
-            state.optimizer.zero_grad(set_to_none=True)
+            state.descent.zero_grad()
         return (time.monotonic() - begun) / repeats
 
     step_s = measure(full, 8)
