@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from vqspeech.audio import load_audio, save_audio
+from vqspeech.config import DataConfig
 from vqspeech.conversion import convert
+from vqspeech.data.corpora import find_utterances
 from vqspeech.evaluation.pictures import plot_training
 
 EGS = Path(__file__).resolve().parent.parent / "egs"
@@ -50,7 +52,7 @@ def usage(example: Path) -> list[str]:
 
 def test_there_are_examples_and_each_is_short_and_documented():
     examples = sorted(EGS.glob("*.py"))
-    names = ["convert", "inspect_codes", "join_corpora", "plot_training", "reconstruct"]
+    names = ["convert", "inspect_codes", "invent_voices", "join_corpora", "plot_training", "reconstruct"]
     assert [example.stem for example in examples] == names
     for example in examples:
         text = example.read_text()
@@ -120,3 +122,30 @@ def test_join_corpora_splits_readers_by_their_last_and_vctk_by_its_shared_senten
     assert [line["sex"] for line in lines if line["speaker"] == "1688"] == ["M"] * 6
     assert [line.get("text") for line in lines if line["speaker"] == "p225"] == ["Six spoons.", None, None]
     assert all(Path(line["audio"]).is_file() for line in lines)
+
+
+def test_invent_voices_copies_training_speech_into_voices_of_their_own(place, run):
+    pytest.importorskip("pyworld", reason="pyworld is not installed: pip install 'vqspeech[perturb]'")
+    times = np.arange(2400) / 8000
+    buzz = (0.2 * np.sign(np.sin(2 * np.pi * 120 * times))).astype(np.float32)  # 120 Hz
+    for take in (0, 7, *range(10, 18)):  # FSDD's takes 0-4 are its test split, 5-9 validate
+        save_audio(f"free-spoken-digit-dataset/1_george_{take}.wav", buzz, 8000)
+    script, recipe, *rest = usage(EGS / "invent_voices.py")
+    said = run(script, str(EGS.parent / recipe), *rest)
+    lines = [json.loads(line) for line in Path("many/manifest.jsonl").read_text().splitlines()]
+    voices = {line["speaker"] for line in lines}
+    assert voices == {"george"} | {f"george-{copy:02d}" for copy in range(12)}
+    assert said == f"many/manifest.jsonl: 13 voices, {10 + 8 * 3} utterances\n"
+    assert {line["split"] for line in lines if line["speaker"] != "george"} == {"train"}
+    copies = {
+        line["speaker"]: load_audio(Path("many") / line["audio"]) for line in lines if line["speaker"] != "george"
+    }
+    assert {len(wav) for wav in copies.values()} == {2400}
+    levels = [20 * np.log10(wav.std()) for wav in copies.values()]
+    assert max(levels) - min(levels) > 6  # in other rooms
+    pitches = [np.argmax(np.abs(np.fft.rfft(wav, 8000))[60:240]) + 60 for wav in copies.values()]
+    assert min(pitches) < 110 < 130 < max(pitches)  # Hz, in other throats
+    data = DataConfig(corpus="manifest", sample_rate=8000)
+    found = find_utterances(data, Path("many"))
+    assert len(found) == len(lines)
+    assert all(utterance.audio.is_file() for utterance in found)
