@@ -1,10 +1,13 @@
 """Are voices that a model never heard in training heard as themselves, once enrolled from a minute of recordings?
 
-    vqspeech train recipes/fsdd --data DATA --stage vqvae --set name=fsdd-four \\
-        --set 'data.leave_out=["theo", "nicolas"]'
-    python benchmarks/enrolment.py --model runs/fsdd-four --data DATA [--seconds 60] [--quick] [--json FILE]
+    python egs/invent_voices.py recipes/fsdd DATA many --leave-out theo --leave-out nicolas
+    vqspeech train recipes/fsdd --data many/manifest.jsonl --stage vqvae --set name=fsdd-many \\
+        --set data.corpus=manifest
+    python benchmarks/enrolment.py --model runs/fsdd-many --data DATA --speakers theo nicolas [--json FILE]
 
-Each speaker in the model's data.leave_out (or those of --speakers) is enrolled from that much of their training takes;
+(A base of the four real voices alone: `--data DATA --set 'data.leave_out=["theo", "nicolas"]'` for the training.)
+
+Each speaker of --speakers (or in the model's data.leave_out) is enrolled from that much of their training takes;
 recordings of the split by everybody else are then converted to them, free-running, and the frozen judges of
 recipes/fsdd, which know all six speakers and were trained on real recordings only, say whom they hear. Beside it the
 same conversions to the nearest voice that the model knows, and as the ceiling the new speakers' real recordings.
@@ -37,7 +40,7 @@ from vqspeech.evaluation.probe import store_wav
 from vqspeech.models.vqvae import VQVAE
 
 FROZEN = Path(__file__).resolve().parent.parent / "recipes" / "fsdd" / "judges.safetensors"
-EVERY = {True: 10, False: 1}  # of --quick
+EVERY = {True: 11, False: 1}  # of --quick
 
 
 def recordings_of(store: Store, speaker: str, seconds: float, folder: Path) -> list[Path]:
@@ -76,7 +79,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Enroll and judge every left-out speaker."""
     base = load_model(options.model)
     judges = load_judges(options.judges)
-    data = base.recipe.data.model_copy(update={"leave_out": (), "voices": ()})
+    data = base.recipe.data.model_copy(update={"corpus": "fsdd", "leave_out": (), "voices": ()})
     prepare(data, options.data, folder / "store", num_workers=1)
     store = Store.open(folder / "store")
     new = options.speakers or list(base.recipe.data.leave_out)
@@ -97,9 +100,9 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         minutes = (time.monotonic() - started) / 60
         model = load_model(options.model)
         voices.add_voice(model, speaker, voices.read_voice(enrolment.file)[1])
-        span = list(store.utterances(options.split))[:: EVERY[options.quick]]
-        others = [index for index in span if store.speakers[store.speaker(index)] != speaker]
+        span = store.utterances(options.split)
         own = [index for index in span if store.speakers[store.speaker(index)] == speaker]
+        others = [index for index in span if index not in own][:: EVERY[options.quick]]
         said = [store.utterance_id(index).split("_")[0] for index in others]
         digits = [store.utterance_id(index).split("_")[0] for index in own]
         aim = [speaker] * len(others)
@@ -128,7 +131,7 @@ def main() -> int:
     parser.add_argument("--judges", type=Path, default=FROZEN)
     parser.add_argument("--split", choices=["valid", "test"], default="test")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="every tenth utterance")
+    parser.add_argument("--quick", action="store_true", help="every eleventh utterance")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     try:

@@ -184,7 +184,7 @@ if __name__ == "__main__":  # preparation starts processes that import this agai
 def test_training_in_two_processes_leaves_identical_weights(write_recipe, corpus, tmp_path):
     write_recipe(
         {"train.steps": 5, "train.validate_every": 2, "train.warm_start_steps": 1, "train.continuous_steps": 2,
-         "encoder.norm": "batch"}
+         "encoder.norm": "batch", "train.optimizer": "muon"}
     )  # fmt: skip
     first, second = run_two(TRAIN, tmp_path, CORPUS=str(corpus))
     assert first["step"] == second["step"] == 5

@@ -166,6 +166,11 @@ def test_training_finds_what_n_grams_cannot_see(model, prior, store, tmp_path, m
     assert figures["trigram"] == pytest.approx(models["trigram"].bits(valid))
 
 
+def test_the_priors_optimiser_is_adam_whatever_the_decoders_is(tiny_recipe):
+    train_config = tiny_recipe.train.model_copy(update={"optimizer": "muon"})
+    assert prior_training(tiny_recipe.model_copy(update={"train": train_config})).optimizer == "adam"
+
+
 def test_a_prior_that_learns_nothing_is_told(codes, prior):
     task = PriorTask(prior, codes, 250.0, EAGER)
     useless = [{"step": step, "bits": 3.3, "unigram": 3.0} for step in range(5)]

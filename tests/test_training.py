@@ -58,6 +58,13 @@ EAGER = Acceleration("cpu", bfloat16=False, compile=False, notices=())
             "encoder.norm": "instance",
             "encoder.norm_frames": 5,
         },
+        # Muon, which has nothing to move before the decoder joins.
+        {
+            "train.optimizer": "muon",
+            "train.warm_start_steps": 4,
+            "train.continuous_steps": 2,
+            "train.freeze_encoder": True,
+        },
         # The paper's.
         {"bottleneck.kind": "vq", "bottleneck.normalize": "none", "bottleneck.data_init": False},
     ],

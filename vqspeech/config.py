@@ -125,7 +125,7 @@ class TrainConfig(_Section):
     max_minutes: Annotated[float, Field(gt=0)] | None = None  # turned into a number of steps once, after calibration
     batch_size: Positive = 8
     crop_samples: Positive = 5120
-    optimizer: Literal["adam", "muon"] = "adam"  # muon: of the WaveNet's matrices; the rest stays Adam's
+    optimizer: Literal["adam", "muon"] = "adam"  # muon: the decoder's matrices are its, the rest Adam's
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 4e-4
     muon_rate: Annotated[float, Field(gt=0, le=1)] = 0.02  # of Muon, at the peak
     warmup_steps: Annotated[int, Field(ge=0)] = 200

@@ -14,10 +14,9 @@ from vqspeech.nn.wavenet import WaveNet
 class Descent:
     """One or two of PyTorch's optimisers that step as one.
 
-    Muon [github.com/KellerJordan/Muon, 2024] turns the momentum of each matrix into the nearest orthogonal one, so that
-    a step moves all its directions alike: a WaveNet's gates hear their past through some strong directions and many
-    weak ones, and Adam spends its first thousands of steps on the strong. Everything else (encoder, embeddings, output
-    layer, biases) is Adam's [arXiv 1412.6980].
+    Muon [github.com/KellerJordan/Muon, 2024] turns the momentum of each matrix into a nearly orthogonal one, so that a
+    step moves all its directions about alike, the weak ones as far as the strong. A decoder learns several times as
+    fast (recipes/README.md). Everything else (encoder, embeddings, output layer, biases) is Adam's [arXiv 1412.6980].
 
     Parameters
     ----------
@@ -30,8 +29,8 @@ class Descent:
         taken = {id(matrix) for matrix in hidden} if train.optimizer == "muon" else set()
         others = [parameter for parameter in model.parameters() if id(parameter) not in taken]
         self.adam = torch.optim.Adam(others, lr=train.learning_rate, fused=True)
-        # Muon's learning rate follows Adam's, warm-up and all.
-        self.ratio = train.muon_rate / train.learning_rate
+        self.ratio = train.muon_rate / train.learning_rate  # of the two rates, which rise and fall together
+        # No decay, as Adam has none: PyTorch's default would shrink the matrices.
         self.muon = torch.optim.Muon(hidden, lr=train.muon_rate, weight_decay=0.0) if taken else None
 
     @property

@@ -151,7 +151,8 @@ def take_step(task: Task, state: TrainingState, train: TrainConfig) -> dict[str,
         found = ", ".join(f"{name} {float(value.detach()):.4g}" for name, value in terms.items())
         raise TrainingError(
             f"stopped at step {state.step}: the loss or its gradient (norm {float(norm):.4g}) is not finite ({found}). "
-            "Lower train.learning_rate, lengthen train.warmup_steps, or set train.precision=float32"
+            "Lower train.learning_rate (with Muon train.muon_rate too), lengthen train.warmup_steps, or set "
+            "train.precision=float32"
         )
     state.descent.step()
     state.average.update_parameters(state.model)
@@ -196,8 +197,9 @@ def calibrate(task: Task, state: TrainingState, train: TrainConfig) -> int:
     state.model.load_state_dict(saved)
     task.model.train()
     spent_s = time.monotonic() - started
-    # The optimiser and the weight average take time too, about an eighth of a small model's step.
-    steps = steps_within(60 * train.max_minutes - spent_s, 1.1 * step_s, 1.1 * warm_s, validation_s, train)
+    # The optimiser and the weight average take time too, about an eighth of a small model's step, Muon as much again.
+    full_s = (1.2 if train.optimizer == "muon" else 1.1) * step_s
+    steps = steps_within(60 * train.max_minutes - spent_s, full_s, 1.1 * warm_s, validation_s, train)
     if steps <= (settling := max(full, train.continuous_steps)):
         raise TrainingError(
             f"train.max_minutes={train.max_minutes:g} allows {steps} steps on this machine, but the decoder joins "

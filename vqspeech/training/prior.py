@@ -30,7 +30,10 @@ PATIENCE = 4  # validations after which a prior should have learned the codes' f
 
 
 def prior_training(recipe: Recipe) -> TrainConfig:
-    """What the loop needs to know of the prior's training; what `[prior]` does not say is as in `[train]`."""
+    """What the loop needs to know of the prior's training; what `[prior]` does not say is as in `[train]`.
+
+    Except for the optimiser, which is Adam: the prior has a learning rate of its own, and was not tried with another.
+    """
     prior = recipe.prior
     return TrainConfig(
         steps=prior.steps,
