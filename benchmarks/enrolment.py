@@ -2,7 +2,9 @@
 
     python egs/invent_voices.py recipes/fsdd DATA many --leave-out theo --leave-out nicolas
     vqspeech train recipes/fsdd --data many/manifest.jsonl --stage vqvae --set name=fsdd-many \\
-        --set data.corpus=manifest
+        --set data.corpus=manifest --set data.level=speaker --set encoder.input=log-mel --set encoder.mel_hop=32 \\
+        --set 'encoder.strides=[2]' --set decoder.speaker_dim=64 --set train.optimizer=muon \\
+        --set train.warm_start_steps=8000 --set train.continuous_steps=2000 --set train.steps=13000
     python benchmarks/enrolment.py --model runs/fsdd-many --data DATA --speakers theo nicolas [--json FILE]
 
 (A base of the four real voices alone: `--data DATA --set 'data.leave_out=["theo", "nicolas"]'` for the training.)

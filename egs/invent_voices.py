@@ -1,8 +1,7 @@
 """More voices than were recorded: copies of a corpus's training speech in other throats, colours and noise.
 
 python egs/invent_voices.py recipes/fsdd free-spoken-digit-dataset many [--leave-out theo --leave-out nicolas]
-For a base for `vqspeech enroll`, which has to span the voices to come. Train on many/manifest.jsonl with
---set data.corpus=manifest --set data.level=speaker: how loud somebody was recorded is then no part of a voice.
+A base for `vqspeech enroll` has to span the voices to come. Train with --set data.corpus=manifest, data.level=speaker.
 """
 
 import json
@@ -30,17 +29,18 @@ def main(recipe: str, data: str, folder: str, leave_out: tuple[str, ...]) -> Non
     config = load_recipe(recipe, [f"data.leave_out={json.dumps(leave_out)}"] * bool(leave_out)).data
     lines, rate = [], config.sample_rate
     for number, u in enumerate(find_utterances(config, Path(data))):
-        assert not u.offset_s and not u.duration_s, f"{u.utterance} is a part of a recording"
+        if u.offset_s or u.duration_s:
+            raise click.UsageError(f"{u.utterance} is a part of a recording. Give every utterance a file of its own")
         told = {"split": u.split or split_of(u.utterance, config), "text": u.text, "sex": u.sex}
         lines.append(told | {"speaker": u.speaker, "audio": str(u.audio.resolve())})
         speech = Speech(load_audio(u.audio, rate), rate)
         for copy in range(number % SHARE, COPIES, SHARE) if told["split"] == "train" else ():
             random = np.random.default_rng([*u.speaker.encode(), copy])  # one voice, whatever it says
             wav = 0.5 * speech.say(draw_variation(LIMITS, random))
-            noise = wav.std() * 10 ** (-random.uniform(10, 45) / 20)
-            wav += np.random.default_rng([number, copy]).normal(0, noise, len(wav))
+            hiss = wav.std() * 10 ** (-random.uniform(10, 45) / 20)
+            wav = (wav + np.random.default_rng([number, copy]).normal(0, hiss, len(wav))).clip(-1, 1)
             lines.append(told | {"speaker": (name := f"{u.speaker}-{copy:02d}"), "audio": f"{name}/{number:06d}.wav"})
-            save_audio(Path(folder, lines[-1]["audio"]), wav.clip(-1, 1), rate)
+            save_audio(Path(folder, lines[-1]["audio"]), wav.astype(np.float32), rate)
     Path(folder, "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
     click.echo(f"{folder}/manifest.jsonl: {len({line['speaker'] for line in lines})} voices, {len(lines)} utterances")
 
