@@ -2,16 +2,18 @@
 
     python benchmarks/ablation.py --data ../shared/data/fsdd --table settings.txt --out ablation.jsonl
     python benchmarks/ablation.py --data ../shared/data/fsdd --table settings.txt --out ablation.jsonl --minutes 30
+    python benchmarks/ablation.py --data ../shared/data/fsdd --table settings.txt --out ablation.jsonl --whole
 
 A table has one setting a line, a name and what it changes: `jitter: bottleneck.jitter=0.12 loss.adversary=0.3`. Each
 setting becomes one line of JSON in the file; what is there already is skipped, so an interrupted table goes on. All is
-judged on the validation split. Without `--minutes` the recipe's warm start alone is trained, about two minutes, and
+judged on the validation split. Alone, the recipe's warm start is all that is trained, about two minutes, and
 
 - digit, speaker: what a small network reads from the codes' vectors of words it has not seen
 - across: the digit, read by a network that knows one speaker's codes alone from those of the others, as a decoder does
 - spectrum: the warm start's own spectrum of the target speaker, made sound by Griffin-Lim, heard by the frozen judges
 
-With `--minutes` the whole recipe is trained for so long, and free-running conversions are judged besides.
+With `--minutes` the whole recipe is trained for so long, with `--whole` for the steps it says (each setting then learns
+from as much, whatever else the machine does), and free-running conversions are judged besides.
 """
 
 from __future__ import annotations
@@ -175,12 +177,12 @@ def measure(setting: Setting, seed: int, options: argparse.Namespace, judges: Ju
     store = Store.open(store_folder(recipe.name))
     step = 10 if options.quick else 1
     figures: dict[str, Any] = {}
-    if options.minutes is None:
+    if options.minutes is None and not options.whole:
         model, seconds = warm_start(options.recipe, overrides, store)
         figures["minutes"] = seconds / 60
     else:
         out = options.runs / f"{setting.name.replace(' ', '-')}-{seed}"
-        budget = [*overrides, f"train.max_minutes={options.minutes}"]
+        budget = [*overrides, f"train.max_minutes={options.minutes}"] if options.minutes else overrides
         resume = (out / "state.pt").is_file()
         result = train(options.recipe, data=options.data, out=out, overrides=budget, resume=resume, stage="vqvae")
         if not result.finished:
@@ -221,6 +223,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("ablation.jsonl"), help="one line of JSON a setting, added to")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--minutes", type=float, help="train the whole recipe for so long; without it the warm start")
+    parser.add_argument("--whole", action="store_true", help="train the whole recipe for the steps it says")
     parser.add_argument("--runs", type=Path, default=Path("runs/ablation"), help="run folders of whole trainings")
     parser.add_argument("--judges", type=Path, default=HERE / "recipes" / "fsdd" / "judges.safetensors")
     parser.add_argument("--threads", type=int, default=num_cores())
@@ -240,7 +243,7 @@ def main() -> int:
                 key = {
                     "name": setting.name, "overrides": list(setting.overrides), "seed": seed,
                     "minutes": options.minutes, "quick": options.quick,
-                }  # fmt: skip
+                } | ({"whole": True} if options.whole else {})  # fmt: skip
                 row = next((row for row in known if key.items() <= row.items()), None)
                 if row is None:
                     row = key | {"figures": measure(setting, seed, options, judges)}
@@ -257,7 +260,7 @@ def main() -> int:
     print(table(rows))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    aim = "both" if options.minutes is not None else "spectrum_both"
+    aim = "both" if options.minutes or options.whole else "spectrum_both"
     best = max(rows, key=lambda row: row["figures"].get(aim) or 0.0)
     print(f"best by {aim}: {best['name']}, seed {best['seed']}, {best['figures'].get(aim) or 0.0:.1%}")
     return 0

@@ -16,7 +16,7 @@ from vqspeech.data.corpora import find_utterances, split_of
 from vqspeech.data.perturbation import Speech, draw_variation
 
 COPIES, SHARE = 12, 4  # of each speaker; every fourth utterance is in a copy
-LIMITS = PerturbationConfig(pitch_semitones=7, pitch_range=1.2, formants=1.2, equalizer_db=8)
+LIMITS = PerturbationConfig(pitch_semitones=7, pitch_range=1.2, formants=1.2, equalizer_db=8, noise_snr_db=8)
 
 
 @click.command()
@@ -35,12 +35,10 @@ def main(recipe: str, data: str, folder: str, leave_out: tuple[str, ...]) -> Non
         lines.append(told | {"speaker": u.speaker, "audio": str(u.audio.resolve())})
         speech = Speech(load_audio(u.audio, rate), rate)
         for copy in range(number % SHARE, COPIES, SHARE) if told["split"] == "train" else ():
-            random = np.random.default_rng([*u.speaker.encode(), copy])  # one voice, whatever it says
-            wav = 0.5 * speech.say(draw_variation(LIMITS, random))
-            hiss = wav.std() * 10 ** (-random.uniform(10, 45) / 20)
-            wav = (wav + np.random.default_rng([number, copy]).normal(0, hiss, len(wav))).clip(-1, 1)
+            voice = draw_variation(LIMITS, np.random.default_rng([*u.speaker.encode(), copy]))  # whatever it says
+            wav = (0.5 * speech.say(voice, np.random.default_rng([number, copy]))).clip(-1, 1)
             lines.append(told | {"speaker": (name := f"{u.speaker}-{copy:02d}"), "audio": f"{name}/{number:06d}.wav"})
-            save_audio(Path(folder, lines[-1]["audio"]), wav.astype(np.float32), rate)
+            save_audio(Path(folder, lines[-1]["audio"]), wav, rate)
     Path(folder, "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
     click.echo(f"{folder}/manifest.jsonl: {len({line['speaker'] for line in lines})} voices, {len(lines)} utterances")
 

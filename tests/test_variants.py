@@ -58,7 +58,9 @@ def test_what_is_made_is_what_was_drawn_for_the_utterance_and_no_other(store, ma
     index = store.utterances("train")[2]
     drawn = []
     say = Speech.say
-    monkeypatch.setattr(Speech, "say", lambda self, variation: (drawn.append(variation), say(self, variation))[1])
+    monkeypatch.setattr(
+        Speech, "say", lambda self, variation, random: (drawn.append(variation), say(self, variation, random))[1]
+    )
     again = module._make_group  # the first group once more, elsewhere
     again(store.folder, CONFIG, made.folder / "again", 0)
     wav = say(Speech(store.read(index) / FULL_SCALE, store.sample_rate), drawn[2 * 3 + 1])

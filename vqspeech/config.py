@@ -56,6 +56,8 @@ class PerturbationConfig(_Section):
     pitch_range: Annotated[float, Field(ge=1, le=4)] = 1.5  # factor of the pitch's excursions around its median
     formants: Annotated[float, Field(ge=1, le=1.6)] = 1.15  # factor of the spectral envelope's frequencies
     equalizer_db: Annotated[float, Field(ge=0, le=24)] = 6.0  # gain of each octave
+    # Noise, white to Brownian, is added at signal-to-noise ratios from this to 50 dB; none is where it is not set.
+    noise_snr_db: Annotated[float, Field(ge=-10, le=60)] | None = None
 
 
 class EncoderConfig(_Section):

@@ -1,4 +1,4 @@
-"""Another throat for the same words: pitch, formants and colour of an utterance changed, its timing kept.
+"""Another throat and room for the same words: pitch, formants, colour and noise of speech changed, its timing kept.
 
 What an encoder hears is then no guide to who speaks, while the decoder's target stays the recording [arXiv 2110.14513
 §2.2, arXiv 2204.09224 §3.1]. Analysis and synthesis are WORLD's, which tells pitch from spectral envelope.
@@ -9,6 +9,7 @@ What an encoder hears is then no guide to who speaks, while the decoder's target
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ FRAME_MS = 5.0
 LEAST_RATE = 16000  # Hz; WORLD looks for voicing up to 7.9 kHz
 PITCH_HZ = (60.0, 500.0)  # sought after
 EQUALIZER_OCTAVES = 1.0  # between the bands whose gains are drawn
+FAINTEST_NOISE_DB = 50.0  # signal-to-noise ratio, the other end of what is drawn
+STEEPEST_NOISE_DB = 6.0  # fall of its power an octave: Brownian
 
 
 @dataclass(frozen=True)
@@ -33,28 +36,56 @@ class Variation:
     pitch_range : factor of its excursions around its median, in octaves
     formants : factor of all frequencies of the spectral envelope
     equalizer_db : gains, dB, of bands one octave apart, the first at 62.5 Hz
+    noise_snr_db : of the noise that is added, None for no noise
+    noise_tilt_db : fall of its power an octave: 0 white, 3 pink, 6 Brownian
     """
 
     pitch: float = 1.0
     pitch_range: float = 1.0
     formants: float = 1.0
     equalizer_db: tuple[float, ...] = ()
+    noise_snr_db: float | None = None
+    noise_tilt_db: float = 0.0
+
+    @property
+    def is_same_voice(self) -> bool:
+        """Whether nothing but noise is new: speech then need not be taken apart."""
+        return self.pitch == self.pitch_range == self.formants == 1.0 and not any(self.equalizer_db)
 
 
 def draw_variation(config: PerturbationConfig, random: np.random.Generator) -> Variation:
-    """Factors uniform on a logarithmic scale between their limits up and down, gains uniform in dB."""
+    """Factors uniform on a logarithmic scale between their limits up and down; gains and noise uniform in dB."""
     pitch, spread, formants = random.uniform(-1, 1, 3)
     gains = random.uniform(-1, 1, 8)  # 62.5 Hz to 8 kHz; those above half the rate do nothing
+    least = config.noise_snr_db
     return Variation(
         pitch=2 ** (config.pitch_semitones / 12 * pitch),
         pitch_range=config.pitch_range**spread,
         formants=config.formants**formants,
         equalizer_db=tuple((config.equalizer_db * gains).tolist()),
+        noise_snr_db=None if least is None else random.uniform(least, max(least, FAINTEST_NOISE_DB)),
+        noise_tilt_db=0.0 if least is None else random.uniform(0, STEEPEST_NOISE_DB),
     )
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What WORLD takes speech apart into.
+
+    Attributes
+    ----------
+    pitch : (N,) Hz, 0 where unvoiced
+    envelope : (N, F) power
+    aperiodicity : (N, F), shares of it
+    """
+
+    pitch: NDArray[np.float64]
+    envelope: NDArray[np.float64]
+    aperiodicity: NDArray[np.float64]
+
+
 class Speech:
-    """An utterance taken apart once, to be put together in many ways.
+    """An utterance taken apart at most once, to be put together in many ways.
 
     Parameters
     ----------
@@ -63,48 +94,76 @@ class Speech:
     """
 
     def __init__(self, wav: NDArray[np.floating], sample_rate: int) -> None:
-        import soxr
-
         self.length, self.sample_rate = len(wav), sample_rate
         self.rate = max(sample_rate, LEAST_RATE)
-        self.level = float(np.sqrt(np.mean(np.square(wav, dtype=np.float64)))) if len(wav) else 0.0
-        if not self.level:
-            return
-        world = load_world()
-        x = np.asarray(wav, np.float64)
-        x = soxr.resample(x, sample_rate, self.rate, quality="VHQ") if self.rate != sample_rate else x
-        rough, times = world.dio(x, self.rate, f0_floor=PITCH_HZ[0], f0_ceil=PITCH_HZ[1], frame_period=FRAME_MS)
-        self.pitch = world.stonemask(x, rough, times, self.rate)  # (N,) Hz, 0 where unvoiced
-        self.envelope = world.cheaptrick(x, self.pitch, times, self.rate)  # (N, F) power
-        self.aperiodicity = world.d4c(x, self.pitch, times, self.rate)  # (N, F)
+        self.wav = np.asarray(wav, np.float64)
+        self.level = float(np.sqrt(np.mean(np.square(self.wav)))) if len(wav) else 0.0
 
-    def say(self, variation: Variation) -> NDArray[np.float32]:
-        """The utterance, shape (T,), in another voice, as loud as it was; silence stays silence."""
+    @cached_property
+    def parts(self) -> Parts:
+        """Pitch, envelope and aperiodicity, by WORLD."""
         import soxr
 
+        world = load_world()
+        x = self.wav
+        x = soxr.resample(x, self.sample_rate, self.rate, quality="VHQ") if self.rate != self.sample_rate else x
+        rough, times = world.dio(x, self.rate, f0_floor=PITCH_HZ[0], f0_ceil=PITCH_HZ[1], frame_period=FRAME_MS)
+        pitch = world.stonemask(x, rough, times, self.rate)
+        return Parts(pitch, world.cheaptrick(x, pitch, times, self.rate), world.d4c(x, pitch, times, self.rate))
+
+    def say(self, variation: Variation, random: np.random.Generator | None = None) -> NDArray[np.float32]:
+        """The utterance, shape (T,), in another voice, as loud as it was; silence stays silence.
+
+        Parameters
+        ----------
+        variation : what is changed
+        random : draws the noise, where there is some
+        """
         if not self.level:
             return np.zeros(self.length, np.float32)
+        wav = self.wav if variation.is_same_voice else self._in_voice(variation)
+        if variation.noise_snr_db is not None:
+            assert random is not None, "noise has to be drawn"
+            noise = coloured_noise(self.length, variation.noise_tilt_db, random)
+            wav = wav + self.level * 10 ** (-variation.noise_snr_db / 20) * noise
+        return wav.astype(np.float32)
+
+    def _in_voice(self, variation: Variation) -> NDArray[np.float64]:
+        import soxr
+
+        parts = self.parts
         wav = load_world().synthesize(
-            bend(self.pitch, variation.pitch, variation.pitch_range),
-            np.ascontiguousarray(stretch(self.envelope, variation.formants) * self._gains(variation.equalizer_db)),
-            np.ascontiguousarray(self.aperiodicity),
+            bend(parts.pitch, variation.pitch, variation.pitch_range),
+            np.ascontiguousarray(stretch(parts.envelope, variation.formants) * self._gains(variation.equalizer_db)),
+            np.ascontiguousarray(parts.aperiodicity),
             self.rate,
             FRAME_MS,
         )
         if self.rate != self.sample_rate:
             wav = soxr.resample(wav, self.rate, self.sample_rate, quality="VHQ")
         wav = np.pad(wav, (0, max(0, self.length - len(wav))))[: self.length]
-        level = float(np.sqrt(np.mean(np.square(wav))))
-        return (wav * (self.level / max(level, 1e-9))).astype(np.float32)
+        return wav * (self.level / max(float(np.sqrt(np.mean(np.square(wav)))), 1e-9))
 
     def _gains(self, equalizer_db: tuple[float, ...]) -> NDArray[np.float64]:
         """Factors (F,) of power."""
         if not equalizer_db:
-            return np.ones(self.envelope.shape[1])
-        frequencies = np.linspace(0, self.rate / 2, self.envelope.shape[1])
+            return np.ones(self.parts.envelope.shape[1])
+        frequencies = np.linspace(0, self.rate / 2, self.parts.envelope.shape[1])
         octaves = np.log2(np.maximum(frequencies, 1.0) / 62.5)
         bands = EQUALIZER_OCTAVES * np.arange(len(equalizer_db))
         return 10 ** (np.interp(octaves, bands, equalizer_db) / 10)
+
+
+def coloured_noise(length: int, tilt_db: float, random: np.random.Generator) -> NDArray[np.float64]:
+    """Gaussian noise (length,) of RMS 1 whose power falls by `tilt_db` an octave; it has no mean unless it is white."""
+    noise = random.normal(size=length)
+    if tilt_db and length > 1:
+        spectrum = np.fft.rfft(noise)
+        octaves = np.log2(np.maximum(np.arange(len(spectrum)), 1))
+        spectrum *= 10 ** (-tilt_db / 20 * octaves)
+        spectrum[0] = 0.0
+        noise = np.fft.irfft(spectrum, length)
+    return noise / max(float(np.sqrt(np.mean(np.square(noise)))), 1e-9)
 
 
 def bend(pitch: NDArray[np.float64], factor: float, pitch_range: float) -> NDArray[np.float64]:

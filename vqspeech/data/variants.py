@@ -85,7 +85,8 @@ def make_variants(
     waiting = [first for first in groups if not file_of(folder, first).is_file()]
     if not waiting:
         return variants
-    load_world()  # what is missing is told before work begins
+    if not draw_variation(config, np.random.default_rng(0)).is_same_voice:
+        load_world()  # what is missing is told before work begins
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -135,7 +136,8 @@ def _make_group(place: Path, config: PerturbationConfig, folder: Path, first: in
             speech = Speech(store.read(index) / FULL_SCALE, store.sample_rate)
             for variant in range(config.variants):
                 key = np.random.SeedSequence([zlib.crc32(store.utterance_id(index).encode()), variant])
-                wav = speech.say(draw_variation(config, np.random.Generator(np.random.Philox(key))))
+                random = np.random.Generator(np.random.Philox(key))
+                wav = speech.say(draw_variation(config, random), random)
                 file.write(np.clip(np.rint(wav * FULL_SCALE), -32768, 32767).astype("<i2").tobytes())
 
 
@@ -145,5 +147,5 @@ def _first_sample(store: Store, index: int) -> int:
 
 
 def _digest(config: PerturbationConfig) -> str:
-    drawn = config.model_dump(mode="json", exclude={"share", "decoder_share"})
+    drawn = config.model_dump(mode="json", exclude={"share", "decoder_share"}, exclude_none=True)
     return hashlib.sha256(json.dumps([VERSION, drawn], sort_keys=True).encode()).hexdigest()[:12]
