@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from vqspeech.config import DataConfig, Recipe, load_recipe, parse_recipe
+from vqspeech.config import DataConfig, Recipe, load_recipe, parse_recipe, parse_stored_recipe
 from vqspeech.errors import RecipeError
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
@@ -169,3 +169,15 @@ def test_a_recipe_survives_the_way_through_json(recipe):
 def test_a_recipe_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
         DataConfig(corpus="fsdd").sample_rate = 8000
+
+
+def test_what_was_kept_before_muon_was_the_default_was_adams():
+    values = load_recipe(RECIPES / "vctk").model_dump(mode="json")
+    assert parse_stored_recipe(values, "test").train.optimizer == "muon"  # said, and so it stays
+    del values["train"]["optimizer"]
+    assert parse_recipe(values, "test").train.optimizer == "muon"
+    assert parse_stored_recipe(values, "test").train.optimizer == "adam"
+    del values["train"]
+    assert parse_stored_recipe(values, "test").train.optimizer == "adam"
+    with pytest.raises(RecipeError, match="train"):
+        parse_stored_recipe({"name": "x", "train": 3}, "test")

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vqspeech.config import Recipe, parse_recipe
+from vqspeech.config import Recipe, parse_stored_recipe
 from vqspeech.errors import CheckpointError, RecipeError
 from vqspeech.files import write_whole
 from vqspeech.likelihood import Likelihood
@@ -178,7 +178,7 @@ def read_card(path: str | Path) -> ModelCard:
     file = find_model_file(path)
     header = _read_header(file, KEY, "model")
     try:
-        recipe = parse_recipe(header.pop("recipe"), str(file))
+        recipe = parse_stored_recipe(header.pop("recipe"), str(file))
         return ModelCard(recipe=recipe, speakers=tuple(header.pop("speakers")), **header)
     except (KeyError, TypeError, RecipeError) as reason:
         raise CheckpointError(f"{file} has an incomplete header ({reason}). Copy it again, or train again") from None
@@ -274,7 +274,7 @@ def read_prior_card(path: str | Path) -> PriorCard:
     file = find_prior_file(path)
     header = _read_header(file, PRIOR_KEY, "prior")
     try:
-        recipe = parse_recipe(header.pop("recipe"), str(file))
+        recipe = parse_stored_recipe(header.pop("recipe"), str(file))
         return PriorCard(recipe=recipe, speakers=tuple(header.pop("speakers")), **header)
     except (KeyError, TypeError, RecipeError) as reason:
         raise CheckpointError(f"{file} has an incomplete header ({reason}). {_how_to_train(file)}") from None

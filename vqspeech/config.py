@@ -127,7 +127,7 @@ class TrainConfig(_Section):
     max_minutes: Annotated[float, Field(gt=0)] | None = None  # turned into a number of steps once, after calibration
     batch_size: Positive = 8
     crop_samples: Positive = 5120
-    optimizer: Literal["adam", "muon"] = "adam"  # muon: the decoder's matrices are its, the rest Adam's
+    optimizer: Literal["adam", "muon"] = "muon"  # muon: the decoder's matrices are its, the rest Adam's
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 4e-4
     muon_rate: Annotated[float, Field(gt=0, le=1)] = 0.02  # of Muon, at the peak
     warmup_steps: Annotated[int, Field(ge=0)] = 200
@@ -271,6 +271,13 @@ def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
     except ValidationError as invalid:
         lines = [_explain(error) for error in invalid.errors()]
         raise RecipeError(f"{source}: " + "; ".join(lines)) from None
+
+
+def parse_stored_recipe(values: dict[str, Any], source: str) -> Recipe:
+    """As `parse_recipe`, a recipe that a run or a model keeps; older ones do not name what was then the default."""
+    if isinstance(values, dict) and isinstance(train := values.get("train", {}), dict):
+        values = values | {"train": {"optimizer": "adam"} | train}
+    return parse_recipe(values, source)
 
 
 def _set(values: dict[str, Any], override: str) -> None:

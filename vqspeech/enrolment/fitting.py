@@ -31,9 +31,9 @@ FINALISTS = 6  # of them that are tried on all that is held out
 def fitting(crop_samples: int, seed: int, steps: int, max_minutes: float) -> TrainConfig:
     """What the training loop needs to know; a vector of some dozens of numbers bears a steep descent."""
     return TrainConfig(
-        steps=steps, max_minutes=max_minutes, batch_size=8, crop_samples=crop_samples, learning_rate=0.03,
-        warmup_steps=10, final_rate=0.1, weight_average=0.95, validate_every=20, checkpoint_every=10**9, compile="off",
-        seed=seed,
+        steps=steps, max_minutes=max_minutes, batch_size=8, crop_samples=crop_samples, optimizer="adam",
+        learning_rate=0.03, warmup_steps=10, final_rate=0.1, weight_average=0.95, validate_every=20,
+        checkpoint_every=10**9, compile="off", seed=seed,
     )  # fmt: skip
 
 

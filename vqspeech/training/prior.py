@@ -38,6 +38,7 @@ def prior_training(recipe: Recipe) -> TrainConfig:
     return TrainConfig(
         steps=prior.steps,
         batch_size=prior.batch_size,
+        optimizer="adam",
         learning_rate=prior.learning_rate,
         warmup_steps=prior.warmup_steps,
         validate_every=prior.validate_every,

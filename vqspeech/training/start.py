@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 
 from vqspeech.checkpoint import find_model_file
-from vqspeech.config import Recipe, load_recipe, parse_recipe
+from vqspeech.config import Recipe, load_recipe, parse_stored_recipe
 from vqspeech.data.corpora import find_root
 from vqspeech.data.preparation import num_cores, prepare, store_folder
 from vqspeech.data.store import Store
@@ -247,7 +247,7 @@ def _open_variants(recipe: Recipe, store: Store, progress: bool) -> Variants | N
 
 
 def _check_same(run: Run, base: Recipe, overrides: tuple[str, ...], said: dict[str, Any]) -> None:
-    then = parse_recipe(said["recipe"], f"{run.folder}/run.json").model_dump(mode="json")
+    then = parse_stored_recipe(said["recipe"], f"{run.folder}/run.json").model_dump(mode="json")
     changed = changed_keys(then | {"prior": None}, base.model_dump(mode="json") | {"prior": None})
     if changed:
         raise RunError(
