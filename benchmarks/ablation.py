@@ -181,7 +181,8 @@ def measure(setting: Setting, seed: int, options: argparse.Namespace, judges: Ju
         model, seconds = warm_start(options.recipe, overrides, store)
         figures["minutes"] = seconds / 60
     else:
-        out = options.runs / f"{setting.name.replace(' ', '-')}-{seed}"
+        budgeted = f"-{options.minutes:g}-minutes" if options.minutes else ""
+        out = options.runs / f"{setting.name.replace(' ', '-')}-{seed}{budgeted}"
         budget = [*overrides, f"train.max_minutes={options.minutes}"] if options.minutes else overrides
         resume = (out / "state.pt").is_file()
         result = train(options.recipe, data=options.data, out=out, overrides=budget, resume=resume, stage="vqvae")
@@ -222,8 +223,9 @@ def main() -> int:
     parser.add_argument("--table", type=Path, help="file of settings; without it the recipe as it is")
     parser.add_argument("--out", type=Path, default=Path("ablation.jsonl"), help="one line of JSON a setting, added to")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--minutes", type=float, help="train the whole recipe for so long; without it the warm start")
-    parser.add_argument("--whole", action="store_true", help="train the whole recipe for the steps it says")
+    length = parser.add_mutually_exclusive_group()  # neither: the warm start alone
+    length.add_argument("--minutes", type=float, help="train the whole recipe for so long")
+    length.add_argument("--whole", action="store_true", help="train the whole recipe for the steps it says")
     parser.add_argument("--runs", type=Path, default=Path("runs/ablation"), help="run folders of whole trainings")
     parser.add_argument("--judges", type=Path, default=HERE / "recipes" / "fsdd" / "judges.safetensors")
     parser.add_argument("--threads", type=int, default=num_cores())
@@ -243,8 +245,9 @@ def main() -> int:
                 key = {
                     "name": setting.name, "overrides": list(setting.overrides), "seed": seed,
                     "minutes": options.minutes, "quick": options.quick,
-                } | ({"whole": True} if options.whole else {})  # fmt: skip
-                row = next((row for row in known if key.items() <= row.items()), None)
+                    "whole": options.whole,
+                }  # fmt: skip
+                row = next((row for row in known if key.items() <= ({"whole": False} | row).items()), None)
                 if row is None:
                     row = key | {"figures": measure(setting, seed, options, judges)}
                     with open(options.out, "a", encoding="utf-8") as file:

@@ -4,7 +4,10 @@
     vqspeech train recipes/fsdd --data many/manifest.jsonl --stage vqvae --set name=fsdd-many \\
         --set data.corpus=manifest --set data.level=speaker --set encoder.input=log-mel --set encoder.mel_hop=32 \\
         --set 'encoder.strides=[2]' --set decoder.speaker_dim=64 --set train.optimizer=muon \\
-        --set train.warm_start_steps=8000 --set train.continuous_steps=2000 --set train.steps=13000
+        --set train.warm_start_steps=8000 --set train.continuous_steps=2000 --set train.steps=19500 \\
+        --set perturbation.share=0.75 --set perturbation.decoder_share=0.5 --set perturbation.variants=4 \\
+        --set perturbation.noise_snr_db=8 --set perturbation.pitch_semitones=0 --set perturbation.pitch_range=1 \\
+        --set perturbation.formants=1 --set perturbation.equalizer_db=0
     python benchmarks/enrolment.py --model runs/fsdd-many --data DATA --speakers theo nicolas [--json FILE]
 
 (A base of the four real voices alone: `--data DATA --set 'data.leave_out=["theo", "nicolas"]'` for the training.)

@@ -18,7 +18,6 @@ from vqspeech.data.perturbation import (
     Speech,
     Variation,
     bend,
-    coloured_noise,
     draw_variation,
     load_world,
     stretch,
@@ -119,25 +118,6 @@ def test_noise_is_added_at_its_ratio_to_whatever_voice(variation):
     assert 20 * np.log10(np.std(clean) / np.std(noise)) == pytest.approx(20, abs=0.1)
 
 
-def test_speech_of_the_same_voice_is_not_put_through_the_vocoder(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyworld", None)  # so noise needs none
-    wav = vowel()
-    np.testing.assert_array_equal(Speech(wav, RATE).say(Variation()), wav)
-    config = PerturbationConfig(pitch_semitones=0, pitch_range=1, formants=1, equalizer_db=0, noise_snr_db=10)
-    assert draw_variation(config, np.random.default_rng(0)).is_same_voice
-    assert not draw_variation(PerturbationConfig(), np.random.default_rng(0)).is_same_voice
-
-
-@pytest.mark.parametrize("tilt_db", [0.0, 3.0, 6.0])
-def test_the_power_of_noise_falls_by_its_tilt_an_octave(tilt_db):
-    noise = coloured_noise(40 * RATE, tilt_db, np.random.default_rng(0))
-    assert np.sqrt(np.mean(noise**2)) == pytest.approx(1)
-    frequencies, power = scipy.signal.welch(noise, RATE, nperseg=2048)
-    heard = (frequencies >= 100) & (frequencies <= 3200)
-    slope, _ = np.polyfit(np.log2(frequencies[heard]), 10 * np.log10(power[heard]), 1)
-    assert slope == pytest.approx(-tilt_db, abs=0.15)
-
-
 def test_pitch_bends_about_its_median_in_octaves():
     # Median 200; an octave below and above become half an octave with range 0.5; then all twice as high.
     bent = bend(np.array([100.0, 200.0, 0.0, 400.0]), 2.0, 0.5)
@@ -163,11 +143,11 @@ def test_what_is_drawn_stays_within_its_limits(seed):
     assert all(abs(gain) <= 3 for gain in drawn.equalizer_db)
 
 
-@given(seed=st.integers(0, 10_000), least=st.floats(-10, 60))
+@given(seed=st.integers(0, 10_000), least=st.floats(-10, 50))
 def test_noise_is_drawn_between_its_limit_and_nearly_none_and_only_where_asked_for(seed, least):
     config = PerturbationConfig(noise_snr_db=least)
     drawn = draw_variation(config, np.random.default_rng(seed))
-    assert least <= drawn.noise_snr_db <= max(least, FAINTEST_NOISE_DB)
+    assert least <= drawn.noise_snr_db <= FAINTEST_NOISE_DB
     assert 0 <= drawn.noise_tilt_db <= STEEPEST_NOISE_DB
     without = draw_variation(PerturbationConfig(), np.random.default_rng(seed))
     assert without.noise_snr_db is None

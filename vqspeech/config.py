@@ -43,7 +43,7 @@ class DataConfig(_Section):
 
 
 class PerturbationConfig(_Section):
-    """Another voice for the encoder to hear while it learns, the decoder's target left alone [arXiv 2110.14513 §2.2].
+    """Another voice, or noise, for the encoder to hear, the decoder's target left alone [arXiv 2110.14513 §2.2].
 
     Perturbed copies of all training utterances are made once, beside the prepared speech, and drawn from: they take
     `variants` times its space. Factors are drawn between a limit and its inverse, evenly on a logarithmic scale.
@@ -57,7 +57,7 @@ class PerturbationConfig(_Section):
     formants: Annotated[float, Field(ge=1, le=1.6)] = 1.15  # factor of the spectral envelope's frequencies
     equalizer_db: Annotated[float, Field(ge=0, le=24)] = 6.0  # gain of each octave
     # Noise, white to Brownian, is added at signal-to-noise ratios from this to 50 dB; none is where it is not set.
-    noise_snr_db: Annotated[float, Field(ge=-10, le=60)] | None = None
+    noise_snr_db: Annotated[float, Field(ge=-10, le=50)] | None = None
 
 
 class EncoderConfig(_Section):

@@ -36,7 +36,7 @@ class Variation:
     pitch_range : factor of its excursions around its median, in octaves
     formants : factor of all frequencies of the spectral envelope
     equalizer_db : gains, dB, of bands one octave apart, the first at 62.5 Hz
-    noise_snr_db : of the noise that is added, None for no noise
+    noise_snr_db : of the noise that is added, over all frequencies, also those below hearing; None for no noise
     noise_tilt_db : fall of its power an octave: 0 white, 3 pink, 6 Brownian
     """
 
@@ -63,7 +63,7 @@ def draw_variation(config: PerturbationConfig, random: np.random.Generator) -> V
         pitch_range=config.pitch_range**spread,
         formants=config.formants**formants,
         equalizer_db=tuple((config.equalizer_db * gains).tolist()),
-        noise_snr_db=None if least is None else random.uniform(least, max(least, FAINTEST_NOISE_DB)),
+        noise_snr_db=None if least is None else random.uniform(least, FAINTEST_NOISE_DB),
         noise_tilt_db=0.0 if least is None else random.uniform(0, STEEPEST_NOISE_DB),
     )
 
@@ -112,7 +112,7 @@ class Speech:
         return Parts(pitch, world.cheaptrick(x, pitch, times, self.rate), world.d4c(x, pitch, times, self.rate))
 
     def say(self, variation: Variation, random: np.random.Generator | None = None) -> NDArray[np.float32]:
-        """The utterance, shape (T,), in another voice, as loud as it was; silence stays silence.
+        """The utterance, shape (T,), in another voice, as loud as it was before the noise; silence stays silence.
 
         Parameters
         ----------
@@ -155,7 +155,10 @@ class Speech:
 
 
 def coloured_noise(length: int, tilt_db: float, random: np.random.Generator) -> NDArray[np.float64]:
-    """Gaussian noise (length,) of RMS 1 whose power falls by `tilt_db` an octave; it has no mean unless it is white."""
+    """Gaussian noise (length,) of RMS 1 whose power falls by `tilt_db` an octave; it has no mean unless it is white.
+
+    It falls from the lowest frequency that the length holds: the steeper and the longer, the less of it is heard.
+    """
     noise = random.normal(size=length)
     if tilt_db and length > 1:
         spectrum = np.fft.rfft(noise)

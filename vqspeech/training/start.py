@@ -250,9 +250,11 @@ def _check_same(run: Run, base: Recipe, overrides: tuple[str, ...], said: dict[s
     then = parse_stored_recipe(said["recipe"], f"{run.folder}/run.json").model_dump(mode="json")
     changed = changed_keys(then | {"prior": None}, base.model_dump(mode="json") | {"prior": None})
     if changed:
+        older = "train.optimizer" in changed and "optimizer" not in said["recipe"].get("train", {})
+        hint = " (its optimizer was adam, then the default: the recipe has to say so now)" if older else ""
         raise RunError(
-            f"the recipe changed since {run.folder} was started ({', '.join(changed)}). Restore it, or start a new "
-            "training with another --out"
+            f"the recipe changed since {run.folder} was started ({', '.join(changed)}). Restore it{hint}, or start a "
+            "new training with another --out"
         )
     if overrides and list(overrides) != said["overrides"]:
         raise RunError(
