@@ -18,7 +18,8 @@ from vqspeech.config import parse_recipe
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-COMMANDS = [line.partition(" #")[0].strip() for kind, block in BLOCKS if not kind for line in block.splitlines()]
+LINES = [line for kind, block in BLOCKS if not kind for line in block.replace("\\\n", "").splitlines()]
+COMMANDS = [line.partition(" #")[0].strip() for line in LINES]
 
 
 def test_the_python_runs_as_it_stands(place, tiny_run):
