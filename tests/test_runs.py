@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -43,6 +44,15 @@ def test_a_folder_that_holds_a_training_is_not_overwritten(run, corpus):
 def test_a_changed_recipe_is_named_by_its_key(run, corpus, write_recipe):
     write_recipe({"train.steps": 3, "train.learning_rate": 5e-4, "encoder.channels": 16})
     with pytest.raises(RunError, match=r"changed since run .*\(encoder\.channels, train\.learning_rate\)"):
+        train("recipe.toml", data=corpus, out=run, resume=True)
+
+
+def test_a_run_older_than_its_default_optimiser_asks_the_recipe_to_say_adam(run, corpus):
+    file = run / "run.json"
+    said = json.loads(file.read_text())
+    del said["recipe"]["train"]["optimizer"]
+    file.write_text(json.dumps(said))
+    with pytest.raises(RunError, match=r"\(train\.optimizer\)\. Restore it \(its optimizer was adam, then the default"):
         train("recipe.toml", data=corpus, out=run, resume=True)
 
 

@@ -186,9 +186,9 @@ def _command(file: Path, recipe: Recipe) -> str:
     try:
         said = json.loads((file.parent / "run.json").read_text(encoding="utf-8"))
         name, sets = str(said["recipe"]["name"]), [str(one) for one in said["overrides"]]
-        if "optimizer" not in said["recipe"].get("train", {"optimizer": None}):
+        if "optimizer" not in said["recipe"]["train"]:
             sets.append("train.optimizer=adam")  # the default when the run began
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError):
         name, sets = recipe.name, []
     sets = [one for one in sets if not one.startswith("data.root=")]
     return " ".join([f"vqspeech train recipes/{name} --data FOLDER", *(f"--set {one}" for one in sets)])
