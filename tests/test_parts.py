@@ -190,3 +190,22 @@ def test_a_result_that_cannot_be_written_ends_its_recording_alone(lively_model, 
     assert finished[good] is None
     assert np.concatenate(heard).tobytes() == with_resets_by_hand(lively_model, speech).tobytes()
     assert set(threading.enumerate()) <= before
+
+
+def test_a_recording_that_is_being_opened_when_all_is_stopped_is_not_read(lively_model, speech):
+    opened, finished = [], []
+
+    def blocks():
+        yield speech
+        raise AssertionError("read on")
+
+    def opening():
+        for number in range(2):
+            opened.append(number)
+            recordings.stop()
+            yield PartedRecording(lively_model, blocks(), THEO, number, print, split=False)
+
+    recordings = Recordings(opening(), lambda *arguments: finished.append(arguments))
+    assert recordings.take() is None
+    assert opened == [0]
+    assert finished == []  # so its file is not kept

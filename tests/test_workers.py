@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from wavenets import CONDITION, HOP, make_condition, make_wavenet
 
 from vqspeech.errors import VQSpeechError
+from vqspeech.sampling import workers
 from vqspeech.sampling.engines import get_engine
 from vqspeech.sampling.workers import FRAMES_AT_A_TIME, Task, Workers
 
@@ -207,6 +208,30 @@ def test_an_interrupt_ends_all_threads_and_closes_what_was_begun(monkeypatch):
     assert tasks.stopped  # so that a long reading ends too
     assert set(threading.enumerate()) == before
     assert len(ended) == 6
+
+
+def test_an_interrupt_ends_threads_that_are_at_work_while_others_are_still_being_begun(monkeypatch):
+    started, ended, give_up_at = [], [], time.monotonic() + 20
+    submit = workers.ThreadPoolExecutor.submit
+
+    def work(number):
+        started.append(number)
+        yield from until(lambda: time.monotonic() > give_up_at, ended)
+
+    def interrupted_at_the_second(pool, *arguments):
+        while pool._threads and not started:
+            time.sleep(0.001)
+        if pool._threads:
+            raise KeyboardInterrupt
+        return submit(pool, *arguments)
+
+    monkeypatch.setattr(workers.ThreadPoolExecutor, "submit", interrupted_at_the_second)
+    tasks = Queue([Task(number, 0, work(number)) for number in range(2)])
+    with pytest.raises(KeyboardInterrupt):
+        run(tasks)
+    assert tasks.stopped
+    assert ended
+    assert time.monotonic() < give_up_at
 
 
 def test_a_temperature_that_makes_no_sense_is_told_before_any_work():

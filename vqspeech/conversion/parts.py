@@ -214,19 +214,21 @@ class Recordings:
         self._upcoming, self._finished = upcoming, finished
         self._live: list[PartedRecording] = []
         self._owners: dict[int, PartedRecording] = {}
-        self._all_open = False
+        self._all_open = self._stopped = False
 
     def take(self) -> Task | None:
         """The next part of a recording that is open, else the first of the next recording."""
         for recording in list(self._live):
             if task := self._take_from(recording):
                 return task
-        while len(self._live) < MOST_OPEN:
+        while len(self._live) < MOST_OPEN and not self._stopped:
             upcoming = next(self._upcoming, None)
             if upcoming is None:
                 self._all_open = True
                 return None
             self._live.append(upcoming)
+            if self._stopped:  # while it was being opened
+                upcoming.fail()
             if task := self._take_from(upcoming):
                 return task
         return None
@@ -257,6 +259,7 @@ class Recordings:
 
     def stop(self) -> None:
         """Read no further."""
+        self._stopped = True
         for recording in list(self._live):
             recording.fail()
 

@@ -119,8 +119,8 @@ def _speak_all(folder: Path, seconds: float, sample_rate: int, seed: int, progre
 
     # The threads only wait: each voice is spoken by a process of its own.
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        jobs = {pool.submit(start_job, folder, voice, seconds, sample_rate, seed): voice.name for voice in VOICES}
         try:
+            jobs = {pool.submit(start_job, folder, voice, seconds, sample_rate, seed): voice.name for voice in VOICES}
             finished = track(as_completed(jobs), "Speaking", total=len(jobs), disable=not progress)
             spoken = {jobs[job]: job.result() for job in finished}
         except BaseException:

@@ -83,8 +83,8 @@ class Workers:
     def run(self) -> None:
         """Return when all tasks are done; an error that `Tasks.fail` lets through, or an interrupt, ends all."""
         with ThreadPoolExecutor(len(self._counts)) as pool:
-            running = [pool.submit(self._work, number) for number in range(len(self._counts))]
-            try:
+            try:  # around the submissions too: the first thread is at work while the others are begun
+                running = [pool.submit(self._work, number) for number in range(len(self._counts))]
                 while running:
                     # With a time-out, so that an interrupt is noticed while all threads are at work.
                     done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
