@@ -52,7 +52,7 @@ def _model(file: Path, is_packed: bool) -> Entry:
     except VQSpeechError as reason:
         return Entry(name, place, (("unreadable", str(reason)),))
     recipe = card.recipe
-    shown = ", ".join(card.speakers[:12]) + (", ..." if len(card.speakers) > 12 else "")
+    shown = ", ".join(card.speakers[:16]) + (", ..." if len(card.speakers) > 16 else "")
     facts = [
         ("speakers", f"{len(card.speakers)}: {shown}"),
         ("rate", f"{recipe.data.sample_rate} Hz, {recipe.code_rate:g} codes per second"),

@@ -152,6 +152,12 @@ def resolve(given: str | Path) -> Path:
     return hub.fetch_model(text)
 
 
+def name_in_box(speaker: str) -> str | None:
+    """The first model in the box that has a speaker of this name."""
+    names = box.names_in_box()
+    return next((name for name in names if speaker in read_card(box.FOLDER / name / MODEL_FILE).speakers), None)
+
+
 def report_folder(file: Path) -> Path:
     """Where an evaluation goes: beside a run's model; a packed one lies where nothing of ours belongs."""
     packed = box.read_packed_card(file.parent)

@@ -18,7 +18,7 @@ from vqspeech.enrolment.listening import Agreement, Likeness, compare_recordings
 from vqspeech.enrolment.recordings import WANTED_S, Recording, Stretches, read_recordings
 from vqspeech.errors import DependencyError, VQSpeechError
 from vqspeech.evaluation.voiceprint import Voiceprints
-from vqspeech.shelf import find
+from vqspeech.shelf import find, name_in_box
 from vqspeech.training.acceleration import find_acceleration
 from vqspeech.voices import VoiceCard
 
@@ -129,6 +129,11 @@ def enroll(
         raise VQSpeechError(
             f"{base} knows a speaker {name!r} already, and would not be told apart from the new voice. Choose another "
             "--name"
+        )
+    if out is None and (owner := name_in_box(name)):
+        raise VQSpeechError(
+            f"{owner} in the box has a speaker {name!r}, whom the new voice would hide from --speaker. Choose another "
+            "--name, or keep the voice elsewhere with --out"
         )
     started = time.monotonic()
     usable, problems = read_recordings([Path(source) for source in recordings], vqvae.recipe.data)
