@@ -27,6 +27,9 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	@$(PIP) install -c constraints.txt -e '.[perturb]' || \
 	    echo 'pyworld could not be installed (it needs a C++ compiler and the headers of Python): no perturbation.'
 	$(BIN)/python -m vqspeech.torchaudio_remedy
+# librosa compiles at its first import. Left to several processes at once, what they keep of it can be spoilt for good
+# (numba writes it without a lock), and then crashes them.
+	EAGER_IMPORT=1 $(BIN)/python -c 'import librosa'
 	touch $@
 
 demo: $(READY)

@@ -316,7 +316,10 @@ def test_threads_precision_and_splitting_can_be_chosen(place, lively_model, chir
 def test_an_interrupt_leaves_no_file_and_no_traceback(place, tiny_run, chirp, pause_s):
     speech = np.concatenate([np.tile(chirp, 3), np.zeros(round(8000 * pause_s), np.float32)])
     save_audio("in.wav", np.tile(speech, 800), 8000)  # forty minutes: far from done when the signal comes
-    process = subprocess.Popen([*CONVERT, tiny_run, "in.wav", "--out", "out"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*CONVERT, tiny_run, "in.wav", "--out", "out"], stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )  # fmt: skip
     while not list(Path().glob("out/.in.ann.*.part.wav")):
         assert process.poll() is None
         time.sleep(0.01)
