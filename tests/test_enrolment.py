@@ -313,7 +313,7 @@ def test_a_name_that_is_taken_is_refused(base, bobs_speech):
     call(*arguments, "--force")
 
 
-def test_the_name_of_a_speaker_in_the_box_is_refused_where_it_would_hide_him(base, bobs_speech, monkeypatch):
+def test_the_name_of_a_speaker_of_another_model_is_refused_where_it_would_hide_him(base, bobs_speech, monkeypatch):
     monkeypatch.setattr("vqspeech.box.FOLDER", Path(vqspeech.__file__).parent / "weights")
     message = refuse("enroll", "--name", "lucas", "--model", base, bobs_speech)
     assert "fsdd in the box has a speaker 'lucas'" in message and "--out" in message

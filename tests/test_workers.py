@@ -211,7 +211,7 @@ def test_an_interrupt_ends_all_threads_and_closes_what_was_begun(monkeypatch):
 
 
 def test_an_interrupt_ends_threads_that_are_at_work_while_others_are_still_being_begun(monkeypatch):
-    started, ended, give_up_at = [], [], time.monotonic() + 20
+    submitted, started, ended, give_up_at = [], [], [], time.monotonic() + 20
     submit = workers.ThreadPoolExecutor.submit
 
     def work(number):
@@ -219,11 +219,12 @@ def test_an_interrupt_ends_threads_that_are_at_work_while_others_are_still_being
         yield from until(lambda: time.monotonic() > give_up_at, ended)
 
     def interrupted_at_the_second(pool, *arguments):
-        while pool._threads and not started:
+        if not submitted:
+            submitted.append(submit(pool, *arguments))
+            return submitted[0]
+        while not started:
             time.sleep(0.001)
-        if pool._threads:
-            raise KeyboardInterrupt
-        return submit(pool, *arguments)
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(workers.ThreadPoolExecutor, "submit", interrupted_at_the_second)
     tasks = Queue([Task(number, 0, work(number)) for number in range(2)])

@@ -152,10 +152,9 @@ def resolve(given: str | Path) -> Path:
     return hub.fetch_model(text)
 
 
-def name_in_box(speaker: str) -> str | None:
-    """The first model in the box that has a speaker of this name."""
-    names = box.names_in_box()
-    return next((name for name in names if speaker in read_card(box.FOLDER / name / MODEL_FILE).speakers), None)
+def owner_of(speaker: str) -> str | None:
+    """The first model at hand that has a speaker of this name, as people call it."""
+    return next((_place(file) for file in candidates() if _knows(file, speaker, [], set())), None)
 
 
 def report_folder(file: Path) -> Path:

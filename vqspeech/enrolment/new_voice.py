@@ -18,7 +18,7 @@ from vqspeech.enrolment.listening import Agreement, Likeness, compare_recordings
 from vqspeech.enrolment.recordings import WANTED_S, Recording, Stretches, read_recordings
 from vqspeech.errors import DependencyError, VQSpeechError
 from vqspeech.evaluation.voiceprint import Voiceprints
-from vqspeech.shelf import find, name_in_box
+from vqspeech.shelf import find, owner_of
 from vqspeech.training.acceleration import find_acceleration
 from vqspeech.voices import VoiceCard
 
@@ -108,7 +108,7 @@ def enroll(
     Raises
     ------
     VQSpeechError
-        If the name cannot be one or is taken.
+        If the name cannot be one or is taken, by a voice or by a model at hand whose speaker it would hide.
     AudioError
         If there is less than 10 s of usable speech.
     CheckpointError
@@ -130,9 +130,9 @@ def enroll(
             f"{base} knows a speaker {name!r} already, and would not be told apart from the new voice. Choose another "
             "--name"
         )
-    if out is None and (owner := name_in_box(name)):
+    if target == voices.voice_file(name) and (owner := owner_of(name)):
         raise VQSpeechError(
-            f"{owner} in the box has a speaker {name!r}, whom the new voice would hide from --speaker. Choose another "
+            f"{owner} has a speaker {name!r}, whom the new voice would hide from --speaker. Choose another "
             "--name, or keep the voice elsewhere with --out"
         )
     started = time.monotonic()
