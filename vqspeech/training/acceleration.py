@@ -31,11 +31,9 @@ class Acceleration:
 def find_acceleration(train: TrainConfig, device: str) -> Acceleration:
     """Decide by the recipe's wishes and the machine's means."""
     notices = []
-    bfloat16 = train.precision == "bfloat16"
-    if train.precision == "auto":
-        bfloat16 = _has_bfloat16(device)
-        if not bfloat16:
-            notices.append("This machine has no bfloat16 arithmetic: training in float32, about half as fast.")
+    bfloat16 = wants_bfloat16(train, device)
+    if train.precision == "auto" and not bfloat16:
+        notices.append("This machine has no bfloat16 arithmetic: training in float32, about half as fast.")
     compiled = train.compile == "on"
     if train.compile == "auto":
         missing = _missing_for_compile()
@@ -54,10 +52,17 @@ def compile_model(model: VQVAE) -> None:
         layer.compile()
 
 
-def _has_bfloat16(device: str) -> bool:
+def wants_bfloat16(train: TrainConfig, device: str) -> bool:
+    """Whether a training multiplies in bfloat16: where the recipe says so, or leaves it to a machine that has it."""
+    return train.precision == "bfloat16" or (train.precision == "auto" and has_bfloat16(device))
+
+
+def has_bfloat16(device: str) -> bool:
+    """Whether the device multiplies in bfloat16 by itself, rather than in emulation."""
     if device.startswith("cuda"):
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu._is_avx512_bf16_supported())
+    # ATEN_CPU_CAPABILITY=avx2 makes torch leave AVX-512 alone, whatever the processor has.
+    return torch.backends.cpu.get_cpu_capability() == "AVX512" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def _missing_for_compile() -> str | None:

@@ -9,10 +9,12 @@ from torch import nn
 
 from vqspeech.config import TrainConfig
 from vqspeech.nn.wavenet import WaveNet
+from vqspeech.training.acceleration import wants_bfloat16
+from vqspeech.training.muon import Muon
 
 
 class Descent:
-    """One or two of PyTorch's optimisers that step as one.
+    """One or two optimisers that step as one.
 
     Muon [github.com/KellerJordan/Muon, 2024] turns the momentum of each matrix into a nearly orthogonal one, so that a
     step moves all its directions about alike, the weak ones as far as the strong. A decoder learns several times as
@@ -21,7 +23,7 @@ class Descent:
     Parameters
     ----------
     model : whose parameters move
-    train : optimizer, learning_rate, muon_rate
+    train : optimizer, learning_rate, muon_rate, precision
     """
 
     def __init__(self, model: nn.Module, train: TrainConfig) -> None:
@@ -30,8 +32,10 @@ class Descent:
         others = [parameter for parameter in model.parameters() if id(parameter) not in taken]
         self.adam = torch.optim.Adam(others, lr=train.learning_rate, fused=True)
         self.ratio = train.muon_rate / train.learning_rate  # of the two rates, which rise and fall together
-        # No decay, as Adam has none: PyTorch's default would shrink the matrices.
-        self.muon = torch.optim.Muon(hidden, lr=train.muon_rate, weight_decay=0.0) if taken else None
+        self.muon: Muon | None = None
+        if taken:
+            dtype = torch.bfloat16 if wants_bfloat16(train, hidden[0].device.type) else torch.float32
+            self.muon = Muon(hidden, train.muon_rate, dtype)
 
     @property
     def learning_rate(self) -> float:
