@@ -25,6 +25,7 @@ from vqspeech.errors import AudioError, CheckpointError, DependencyError, Unknow
 from vqspeech.evaluation.voiceprint import Voiceprints
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.training.acceleration import find_acceleration
+from vqspeech.training.schedule import Schedule
 from vqspeech.voices import add_voice, read_voice, voice_file
 
 RATE = 8000  # Hz
@@ -137,14 +138,14 @@ def test_the_nearest_voice_is_the_one_that_speaks(speaking_model, bobs_speech):
 
 def test_the_fit_keeps_its_best_and_ends_when_it_gains_no_more():
     observer = fitting.BestVector(torch.zeros(2), 5.0, lambda step, of, bits: None)
-    state = SimpleNamespace(step=0, total_steps=1000, history=[], average=SimpleNamespace(module=None))
+    state = SimpleNamespace(step=0, schedule=Schedule(0, 0, 1000), history=[], average=SimpleNamespace(module=None))
     course = [4.0, 3.5, 3.6, 3.49999, 3.7, 3.8, 3.9, 4.0, 4.1]
     for step, bits in enumerate(course, start=1):
         state.step = step
         state.average.module = SimpleNamespace(vector=torch.full((2,), bits))
         state.history.append({"bits": bits})
         observer.validated(state, {"bits": bits})
-        if state.total_steps == step:
+        if state.schedule.total == step:
             break
     assert observer.bits == 3.49999  # the least, although its gain was too small to count
     assert observer.vector.tolist() == pytest.approx([3.49999] * 2)

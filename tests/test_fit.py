@@ -7,12 +7,11 @@ import signal
 import threading
 
 import pytest
-import torch
 from torch import nn
 
 from vqspeech.config import TrainConfig
 from vqspeech.errors import TrainingError
-from vqspeech.training.fit import TrainingState, calibrate, fit, new_state, stop_requests
+from vqspeech.training.fit import TrainingState, fit, new_state, stop_requests
 
 TRAIN = TrainConfig(
     steps=10, learning_rate=0.1, warmup_steps=0, validate_every=4, checkpoint_every=3, clip_norm=1e9,
@@ -28,6 +27,8 @@ class Parabola:
         nn.init.zeros_(self.model.weight)
         self.broken_at: int | None = None
         self.diagnosis: str | None = None
+        self.least_steps = 1
+        self.told: list[int] = []  # of schedules
 
     def losses(self, step):
         total = (self.model.weight - 3).pow(2).sum()
@@ -40,6 +41,9 @@ class Parabola:
 
     def diagnose(self, history):
         return self.diagnosis
+
+    def reschedule(self, train):
+        self.told.append(train.steps)
 
 
 class Diary:
@@ -169,26 +173,6 @@ def test_a_diagnosis_stops_after_saving():
     with pytest.raises(TrainingError, match="stopped at step 4: the codebook collapsed"):
         run(task, diary)
     assert diary.events[-2:] == [("validate", 4), ("save", 4)]
-
-
-def test_calibration_leaves_the_state_untouched():
-    task = Parabola()
-    train = TRAIN.model_copy(update={"max_minutes": 1.0, "steps": 12345})
-    state = new_state(task.model, train)
-    before = {name: value.clone() for name, value in state.model.state_dict().items()}
-    average = {name: value.clone() for name, value in state.average.state_dict().items()}
-    steps = calibrate(task, state, train)
-    assert 1 <= steps <= 12345
-    assert all(torch.equal(value, before[name]) for name, value in state.model.state_dict().items())
-    assert all(torch.equal(value, average[name]) for name, value in state.average.state_dict().items())
-    assert not state.descent.adam.state
-    assert all(parameter.grad is None for parameter in task.model.parameters())
-    assert (state.step, state.history) == (0, [])
-
-
-def test_without_a_budget_the_recipes_steps_are_taken():
-    task = Parabola()
-    assert calibrate(task, new_state(task.model, TRAIN), TRAIN) == 10
 
 
 def test_fit_is_at_most_sixty_lines():

@@ -12,9 +12,8 @@ from trainings import after_step, assert_same, crash, state_of, steps_of, stop
 
 from vqspeech.checkpoint import load_model, read_card
 from vqspeech.errors import RunError, TrainingError
-from vqspeech.training import fit as loop
 from vqspeech.training.acceleration import Acceleration, compile_model
-from vqspeech.training.fit import calibrate, new_state
+from vqspeech.training.fit import new_state
 from vqspeech.training.start import train
 from vqspeech.training.vqvae import VQVAETask
 
@@ -208,30 +207,47 @@ def test_collapse_stops_the_training_with_a_diagnosis(work, corpus, write_recipe
     assert state_of("run")["step"] == 6
 
 
-def test_a_time_budget_becomes_a_number_of_steps_once(work, corpus, write_recipe, monkeypatch):
-    train(write_recipe({"train.steps": 6}), data=corpus, out=Path("counted"))
-    asked: list[float] = []
+def test_a_time_budget_becomes_numbers_of_steps_that_resuming_keeps(work, corpus, write_recipe, monkeypatch):
+    """With a clock that stands still but for the steps, a run in minutes is the run of that many steps."""
+    from vqspeech.training.budget import Budget
+    from vqspeech.training.schedule import Schedule
 
-    def six(budget_s, *others):
-        asked.append(budget_s)
-        return 6
+    fixed = Schedule(2, 3, 6)
+    steps = {"train.steps": 6, "train.warm_start_steps": 3, "train.continuous_steps": 2}
+    train(write_recipe(steps), data=corpus, out=Path("counted"))
+    asked: list[int] = []
 
-    monkeypatch.setattr(loop, "steps_within", six)
-    recipe = write_recipe({"train.max_minutes": 2.0})
-    after_step(monkeypatch, 3, stop)
+    def divide(recipe, pace, spent_s=0.0, step=0, now=None):
+        asked.append(step)
+        return fixed
+
+    monkeypatch.setattr("vqspeech.training.budget.divide", divide)
+    monkeypatch.setattr(VQVAETask, "least_steps", 1, raising=False)
+    monkeypatch.setattr("vqspeech.training.vqvae.LEAST_STEPS", 1)
+    monkeypatch.setattr(Budget, "stepped", lambda self, step, seconds, schedule: False)
+    recipe = write_recipe({"train.max_minutes": 2.0, "train.steps": 50, "train.warm_start_steps": 9})
+    after_step(monkeypatch, 4, stop)
     first = train(recipe, data=corpus, out=Path("timed"))
     second = train(recipe, data=corpus, out=Path("timed"), resume=True)
-    assert (first.step, first.total_steps, second.step, second.total_steps) == (3, 6, 6, 6)
-    assert len(asked) == 1  # resuming keeps the schedule
-    assert 0 < asked[0] < 120  # what calibration took is taken off
+    assert (first.step, first.total_steps, second.step, second.total_steps) == (4, 6, 6, 6)
+    assert set(asked) == {0}  # resuming keeps the schedule
     assert_same(state_of("counted"), state_of("timed"))  # calibration left no trace
+    card = read_card(Path("timed/model.safetensors"))
+    assert card.recipe.train.warm_start_steps == 3  # what was really done
+    assert card.is_settled
 
 
 def test_calibration_leaves_weights_and_statistics_untouched(model, store):
-    settings = model.recipe.train.model_copy(update={"max_minutes": 0.2, "steps": 5000})
+    import time
+
+    from vqspeech.training.budget import Budget
+
+    settings = model.recipe.train.model_copy(update={"max_minutes": 2.0, "steps": 50_000})
     state = new_state(model, settings)
     before = {name: value.clone() for name, value in state.model.state_dict().items()}
-    assert 1 <= calibrate(VQVAETask(model, store, EAGER), state, settings) <= 5000
+    task = VQVAETask(model, store, EAGER)
+    task.least_steps = 1
+    assert 1 <= Budget(settings).calibrate(task, state, time.monotonic()).total <= 50_000
     assert_same(before, dict(model.state_dict()))
     assert_same(before, dict(state.average.module.state_dict()))
 

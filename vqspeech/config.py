@@ -124,7 +124,8 @@ class TrainConfig(_Section):
     """One training run."""
 
     steps: Positive = 500_000
-    max_minutes: Annotated[float, Field(gt=0)] | None = None  # turned into a number of steps once, after calibration
+    max_minutes: Annotated[float, Field(gt=0, le=1e6)] | None = None  # divided into steps; `steps` are the most
+    warm_start_share: Annotated[float, Field(gt=0, le=0.5)] = 0.35  # of max_minutes: then the decoder joins
     batch_size: Positive = 8
     crop_samples: Positive = 5120
     optimizer: Literal["adam", "muon"] = "muon"  # muon: the decoder's matrices are its, the rest Adam's

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -62,6 +63,7 @@ class VoiceTask:
     ) -> None:
         self.vqvae, self.acceleration = vqvae.eval().requires_grad_(False), acceleration
         self.voice = SpeakerVector(start)
+        self.least_steps = 1
         self.model: nn.Module = self.voice
         self.batches = Batches(
             store,
@@ -108,6 +110,9 @@ class VoiceTask:
     def diagnose(self, history: list[dict[str, Any]]) -> str | None:
         """Nothing can be futile: the best vector is kept, if need be the first."""
 
+    def reschedule(self, train: TrainConfig) -> None:
+        """Nothing hangs on it: a fit has one phase."""
+
     def nearest(self) -> tuple[int, float]:
         """The known voice that makes the speech likeliest, and its bits per sample of what is held out.
 
@@ -149,7 +154,7 @@ class BestVector:
             self.bits, self.step = figures["bits"], state.step
             self.vector = cast(SpeakerVector, state.average.module).vector.detach().clone()
         if len(state.history) - self.gained >= PATIENCE:
-            state.total_steps = state.step
+            state.schedule = replace(state.schedule, total=state.step)
 
     def save(self, state: TrainingState) -> None:
         """Nothing is resumed: a fit takes minutes."""

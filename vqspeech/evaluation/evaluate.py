@@ -29,6 +29,7 @@ from vqspeech.evaluation.subjects import (
     open_subject,
     voices_of,
 )
+from vqspeech.evaluation.together import both_right
 
 PAIRS = 200
 # One module a section, each with measure(material) -> Section, in the report's order; and its heading if it fails.
@@ -166,7 +167,8 @@ def _measure(
                     keep_section(path, key, section)
         sections.append(section)
     watch(f"{name}: measured", len(measures), len(measures))
-    return tuple(sections)
+    joined = both_right(sections, material.seed)
+    return (joined, *sections) if joined else tuple(sections)
 
 
 def _lacks_package(section: Section) -> bool:

@@ -29,6 +29,7 @@ from vqspeech.evaluation.takes import (
     reconstruction,
     resampled,
 )
+from vqspeech.evaluation.together import HEARD_AS_TARGET
 
 if TYPE_CHECKING:
     from vqspeech.evaluation.judges import Judge, Judges
@@ -37,7 +38,7 @@ RECIPES = Path("recipes")
 NAMES = (
     "speaker classifier: real test recordings heard right",
     "speaker classifier: mu-law copies heard right",
-    "conversions heard as the target",
+    HEARD_AS_TARGET,
     "conversions heard as the source",
     "reconstructions heard as their speaker",
 )

@@ -73,7 +73,7 @@ class Display:
         """Report now and then."""
         if rank() > 0:
             return
-        self.bar.update(self.bar_task, completed=state.step)
+        self.bar.update(self.bar_task, completed=state.step, total=state.total_steps)
         if state.step % REPORT_EVERY:
             return
         now = time.monotonic()

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -18,14 +18,16 @@ from torch.optim.swa_utils import AveragedModel
 from vqspeech.config import TrainConfig
 from vqspeech.distributed import all_reduce_sum, world_size
 from vqspeech.errors import TrainingError
+from vqspeech.training.budget import Budget
 from vqspeech.training.descent import Descent
-from vqspeech.training.schedule import learning_rate, steps_within
+from vqspeech.training.schedule import Schedule, learning_rate
 
 
 class Task(Protocol):
     """What the loop needs to know of a model and its data."""
 
     model: nn.Module
+    least_steps: int  # of each phase: what a time budget has to allow to be of use
 
     def losses(self, step: int) -> dict[str, Tensor]:
         """Terms of one step by name; "total" is minimised, "bits" is shown."""
@@ -35,6 +37,9 @@ class Task(Protocol):
 
     def diagnose(self, history: list[dict[str, Any]]) -> str | None:
         """A sentence if the validations so far show that going on is futile."""
+
+    def reschedule(self, train: TrainConfig) -> None:
+        """Take over the numbers of steps that a time budget allows."""
 
 
 class Observer(Protocol):
@@ -57,9 +62,14 @@ class TrainingState:
     model: nn.Module
     descent: Descent
     history: list[dict[str, Any]]  # figures of all validations
+    schedule: Schedule
     step: int = 0
-    total_steps: int = 0
     seconds: float = 0.0  # of training, over all sittings
+
+    @property
+    def total_steps(self) -> int:
+        """Steps in all."""
+        return self.schedule.total
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values and tensors, loadable with weights_only=True."""
@@ -69,7 +79,7 @@ class TrainingState:
             "optimizer": self.descent.state_dict(),
             "history": self.history,
             "step": self.step,
-            "total_steps": self.total_steps,
+            "schedule": asdict(self.schedule),
             "seconds": self.seconds,
         }
 
@@ -79,7 +89,10 @@ class TrainingState:
         self.average.load_state_dict(saved["average"])
         self.descent.load_state_dict(saved["optimizer"])
         self.history = saved["history"]
-        self.step, self.total_steps, self.seconds = saved["step"], saved["total_steps"], saved["seconds"]
+        self.step, self.seconds = saved["step"], saved["seconds"]
+        # Before budgets were divided, a state kept the number of all steps alone.
+        old = {"total": saved["total_steps"]} if "total_steps" in saved else {}
+        self.schedule = replace(self.schedule, **saved.get("schedule", old))
 
 
 def new_state(model: nn.Module, train: TrainConfig) -> TrainingState:
@@ -88,14 +101,17 @@ def new_state(model: nn.Module, train: TrainConfig) -> TrainingState:
     def follow(average: Sequence[Tensor], live: Sequence[Tensor], count: Tensor | int) -> None:
         # The average starts short and lengthens: the random first weights leave it within a few hundred steps.
         decay = min(train.weight_average, (1 + float(count)) / (10 + float(count)))
-        for mean, value in zip(average, live, strict=True):
-            mean.lerp_(value, 1 - decay) if mean.is_floating_point() else mean.copy_(value)
+        if average[0].is_floating_point():  # AveragedModel hands tensors over kind by kind
+            torch._foreach_lerp_(list(average), list(live), 1 - decay)
+        else:
+            torch._foreach_copy_(list(average), list(live))
 
     return TrainingState(
         average=AveragedModel(model, multi_avg_fn=follow, use_buffers=True),
         model=model,
         descent=Descent(model, train),
         history=[],
+        schedule=Schedule.of(train),
     )
 
 
@@ -108,29 +124,44 @@ def fit(task: Task, state: TrainingState, train: TrainConfig, observer: Observer
         When the loss is no longer finite (the last checkpoint stays as it is), or the task's diagnosis says that going
         on is futile (the state is saved).
     """
-    if 0 < state.total_steps <= state.step:
+    if state.total_steps <= state.step:
         return True  # done by an earlier call
-    state.total_steps = state.total_steps or calibrate(task, state, train)
-    observer.started(state)
+    recipe = train
     started = time.monotonic() - state.seconds
+    budget = Budget(recipe) if recipe.max_minutes is not None else None
+    if budget and not state.step:
+        state.schedule = budget.calibrate(task, state, started)
+    train = _follow(task, state, recipe, state.schedule)
+    observer.started(state)
     task.model.train()
     with stop_requests() as is_stopping:
         while state.step < state.total_steps and not is_stopping():
+            begun = time.monotonic()
             state.descent.learning_rate = learning_rate(state.step, state.total_steps, train)
             terms = take_step(task, state, train)
             state.seconds = time.monotonic() - started
+            is_due = budget is not None and budget.stepped(state.step, time.monotonic() - begun, state.schedule)
             observer.stepped(state, terms)
             if state.step % train.validate_every == 0 or state.step == state.total_steps:
-                figures = {"step": state.step} | task.validate(state.average.module, state.step)
-                state.history.append(figures)
-                observer.validated(state, figures)
-                if diagnosis := task.diagnose(state.history):
-                    observer.save(state)
-                    raise TrainingError(f"stopped at step {state.step}: {diagnosis}")
+                begun = time.monotonic()
+                _validate(task, state, observer)
+                if budget:
+                    budget.validated(state.step, time.monotonic() - begun, state.schedule)
+            if budget and is_due and state.step < state.total_steps:
+                train = _follow(task, state, recipe, budget.correct(state))
             if state.step % train.checkpoint_every == 0:
                 observer.save(state)
         observer.save(state)
     return state.step >= state.total_steps
+
+
+def _validate(task: Task, state: TrainingState, observer: Observer) -> None:
+    figures = {"step": state.step} | task.validate(state.average.module, state.step)
+    state.history.append(figures)
+    observer.validated(state, figures)
+    if diagnosis := task.diagnose(state.history):
+        observer.save(state)
+        raise TrainingError(f"stopped at step {state.step}: {diagnosis}")
 
 
 def take_step(task: Task, state: TrainingState, train: TrainConfig) -> dict[str, Tensor]:
@@ -169,49 +200,12 @@ def _join_decoder(state: TrainingState, train: TrainConfig) -> None:
     state.average.n_averaged.zero_()
 
 
-def calibrate(task: Task, state: TrainingState, train: TrainConfig) -> int:
-    """Number of steps: the recipe's, or those that its time budget allows on this machine.
-
-    Steps and a validation are timed on a state that is then put back, so a calibrated run is the run of that many
-    steps. All processes agree on the slowest one's figure.
-    """
-    if train.max_minutes is None:
-        return train.steps
-    started = time.monotonic()
-    saved = {name: value.clone() for name, value in state.model.state_dict().items()}
-    full = train.warm_start_steps  # the first step that includes the WaveNet
-
-    def measure(step: int, repeats: int) -> float:
-        for i in range(repeats + 2):  # the first two compile and warm up
-            if i == 2:
-                begun = time.monotonic()
-            task.losses(step + i)["total"].backward()
-            state.descent.zero_grad()
-        return (time.monotonic() - begun) / repeats
-
-    step_s = measure(full, 8)
-    warm_s = measure(0, 4) if full else step_s
-    begun = time.monotonic()
-    task.validate(state.average.module, max(full, train.continuous_steps) + 1)  # with all that later ones include
-    validation_s = time.monotonic() - begun
-    state.model.load_state_dict(saved)
-    task.model.train()
-    spent_s = time.monotonic() - started
-    # The optimiser and the weight average take time too, about an eighth of a small model's step, Muon as much again.
-    full_s = (1.2 if train.optimizer == "muon" else 1.1) * step_s
-    steps = steps_within(60 * train.max_minutes - spent_s, full_s, 1.1 * warm_s, validation_s, train)
-    if steps <= (settling := max(full, train.continuous_steps)):
-        raise TrainingError(
-            f"train.max_minutes={train.max_minutes:g} allows {steps} steps on this machine, but the decoder joins "
-            f"after {settling}. Give more minutes, or lower train.warm_start_steps and train.continuous_steps"
-        )
-    if world_size() > 1:
-        from torch.distributed import ReduceOp, all_reduce
-
-        slowest = torch.tensor(steps, device=next(task.model.parameters()).device)
-        all_reduce(slowest, ReduceOp.MIN)
-        steps = int(slowest)
-    return steps
+def _follow(task: Task, state: TrainingState, train: TrainConfig, schedule: Schedule) -> TrainConfig:
+    """Take over a schedule; returns the recipe's section with its numbers of steps."""
+    state.schedule = schedule
+    settled = schedule.applied(train)
+    task.reschedule(settled)
+    return settled
 
 
 @contextmanager

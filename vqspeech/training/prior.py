@@ -134,6 +134,7 @@ class PriorTask:
 
     def __init__(self, prior: Prior, codes: CodeStore, code_rate: float, acceleration: Acceleration) -> None:
         self.recipe = prior.recipe
+        self.least_steps = 1
         self.prior, self.codes, self.code_rate, self.acceleration = prior, codes, code_rate, acceleration
         config, self.seed = prior.recipe.prior, prior.recipe.train.seed
         self.batches = CodeBatches(codes, crop_codes=config.crop_codes, batch_size=config.batch_size, seed=self.seed)
@@ -193,6 +194,9 @@ class PriorTask:
         models = tuned_models(train, valid, self.codes.num_codes)
         uniform = uniform_bits(valid, self.codes.num_codes)
         return {"uniform": uniform} | {name: ngram.bits(valid) for name, ngram in models.items()}
+
+    def reschedule(self, train: TrainConfig) -> None:
+        """Nothing hangs on it: a prior has one phase."""
 
     def diagnose(self, history: list[dict[str, Any]]) -> str | None:
         """A sentence if the prior has not even learned how frequent the codes are."""

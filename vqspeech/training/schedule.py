@@ -1,10 +1,49 @@
-"""Learning rate by step, and a time budget turned into a number of steps."""
+"""How many steps each phase of a training has, the learning rate at each, and a time budget divided among phases."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from vqspeech.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps of a training's phases, all counted from the first step.
+
+    Attributes
+    ----------
+    continuous : first steps without quantization
+    warm_start : first steps without the WaveNet
+    total : all steps
+    """
+
+    continuous: int
+    warm_start: int
+    total: int
+
+    @classmethod
+    def of(cls, train: TrainConfig) -> Schedule:
+        """What the recipe says."""
+        return cls(train.continuous_steps, train.warm_start_steps, train.steps)
+
+    def applied(self, train: TrainConfig) -> TrainConfig:
+        """The recipe's section with these numbers of steps."""
+        steps = {"continuous_steps": self.continuous, "warm_start_steps": self.warm_start, "steps": self.total}
+        return train.model_copy(update=steps)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of one step of the warm start, and of one with the WaveNet, each with its share of a validation.
+
+    `end_s` are those of the validation at the end.
+    """
+
+    warm_s: float
+    full_s: float
+    end_s: float = 0.0
 
 
 def learning_rate(step: int, total_steps: int, train: TrainConfig) -> float:
@@ -25,16 +64,33 @@ def learning_rate(step: int, total_steps: int, train: TrainConfig) -> float:
     return train.learning_rate * warm * (train.final_rate + (1 - train.final_rate) * cosine)
 
 
-def steps_within(budget_s: float, step_s: float, warm_step_s: float, validation_s: float, train: TrainConfig) -> int:
-    """Steps that fit into a time budget, at least one and at most `train.steps`.
+def divide(
+    train: TrainConfig, pace: Pace, spent_s: float = 0.0, step: int = 0, now: Schedule | None = None
+) -> Schedule:
+    """Steps of each phase that fit into `train.max_minutes`, at least one more than are done.
+
+    The warm start ends when it has had the recipe's steps, or `warm_start_share` of the time; the decoder has the rest,
+    so that it gets the larger part on any machine. The first steps, without quantization, keep their proportion.
 
     Parameters
     ----------
-    budget_s : seconds that are left
-    step_s, warm_step_s : seconds of a full step, and of one before the WaveNet joins
-    validation_s : seconds of a validation, one every `validate_every` steps
+    train : the recipe's section; its steps are the most
+    pace : of this machine
+    spent_s : seconds that are gone
+    step : steps that are done
+    now : the schedule so far; what is over in it stays as it was
     """
-    share_s = validation_s / train.validate_every
-    warm = min(train.warm_start_steps, int(budget_s / (warm_step_s + share_s)))
-    rest_s = budget_s - warm * (warm_step_s + share_s)
-    return max(1, min(train.steps, warm + int(rest_s / (step_s + share_s))))
+    assert train.max_minutes is not None
+    budget_s = 60 * train.max_minutes
+    now = now or Schedule.of(train)
+    continuous, warm_start = now.continuous, now.warm_start
+    if step < warm_start:
+        ahead = max(1, int((train.warm_start_share * budget_s - spent_s) / pace.warm_s))
+        warm_start = min(train.warm_start_steps, step + ahead)
+        if step:  # k-means may be over, or about to come
+            warm_start = max(warm_start, continuous + 1)
+        elif train.continuous_steps < train.warm_start_steps:
+            continuous = train.continuous_steps * warm_start // train.warm_start_steps
+    rest_s = budget_s - spent_s - pace.end_s - max(0, warm_start - step) * pace.warm_s
+    total = max(warm_start, step) + max(1, int(rest_s / pace.full_s))
+    return Schedule(continuous, warm_start, max(step + 1, min(train.steps, total)))

@@ -29,7 +29,7 @@ from vqspeech.sampling.engines import get_engine
 from vqspeech.training.acceleration import Acceleration, compile_model, find_acceleration
 from vqspeech.training.fit import Task, TrainingState, new_state, take_step
 from vqspeech.training.prior import PriorTask, bits_per_code, prior_training
-from vqspeech.training.schedule import steps_within
+from vqspeech.training.schedule import Pace, Schedule, divide
 from vqspeech.training.vqvae import VQVAETask
 
 UNTIMED = 2  # first steps, which compile and warm up
@@ -195,15 +195,18 @@ def time_vqvae(
         warm_s = median_step(task, state, train, early, rounds)
     notify("a validation")
     validation_s = _seconds(lambda: task.validate(state.average.module, settling + 1))
-    steps, notes = train.steps, []
+    schedule, notes = Schedule.of(train), []
     if train.max_minutes is not None:
-        steps = steps_within(60 * train.max_minutes, full_s, warm_s, validation_s, train)
-        notes.append(f"train.max_minutes={train.max_minutes:g} allows about {steps:,} steps of {train.steps:,}")
+        share_s = validation_s / train.validate_every
+        schedule = divide(train, Pace(warm_s + share_s, full_s + share_s))
+        notes.append(
+            f"train.max_minutes={train.max_minutes:g} allows about {schedule.total:,} steps of {train.steps:,}"
+        )
     samples = train.batch_size * train.crop_samples
-    warm = min(train.warm_start_steps, steps)
+    warm = schedule.warm_start
     stages = [
         Stage(name, count, step_s, samples / step_s, count / train.validate_every * validation_s)
-        for name, count, step_s in (("warm start", warm, warm_s), ("decoder", steps - warm, full_s))
+        for name, count, step_s in (("warm start", warm, warm_s), ("decoder", schedule.total - warm, full_s))
         if count
     ]
     return stages, notes

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vqspeech.audio import SILENCE_CLASS
 from vqspeech.checkpoint import TRAINING_PARTS
-from vqspeech.config import Recipe
+from vqspeech.config import Recipe, TrainConfig
 from vqspeech.conversion import Request, Voice, convert_many
 from vqspeech.data.batches import Batch, Batches
 from vqspeech.data.store import Store
@@ -30,6 +30,7 @@ from vqspeech.training.evidence import diagnose, gather_evidence, held_out_batch
 INITIAL_VECTORS_PER_CODE = 30  # encoder outputs from which k-means makes the first codebook
 SPEAKER_TABLE = "speaker_vectors.weight"
 GRACE_STEPS = 500  # full steps before figures are held against a training
+LEAST_STEPS = 500  # of the warm start, and of the decoder: with fewer it gives noise
 
 
 class VQVAETask:
@@ -47,6 +48,7 @@ class VQVAETask:
         self, model: VQVAE, store: Store, acceleration: Acceleration, variants: Variants | None = None
     ) -> None:
         self.recipe: Recipe = model.recipe
+        self.least_steps = LEAST_STEPS
         self.store = store
         self.variants = variants
         self.acceleration = acceleration
@@ -193,6 +195,10 @@ class VQVAETask:
         """See `evidence.diagnose`; the first steps, in which no model has learned anything, do not count."""
         counted = [figures for figures in history if figures["step"] >= self.recipe.settling_steps + GRACE_STEPS]
         return diagnose(counted, self.num_voices)
+
+    def reschedule(self, train: TrainConfig) -> None:
+        """See `Task.reschedule`; the model's card then tells the steps that were really taken."""
+        self.recipe = self.recipe.model_copy(update={"train": train})
 
     def finished_weights(self, weights: dict[str, Tensor]) -> tuple[tuple[str, ...], dict[str, Tensor]]:
         """Names and weights of the finished model, of all that `state_dict` gives: its voices, and nobody else's."""
