@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +14,40 @@ from vqspeech.config import load_recipe
 from vqspeech.conversion import convert
 from vqspeech.data.preparation import store_folder
 from vqspeech.data.store import Store
-from vqspeech.evaluation.phonemes import PhonemeAccuracy, code_phoneme_accuracy
+from vqspeech.evaluation.evaluate import evaluate
+from vqspeech.evaluation.figures import Figure
 from vqspeech.evaluation.pictures import plot_spectrograms, save_picture
-from vqspeech.evaluation.probe import Conversion, VoiceJudge, judge, store_wav
+from vqspeech.evaluation.probe import store_wav
+from vqspeech.evaluation.report import Report, show, steps_bar
 from vqspeech.files import write_whole
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.training.evidence import Evidence, gather_evidence, held_out_batches
 from vqspeech.training.start import train
 
-NUM_CONVERSIONS = 6
-EVIDENCE_UTTERANCES = 40
-CONTROL_MINUTES = 6  # of training speech that the MFCC control is fitted on
+NUM_CONVERSIONS = 6  # to listen to
 MAX_SECONDS = 4.0  # of each recording that is converted
+JUDGED = 60  # conversions that the judges hear
+MEASURES = ("content", "voice", "code_phonemes")
+# What the table shows of the report: a figure there, what it is called here, and which of its controls stand beside.
+HEADLINES = (
+    (
+        "true transcript ranked first, PocketSphinx, in the target's voice",
+        "right sentence and target's voice in one conversion",
+        ("random codes",),
+    ),
+    (
+        "true transcript ranked first, PocketSphinx: conversions",
+        "right sentence among 21",
+        ("source unchanged", "random codes"),
+    ),
+    ("conversions heard as the target", "heard as the target", ("real recordings heard as their speaker",)),
+    ("conversions heard as the source", "still heard as the source", ()),
+    ("reconstructions heard as their speaker", "reconstructions heard as their speaker", ("source unchanged",)),
+    (
+        "the same, silence excluded",
+        "frames whose phoneme the codes tell, silence excluded",
+        ("k-means on MFCCs", "shuffled codes"),
+    ),
+)
 
 
 def run_demo(
@@ -34,7 +55,8 @@ def run_demo(
 ) -> dict[str, Any] | None:
     """Train `recipe` on the embedded corpus, convert test sentences, write sound and pictures, print a table.
 
-    A second call finds corpus and training done and only converts and measures again; an interrupted one goes on.
+    The table's figures are those of `vqspeech evaluate`, whose report is left in `out`/evaluation. A second call finds
+    corpus, training and what was judged done, and only converts again; an interrupted one goes on.
 
     Returns
     -------
@@ -44,9 +66,10 @@ def run_demo(
     started = time.monotonic()
     begun = (out / "state.pt").is_file()  # then `train` refuses other overrides than those it was begun with
     if not begun:
+        minutes = settled.train.max_minutes
         notify(
-            "espeak-ng speaks 40 minutes of sentences in eight voices; then the recipe trains "
-            + (f"{settled.train.max_minutes:g} minutes" if settled.train.max_minutes else "without a time limit")
+            "espeak-ng speaks sentences in several voices; then the recipe trains "
+            + (f"{minutes:g} minutes" if minutes else "without a time limit")
         )
     result = train(recipe, out=out, overrides=overrides, resume=begun, stage="vqvae", progress=True, notify=notify)
     if not result.finished:
@@ -54,51 +77,43 @@ def run_demo(
         return None
     model = load_model(out)
     store = Store.open(store_folder(settled.name))
-    longest = 3 * model.sample_rate
-    evidence = gather_evidence(
-        model, held_out_batches(model, store, "test", EVIDENCE_UTTERANCES, at_a_time=4, max_samples=longest)
-    )
-    phonemes = measure_phonemes(model, store)
-    conversions, samples_per_s = make_conversions(model, store, out / "listen", notify)
+    samples_per_s = make_conversions(model, store, out / "listen", notify)
+    with steps_bar() as watch:
+        report = evaluate(out, pairs=JUDGED, measures=MEASURES, notify=notify, watch=watch)
+    rows = headlines(report)
     figures = {
         "minutes": (time.monotonic() - started) / 60,
         "steps": result.step,
-        "evidence": asdict(evidence),
-        "phonemes": phonemes.table() | {"frames": {"speech": phonemes.num_frames_speech}},
-        "probe": judge(conversions, VoiceJudge(store), model.sample_rate),
+        "warm_start_steps": model.recipe.train.warm_start_steps,
         "samples_per_s": samples_per_s,
+        "judged": JUDGED,
+        "figures": {
+            label: {"value": found.value} | {control.name: control.value for control in beside}
+            for label, found, beside in rows
+        },
     }
     with write_whole(out / "demo.json") as temporary:
         temporary.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    print_tables(model, evidence, phonemes, figures, out)
+    print_table(model, rows, figures, out)
     return figures
 
 
-def measure_phonemes(model: VQVAE, store: Store) -> PhonemeAccuracy:
-    """Phoneme accuracy of the codes on the test split, beside its controls."""
-    chosen = list(store.utterances("test"))
-    wavs = [store_wav(store, index) for index in chosen]
-    training = list(store.utterances("train"))
-    seconds = store.duration_s("train")
-    every = max(1, round(seconds / (60 * CONTROL_MINUTES)))
-    return code_phoneme_accuracy(
-        [store.utterance_id(index) for index in chosen],
-        [model.encode(wav).numpy() for wav in wavs],
-        [store.labels(index) or [] for index in chosen],
-        num_codes=model.num_codes,
-        sample_rate=model.sample_rate,
-        hop_length=model.hop_length,
-        wavs=wavs,
-        training_wavs=[store_wav(store, index) for index in training[::every]],
-    )
+Row = tuple[str, Figure, list[Figure]]
 
 
-def make_conversions(
-    model: VQVAE, store: Store, folder: Path, notify: Callable[[str], None]
-) -> tuple[list[Conversion], float]:
+def headlines(report: Report) -> list[Row]:
+    """What the table shows: each figure's name here, the figure, and the controls beside it; what is missing is not."""
+    named = {found.name: found for section in report.sections for found in section.figures}
+    rows: list[Row] = []
+    for name, label, beside in HEADLINES:
+        if name in named and named[name].is_measured:
+            rows.append((label, named[name], [one for one in named[name].controls if one.name in beside]))
+    return rows
+
+
+def make_conversions(model: VQVAE, store: Store, folder: Path, notify: Callable[[str], None]) -> float:
     """Convert test sentences to other voices; write sound and pictures; samples per second and thread."""
     test = store.utterances("test")
-    made = []
     seconds = samples = 0.0
     for number in range(NUM_CONVERSIONS):
         index = test[(2 * number + 1) * len(test) // (2 * NUM_CONVERSIONS)]
@@ -114,7 +129,6 @@ def make_conversions(
         )
         seconds += time.monotonic() - started
         samples += 2 * len(source)
-        made.append(Conversion(source, speaker, target, reconstruction, converted))
         names = model.speakers[speaker], model.speakers[target]
         rows = [
             (f"{number}.source.{names[0]}", source),
@@ -126,37 +140,23 @@ def make_conversions(
         codes = model.encode(source).numpy()
         save_picture(plot_spectrograms(rows, model.sample_rate, codes, model.hop_length), folder / f"{number}.png")
         notify(f"converted {store.utterance_id(index)} to {names[1]}: “{store.text(index)}”")
-    return made, samples / seconds
+    return samples / seconds
 
 
-def print_tables(
-    model: VQVAE, evidence: Evidence, phonemes: PhonemeAccuracy, figures: dict[str, Any], out: Path
-) -> None:
+def print_table(model: VQVAE, rows: Sequence[Row], figures: dict[str, Any], out: Path) -> None:
     """The figures for people, and what to listen to."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
-    probe = figures["probe"]
-    table = Table("test split", "figure", title=f"{model.recipe.name}: {figures['steps']} steps")
+    warm = figures["warm_start_steps"]
+    title = f"{model.recipe.name}: {figures['steps']:,} steps, {warm:,} of them the warm start"
+    table = Table("test split", "value [95 %]", "beside", title=title)
+    for label, found, beside in rows:
+        table.add_row(label, show(found), "; ".join(f"{one.name} {show(one, interval=False)}" for one in beside))
     speed = figures["samples_per_s"]
-    for name, value in (
-        ("bits per sample", f"{evidence.bits:.3f} (speech alone {evidence.bits_speech:.3f})"),
-        ("perplexity of the codes", f"{evidence.perplexity:.1f} of {model.num_codes}, {evidence.used} used"),
-        ("bit rate", f"{evidence.bit_rate:.0f} bit/s at {model.code_rate:g} codes per second"),
-        ("code gain", f"{evidence.code_gain:.3f} bits per sample lost with shuffled codes"),
-        ("speaker gain", f"{evidence.speaker_gain:.3f} bits per sample lost with another speaker"),
-        ("free-running content", f"{probe['content']:.2f} (another source: {probe['content_control']:.2f})"),
-        ("heard as target / still source", f"{probe['target']:.0%} / {probe['still_source']:.0%}"),
-        ("sampling, one thread", f"{speed:,.0f} samples/s, {speed / model.sample_rate:.1f}x real time"),
-    ):
-        table.add_row(name, value)
+    table.add_row("sampling, one thread", f"{speed:,.0f} samples/s", f"{speed / model.sample_rate:.1f} x real time")
     console.print(table)
-    title = f"phoneme accuracy, K = {phonemes.num_codes} at {phonemes.code_rate:g} Hz, {phonemes.num_frames} frames"
-    rows = phonemes.table()
-    second = Table("reading", *next(iter(rows.values())), title=title)
-    for name, columns in rows.items():
-        second.add_row(name, *(f"{value:.1f}" if value > 1 else f"{value:.3f}" for value in columns.values()))
-    console.print(second)
-    console.print(f"Took {figures['minutes']:.1f} minutes.", highlight=False)
-    console.print(f"Listen to {out}/listen/*.wav, look at {out}/listen/*.png", highlight=False)
+    console.print(f"Took {figures['minutes']:.1f} minutes. All that was measured: {out}/evaluation/report.html",
+                  highlight=False, soft_wrap=True)  # fmt: skip
+    console.print(f"Listen to {out}/listen/*.wav, look at {out}/listen/*.png", highlight=False, soft_wrap=True)
