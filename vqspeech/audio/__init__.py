@@ -1,0 +1,15 @@
+"""Recordings in and out, in constant memory; the mu-law classes of the decoder are at hand here too.
+
+Waveforms are float32 in [-1, 1], mono, shape (T,). `load_audio` and `save_audio` handle whole recordings; `AudioReader`
+and `AudioWriter` handle any length block by block and give the same samples.
+"""
+
+from vqspeech.audio.reader import AudioReader, load_audio, open_audio
+from vqspeech.audio.sndfile import AUDIO_SUFFIXES
+from vqspeech.audio.writer import FULL_SCALE, AudioWriter, save_audio, to_int16
+from vqspeech.mu_law import MU_LAW_CLASSES, SILENCE_CLASS, mu_law_decode, mu_law_encode
+
+__all__ = [
+    "AUDIO_SUFFIXES", "FULL_SCALE", "MU_LAW_CLASSES", "SILENCE_CLASS", "AudioReader", "AudioWriter", "load_audio",
+    "mu_law_decode", "mu_law_encode", "open_audio", "save_audio", "to_int16",
+]  # fmt: skip
