@@ -21,7 +21,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
 	$(PIP) install -c constraints.txt setuptools wheel
 	$(PIP) install -c constraints.txt torch==2.13.0
-	$(PIP) install -c constraints.txt -e '.[demo,compress,hub,listening,dev]'
+	$(PIP) install -c constraints.txt -e '.[demo,compress,hub,listening,media,dev]'
 	@$(PIP) install -c constraints.txt -e '.[evaluate]' || \
 	    echo 'Some judges of vqspeech evaluate could not be installed (they need a C compiler and the headers of Python).'
 	@$(PIP) install -c constraints.txt -e '.[perturb]' || \

@@ -11,9 +11,12 @@ import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from media import write_media
 
 from vqspeech.audio import (
+    AUDIO_SUFFIXES,
     AudioWriter,
+    find_recordings,
     load_audio,
     mu_law_decode,
     mu_law_encode,
@@ -59,6 +62,40 @@ def test_lossy_formats_are_read(tmp_path: Path, suffix: str) -> None:
     assert len(wav) == pytest.approx(8000, abs=1200)
     spectrum = np.abs(np.fft.rfft(wav[:8000]))
     assert np.argmax(spectrum) * 16000 / len(wav[:8000]) == pytest.approx(440, abs=4)
+
+
+# libsndfile's format and subtype by the suffix that people's files have; it reads mp2 but writes none.
+OTHER_KINDS = {
+    ".opus": ("OGG", "OPUS"), ".oga": ("OGG", "VORBIS"), ".aiff": ("AIFF", "PCM_16"), ".aif": ("AIFF", "PCM_24"),
+    ".aifc": ("AIFF", "IMA_ADPCM"), ".au": ("AU", "ULAW"), ".snd": ("AU", "PCM_16"), ".caf": ("CAF", "ALAC_16"),
+    ".w64": ("W64", "PCM_16"), ".rf64": ("RF64", "PCM_16"), ".wave": ("WAV", "GSM610"), ".bwf": ("WAVEX", "PCM_24"),
+    ".sph": ("NIST", "PCM_16"), ".nist": ("NIST", "ULAW"), ".voc": ("VOC", "PCM_16"), ".avr": ("AVR", "PCM_16"),
+    ".ircam": ("IRCAM", "PCM_16"), ".sf": ("IRCAM", "FLOAT"), ".paf": ("PAF", "PCM_16"), ".pvf": ("PVF", "PCM_16"),
+    ".wve": ("WVE", "ALAW"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", OTHER_KINDS)
+def test_every_other_kind_of_libsndfile_is_found_in_a_folder_and_read_by_its_content(
+    tmp_path: Path, suffix: str
+) -> None:
+    kind, subtype = OTHER_KINDS[suffix]
+    soundfile.write(tmp_path / f"a{suffix}", sine(440, 8000), 8000, format=kind, subtype=subtype)
+    assert find_recordings(tmp_path).readable == [tmp_path / f"a{suffix}"]
+    wav = load_audio(tmp_path / f"a{suffix}", 8000)
+    assert len(wav) == pytest.approx(4000, abs=480)  # codecs of blocks fill their last one
+    assert np.corrcoef(wav[:4000], sine(440, 8000))[0, 1] > 0.98
+    (tmp_path / f"a{suffix}").rename(tmp_path / "nameless")
+    assert np.array_equal(load_audio(tmp_path / "nameless", 8000), wav)
+
+
+def test_every_suffix_of_libsndfile_was_tried() -> None:
+    assert set(AUDIO_SUFFIXES) == {*OTHER_KINDS, ".wav", ".flac", ".ogg", ".mp3", ".mp2"}
+
+
+def test_layer_two_of_mpeg_is_read(tmp_path: Path) -> None:
+    write_media(tmp_path / "a.mp2", "mp2", "mp2", sine(440, 44100), 44100)
+    assert len(load_audio(tmp_path / "a.mp2", 8000)) == pytest.approx(4000, abs=400)
 
 
 @given(block_samples=st.integers(1, 5000), sample_rate=st.sampled_from([None, 16000, 44100]))

@@ -1,4 +1,4 @@
-"""Files on disk: written whole or not at all, and found below a folder."""
+"""Files on disk: written whole or not at all, found below a folder; and the path "-", which is none."""
 
 from __future__ import annotations
 
@@ -52,3 +52,26 @@ def find_files(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
         for name in sorted(names):
             if os.path.splitext(name)[1].lower() in suffixes and not name.startswith("."):
                 yield Path(place, name)
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether a path is "-", which stands for standard input or output."""
+    return str(path) == "-"
+
+
+def stem_of(source: Path) -> str:
+    """What results are named after: the file's name without its suffix, or "stdin"."""
+    return "stdin" if is_pipe(source) else source.stem
+
+
+def beside(source: Path, name: str) -> Path:
+    """Where a result goes unless told otherwise.
+
+    Raises
+    ------
+    VQSpeechError
+        If the source is standard input, which has no place.
+    """
+    if is_pipe(source):
+        raise VQSpeechError("what comes from standard input (-) has no place of its own. Give one with --out")
+    return source.parent / name

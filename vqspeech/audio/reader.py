@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.audio.sndfile import open_sndfile
+from vqspeech.audio.decoder import Decoder, UndecodableError
+from vqspeech.audio.opening import open_decoder
+from vqspeech.audio.pipes import INPUT, keep_stdin
 from vqspeech.errors import AudioError
+from vqspeech.files import is_pipe
 
 _BLOCK_SAMPLES = 1 << 16
 
@@ -21,7 +25,8 @@ def load_audio(
 
     Parameters
     ----------
-    path : file readable by libsndfile: wav, flac, ogg, mp3 and others
+    path : file that libsndfile reads (wav, flac, ogg, mp3 and others), or with the extra media FFmpeg's libraries (m4a,
+        mp4, webm and others); "-" is standard input, read to its end
     sample_rate : Hz; None keeps the recording's own
     offset_s, duration_s : the part to read, seconds; by default all of it
 
@@ -67,6 +72,7 @@ class AudioReader:
 
     Attributes
     ----------
+    name : the path, or "standard input"
     sample_rate : Hz, of the blocks
     source_rate : Hz, of the file
     num_channels : of the file
@@ -83,76 +89,85 @@ class AudioReader:
         block_samples: int = _BLOCK_SAMPLES,
     ) -> None:
         self.path = Path(path)
-        self._file = open_sndfile(self.path)
-        self.source_rate = int(self._file.samplerate)
-        self.num_channels = int(self._file.channels)
+        self.name = INPUT if is_pipe(self.path) else str(path)
+        if offset_s < 0 or (duration_s is not None and duration_s <= 0):
+            raise AudioError(f"{self.name}: part {offset_s} s + {duration_s} s asked for; give an offset of 0 or more "
+                             "and a duration above 0")  # fmt: skip
+        self._decoder = self._open()
+        self.source_rate = self._decoder.sample_rate
+        self.num_channels = self._decoder.num_channels
         self.sample_rate = sample_rate or self.source_rate
         self._block = block_samples
-        self._remaining = self._seek(offset_s, duration_s)
-        self.duration_s = self._remaining / self.source_rate
+        self._most, self._expected = self._seek(offset_s, duration_s)
+        self.duration_s = self._expected / self.source_rate
 
-    def _seek(self, offset_s: float, duration_s: float | None) -> int:
-        """Go to `offset_s`; return the number of samples to read from there."""
-        frames = int(self._file.frames)
+    def _open(self) -> Decoder:
+        if not is_pipe(self.path):
+            return open_decoder(self.path, self.name)
+        kept = keep_stdin()
+        try:
+            return open_decoder(kept, self.name)
+        finally:
+            kept.unlink()  # open, it stays readable until it is closed
+
+    def _seek(self, offset_s: float, duration_s: float | None) -> tuple[float, int]:
+        """Go to `offset_s`; return the most samples to read from there, and how many the header lets expect."""
+        announced = self._decoder.num_samples
         offset = round(offset_s * self.source_rate)
-        if offset_s < 0 or (duration_s is not None and duration_s <= 0):
-            self.close()
-            raise AudioError(f"{self.path}: part {offset_s} s + {duration_s} s asked for; give an offset of 0 or more "
-                             "and a duration above 0")  # fmt: skip
-        if offset and offset >= frames:
+        if offset and offset >= announced:
             self.close()
             raise AudioError(
-                f"{self.path} lasts {frames / self.source_rate:.2f} s, but the part asked for starts at {offset_s} s. "
-                "Correct the offset"
+                f"{self.name} lasts {announced / self.source_rate:.2f} s, but the part asked for starts at {offset_s} "
+                "s. Correct the offset"
             )
         if offset:
-            self._file.seek(offset)
-        rest = frames - offset
-        return rest if duration_s is None else min(rest, round(duration_s * self.source_rate))
+            try:
+                self._decoder.skip(offset)
+            except UndecodableError:
+                self.close()
+                raise self._truncated(announced, announced) from None
+        rest = announced - offset
+        asked = math.inf if duration_s is None else round(duration_s * self.source_rate)
+        return (asked if self._decoder.reads_on else min(asked, rest)), int(min(asked, rest))
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        import soundfile
-
         resampler = None
         if self.sample_rate != self.source_rate:
             import soxr
 
             resampler = soxr.ResampleStream(self.source_rate, self.sample_rate, 1, dtype="float32", quality="HQ")
-        missing = self._remaining
-        while missing > 0:
+        count = 0
+        while count < self._most:
             try:
-                block = self._file.read(min(self._block, missing), dtype="float32", always_2d=True)
-            except soundfile.SoundFileError:
-                raise self._truncated(missing) from None
-            if not len(block):
+                mono = self._decoder.read(int(min(self._block, self._most - count)))
+            except UndecodableError:
+                raise self._truncated(self._expected, self._expected - count) from None
+            if not len(mono):
                 break
-            missing -= len(block)
-            mono = block.mean(axis=1, dtype=np.float32) if self.num_channels > 1 else block[:, 0]
+            count += len(mono)
             if not np.isfinite(mono).all():
-                raise AudioError(f"{self.path} holds values that are not finite (NaN or infinity). Export it again")
+                raise AudioError(f"{self.name} holds values that are not finite (NaN or infinity). Export it again")
             if resampler is not None:
                 mono = resampler.resample_chunk(mono)
             if len(mono):
                 yield np.clip(mono, -1, 1)
-        # The length of an MP3 may be an estimate; every other header states it exactly.
-        slack = max(self.source_rate, self._remaining // 50) if self._file.format == "MP3" else 0
-        if missing > slack:
-            raise self._truncated(missing)
+        missing = self._expected - count
+        if missing > (max(self.source_rate, self._expected // 50) if self._decoder.is_estimate else 0):
+            raise self._truncated(self._expected, missing)
         if resampler is not None:
             tail = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
             if len(tail):
                 yield np.clip(tail, -1, 1)
 
-    def _truncated(self, missing: int) -> AudioError:
-        seen = (self._remaining - missing) / self.source_rate
+    def _truncated(self, expected: int, missing: int) -> AudioError:
         return AudioError(
-            f"{self.path} is truncated or corrupt: its header announces {self._remaining / self.source_rate:.2f} s, "
-            f"about {seen:.2f} s can be read. Copy or export it again"
+            f"{self.name} is truncated or corrupt: of {expected / self.source_rate:.2f} s about "
+            f"{max(0, expected - missing) / self.source_rate:.2f} s can be read. Copy or export it again"
         )
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._decoder.close()
 
     def __enter__(self) -> AudioReader:
         return self

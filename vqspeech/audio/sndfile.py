@@ -1,44 +1,58 @@
-"""What libsndfile reads."""
+"""Decoding by libsndfile: wav, flac, ogg, mp3, aiff and others."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from vqspeech.audio.decoder import UndecodableError, UnknownCodecError
 from vqspeech.errors import AudioError
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
+class SndfileDecoder:
+    """See `Decoder`."""
 
-def open_sndfile(path: Path) -> Any:
-    """Open with soundfile; every failure becomes a sentence."""
-    import soundfile
+    def __init__(self, path: Path, name: str) -> None:
+        import soundfile
 
-    if not path.exists():
-        raise AudioError(f"no recording at {path}. Check the path")
-    if path.is_dir():
-        raise AudioError(f"{path} is a folder; a recording was expected")
-    try:
-        size = path.stat().st_size
-        if not size:
-            raise AudioError(f"{path} is an empty file (0 bytes). Copy or export it again")
-        announced = _announced_wav_bytes(path)
+        size, announced = path.stat().st_size, _announced_wav_bytes(path)
         if announced > size:
             raise AudioError(
-                f"{path} is truncated: its header announces {announced} bytes, it has {size}. Copy or export it again"
+                f"{name} is truncated: its header announces {announced} bytes, it has {size}. Copy or export it again"
             )
-        file = soundfile.SoundFile(os.fsencode(path))  # bytes: names need not be UTF-8
-    except soundfile.SoundFileError:
-        raise AudioError(
-            f"{path} is not a recording that can be read. Expected {', '.join(AUDIO_SUFFIXES)}; export it again"
-        ) from None
-    except OSError as reason:
-        raise AudioError(f"cannot read {path}: {reason.strerror or reason}. Check its permissions") from None
-    if not file.frames:
-        file.close()
-        raise AudioError(f"{path} holds no samples. Export it again")
-    return file
+        try:
+            self._file = soundfile.SoundFile(os.fsencode(path))  # bytes: names need not be UTF-8
+        except soundfile.SoundFileError:
+            raise UnknownCodecError from None
+        if not self._file.frames:
+            self.close()
+            raise AudioError(f"{name} holds no samples. Export it again")
+        self.sample_rate = int(self._file.samplerate)
+        self.num_channels = int(self._file.channels)
+        self.num_samples = int(self._file.frames)
+        self.is_estimate = self._file.subtype.startswith("MPEG_LAYER")  # MP3's; others state it exactly
+        self.reads_on = False
+
+    def skip(self, num_samples: int) -> None:
+        """See `Decoder.skip`."""
+        self._file.seek(num_samples)
+
+    def read(self, num_samples: int) -> NDArray[np.float32]:
+        """See `Decoder.read`."""
+        import soundfile
+
+        try:
+            block = self._file.read(num_samples, dtype="float32", always_2d=True)
+        except soundfile.SoundFileError:
+            raise UndecodableError from None
+        return block.mean(axis=1, dtype=np.float32) if self.num_channels > 1 else block[:, 0]
+
+    def close(self) -> None:
+        """See `Decoder.close`."""
+        self._file.close()
 
 
 def _announced_wav_bytes(path: Path) -> int:

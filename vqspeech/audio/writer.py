@@ -10,8 +10,9 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from vqspeech.audio.pipes import OUTPUT, check_stdout, write_stdout
 from vqspeech.errors import AudioError
-from vqspeech.files import write_whole
+from vqspeech.files import is_pipe, write_whole
 
 FULL_SCALE = 32768  # int16 steps per unit of amplitude
 
@@ -32,7 +33,7 @@ class AudioWriter:
 
     Parameters
     ----------
-    path : file ending in .wav or .flac
+    path : file ending in .wav or .flac; "-" is standard output, which gets a whole WAV at the end
     sample_rate : Hz
     force : whether an existing file is replaced
 
@@ -46,6 +47,10 @@ class AudioWriter:
     def __init__(self, path: str | Path, sample_rate: int, *, force: bool = True) -> None:
         self.path = Path(path)
         self.sample_rate = sample_rate
+        self.name = OUTPUT if is_pipe(self.path) else str(path)
+        if is_pipe(self.path):
+            check_stdout()
+            return
         if self.path.suffix.lower() not in (".wav", ".flac"):
             raise AudioError(f"cannot write {self.path}: its name must end in .wav or .flac")
         if self.path.exists() and not force:
@@ -58,10 +63,12 @@ class AudioWriter:
 
         try:
             with ExitStack() as stack:
-                temporary = stack.enter_context(write_whole(self.path, AudioError))
+                to_pipe = is_pipe(self.path)
+                whole = write_stdout() if to_pipe else write_whole(self.path, AudioError)
+                temporary = stack.enter_context(whole)
                 self._file = stack.enter_context(soundfile.SoundFile(
                     os.fsencode(temporary), "w", samplerate=self.sample_rate, channels=1, subtype="PCM_16",
-                    format=self.path.suffix[1:].upper(),
+                    format="WAV" if to_pipe else self.path.suffix[1:].upper(),
                 ))  # fmt: skip
                 self._stack = stack.pop_all()
         except (soundfile.SoundFileError, OSError) as reason:
@@ -74,14 +81,14 @@ class AudioWriter:
 
         wav = np.asarray(wav)
         if not np.isfinite(wav).all():
-            raise AudioError(f"cannot write {self.path}: the audio holds values that are not finite")
+            raise AudioError(f"cannot write {self.name}: the audio holds values that are not finite")
         try:
             self._file.write(to_int16(wav))
         except soundfile.SoundFileError as reason:
             raise self._unwritable(reason) from None
 
     def _unwritable(self, reason: Exception) -> AudioError:
-        return AudioError(f"cannot write {self.path}: {reason}. Check the folder, its permissions and the free space")
+        return AudioError(f"cannot write {self.name}: {reason}. Check the folder, its permissions and the free space")
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
