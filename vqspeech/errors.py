@@ -9,6 +9,8 @@ from __future__ import annotations
 class VQSpeechError(Exception):
     """Base of all errors whose message is meant for the user."""
 
+    num_files = 1  # that the message is about
+
 
 class AudioError(VQSpeechError):
     """A recording cannot be read, is unusable, or cannot be written."""

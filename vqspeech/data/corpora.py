@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vqspeech.audio import AUDIO_SUFFIXES
+from vqspeech.audio import EXPECTED, find_recordings
 from vqspeech.config import DataConfig
 from vqspeech.errors import CorpusError
 from vqspeech.files import find_files
@@ -94,6 +94,8 @@ def find_utterances(data: DataConfig, root: Path) -> list[Utterance]:
         found = sorted(finders[data.corpus](data, root), key=lambda utterance: utterance.utterance)
     except OSError as reason:
         raise CorpusError(f"cannot read {reason.filename or root}: {reason.strerror}. Check its permissions") from None
+    if not found and (problems := list_passed_over(data, root)):
+        raise CorpusError(" ".join(problems))
     if not found:
         raise CorpusError(f"no recordings in {root}: {_EXPECTED[data.corpus]}")
     speakers = sorted({utterance.speaker for utterance in found})
@@ -108,6 +110,11 @@ def find_utterances(data: DataConfig, root: Path) -> list[Utterance]:
     return kept
 
 
+def list_passed_over(data: DataConfig, root: Path) -> list[str]:
+    """Sentences about recordings of a corpus of folders that are of kinds that cannot be read."""
+    return [str(problem) for problem in find_recordings(root).problems().values()] if data.corpus == "folder" else []
+
+
 _EXPECTED = {
     "vctk": "expected VCTK 0.92's wav48_silence_trimmed/SPEAKER/*_mic1.flac or VCTK 0.80's wav48/SPEAKER/*.wav. "
     "Give the folder that holds them, and the microphone with data.mic",
@@ -115,8 +122,8 @@ _EXPECTED = {
     "folder or the one around it",
     "fsdd": "expected DIGIT_SPEAKER_TAKE.wav there or in its folder recordings. Give the folder of the Free Spoken "
     "Digit Dataset",
-    "folder": f"expected one subfolder per speaker with {', '.join(AUDIO_SUFFIXES)} files at any depth. Move each "
-    "speaker's recordings into a folder of that name",
+    "folder": f"expected one subfolder per speaker with recordings ({EXPECTED}) at any depth. "
+    "Move each speaker's recordings into a folder of that name",
     "manifest": 'expected one line per utterance such as {"audio": "a.wav", "speaker": "ann"}. Add some',
     "embedded": "expected wav/VOICE/UTTERANCE.wav, as the demo builds them. Delete the folder: it is built anew",
 }
@@ -197,7 +204,7 @@ def _find_fsdd(data: DataConfig, root: Path) -> Iterator[Utterance]:
 
 def _find_folder(data: DataConfig, root: Path) -> Iterator[Utterance]:
     ids: set[str] = set()
-    for path in find_files(root, AUDIO_SUFFIXES):
+    for path in find_recordings(root).readable:
         inside = path.relative_to(root)
         if len(inside.parts) < 2:
             continue  # beside the speakers' folders: nobody's

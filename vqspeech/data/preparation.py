@@ -22,9 +22,9 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
-from vqspeech.audio import open_audio
+from vqspeech.audio import MEDIA_SUFFIXES, media_is_installed, open_audio
 from vqspeech.config import DataConfig
-from vqspeech.data.corpora import Utterance, find_utterances, split_of, stable_share
+from vqspeech.data.corpora import Utterance, find_utterances, list_passed_over, split_of, stable_share
 from vqspeech.data.embedded import build_embedded
 from vqspeech.data.merging import merge_units
 from vqspeech.data.store import SPLITS, VERSION, Store
@@ -90,12 +90,13 @@ def prepare(
     if data.corpus == "embedded" and not root.exists():
         build_embedded(root, sample_rate=data.sample_rate, progress=progress)
     utterances = find_utterances(data, root)
+    passed_over = list_passed_over(data, root)
     fingerprint = fingerprint_of(data, utterances)
     if store := _find_store(out, fingerprint):
-        return _report(store, already_done=True)
+        return _report(store, passed_over, already_done=True)
     with _lock(out):
         if store := _find_store(out, fingerprint):  # made by the process that held the lock until now
-            return _report(store, already_done=True)
+            return _report(store, passed_over, already_done=True)
         contents = out / fingerprint[:16]
         contents.mkdir(exist_ok=True)
         for leftover in contents.glob(".*.part*"):  # of a process that was killed
@@ -105,7 +106,7 @@ def prepare(
         _run(units, num_workers or num_cores(), progress)
         meta = {"version": VERSION, "fingerprint": fingerprint, "contents": contents.name}
         merge_units(units, data, out, meta)
-        return _with_leftovers(_report(Store.open(out), already_done=False), contents)
+        return _with_leftovers(_report(Store.open(out), passed_over, already_done=False), contents)
 
 
 def _with_leftovers(report: PreparationReport, contents: Path) -> PreparationReport:
@@ -140,6 +141,8 @@ def fingerprint_of(data: DataConfig, utterances: list[Utterance]) -> str:
                 row.append(status and [status.st_size, status.st_mtime_ns])
             except OSError:  # a dead link or an unreadable folder: preparation lists it
                 row.append("unreadable")
+        if utterance.audio.suffix.lower() in MEDIA_SUFFIXES and not media_is_installed():
+            row.append("without media")  # with it, the store is made anew
         digest.update(json.dumps(row).encode())
     return digest.hexdigest()
 
@@ -160,14 +163,14 @@ def _find_store(out: Path, fingerprint: str) -> Store | None:
     return store if store.fingerprint == fingerprint else None
 
 
-def _report(store: Store, already_done: bool) -> PreparationReport:
+def _report(store: Store, passed_over: list[str], already_done: bool) -> PreparationReport:
     return PreparationReport(
         folder=store.folder,
         hours=sum(store.duration_s(split) for split in SPLITS) / 3600,
         speakers=store.speakers,
         utterances=len(store),
         splits=dict(store.split_sizes),
-        problems=tuple(store.report["problems"]),
+        problems=(*passed_over, *store.report["problems"]),
         notes=tuple(store.report["notes"]),
         already_done=already_done,
     )

@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.audio import AUDIO_SUFFIXES, FULL_SCALE, load_audio, to_int16
+from vqspeech.audio import FULL_SCALE, find_recordings, load_audio, to_int16
 from vqspeech.config import DataConfig
 from vqspeech.data.store import ENTRY, Store
 from vqspeech.data.units import SILENT_PEAK, trim_ends
 from vqspeech.errors import AudioError
-from vqspeech.files import find_files
 
 LEAST_S = 10.0  # of speech, below which no voice is fitted
 WANTED_S = 30.0  # below which the user is warned
@@ -51,8 +50,11 @@ def read_recordings(sources: Sequence[Path], data: DataConfig) -> tuple[list[Rec
     AudioError
         If there is less than 10 s of usable speech; the message gives the seconds and the first problem.
     """
-    recordings, problems = [], []
-    for path in _files(sources):
+    files, passed_over = _files(sources)
+    if passed_over and not files:
+        raise AudioError(" ".join(passed_over))
+    recordings, problems = [], passed_over
+    for path in files:
         try:
             recordings.append(Recording(path, _read(path, data)))
         except AudioError as problem:
@@ -67,11 +69,18 @@ def read_recordings(sources: Sequence[Path], data: DataConfig) -> tuple[list[Rec
     return _levelled(recordings, data), problems
 
 
-def _files(sources: Iterable[Path]) -> list[Path]:
+def _files(sources: Iterable[Path]) -> tuple[list[Path], list[str]]:
+    """Files to read, each once, and sentences about those of kinds that cannot be read."""
     files: list[Path] = []
+    passed_over: dict[Path, AudioError] = {}
     for source in sources:
-        files += sorted(find_files(source, AUDIO_SUFFIXES)) if source.is_dir() else [source]
-    return list(dict.fromkeys(files))
+        if source.is_dir():
+            found = find_recordings(source)
+            files += sorted(found.readable)
+            passed_over |= found.problems()
+        else:
+            files.append(source)
+    return list(dict.fromkeys(files)), [str(problem) for problem in passed_over.values()]
 
 
 def _read(path: Path, data: DataConfig) -> NDArray[np.int16]:

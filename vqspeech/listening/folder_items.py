@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vqspeech.audio import AUDIO_SUFFIXES, load_audio, open_audio
+from vqspeech.audio import find_recordings, load_audio, open_audio
 from vqspeech.errors import ListeningTestError
-from vqspeech.files import find_files
 from vqspeech.listening.items import ATTENTION, LONGEST_S, SOURCE, TARGET, Item, Material, Recording, Wav
 from vqspeech.listening.key import Kind
 
@@ -80,9 +79,12 @@ def open_audio_rate(path: Path) -> int:
 
 
 def _sounds(folder: Path) -> dict[str, Path]:
-    """Name without its suffix to file; two that differ in the suffix alone are refused."""
+    """Name without its suffix to file; two of one name, or of kinds that cannot be read, are refused."""
     found: dict[str, Path] = {}
-    for path in find_files(folder, AUDIO_SUFFIXES):
+    recordings = find_recordings(folder)
+    for problem in recordings.problems().values():
+        raise ListeningTestError(str(problem))
+    for path in recordings.readable:
         name = str(path.relative_to(folder).with_suffix(""))
         if name in found:
             raise ListeningTestError(f"{found[name]} and {path} are both sounds of {name}. Keep one of them")
