@@ -116,7 +116,7 @@ def test_a_folder_without_recordings_is_told(place, tiny_run):
     for folder in ("empty", "texts"):
         sentence = refuse("convert", folder, "--speaker", "ann", "--model", tiny_run)
         assert folder in sentence
-        assert ".wav, .flac, .ogg, .mp3" in sentence
+        assert "wav, flac, ogg, opus, mp3, aiff" in sentence
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from vqspeech.files import beside, stem_of
 from vqspeech.listening_verbs import listening_test
 from vqspeech.model_verbs import bench, enroll, models, pack
 from vqspeech.prior_verbs import compress, decompress, sample
@@ -21,6 +22,7 @@ from vqspeech.terminal import (
     listed,
     model_option,
     say,
+    say_written,
     seconds_bar,
     speaker_option,
     tell,
@@ -100,7 +102,7 @@ def train(recipe: Path, **options: Any) -> None:
 @click.argument("sources", nargs=-1, required=True, type=PATH, metavar="RECORDINGS...")
 @speaker_option
 @model_option
-@click.option("--out", type=PATH, help="Folder for the results [beside each recording].")
+@click.option("--out", type=PATH, help="Folder for the results [beside each recording]; - is standard output.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads, each with many streams [all cores].")
 @click.option("--no-split", is_flag=True, help="One stream a recording: do not cut long ones at pauses.")
 @voice_options
@@ -118,7 +120,8 @@ def convert(
     no_split: bool,
     force: bool,
 ) -> None:
-    """Say recordings (files or folders) in another speaker's voice: in.wav becomes in.SPEAKER.wav."""
+    """Say recordings (files, folders, or - for standard input) in another speaker's voice: in.wav becomes
+    in.SPEAKER.wav."""
     from vqspeech.conversion import Voice, convert_files, plan_jobs
     from vqspeech.data.preparation import num_cores
     from vqspeech.shelf import open_model
@@ -133,13 +136,14 @@ def convert(
         failed = convert_files(loaded, jobs, voice, num_threads=cores, advance=advance)
     for job in jobs:
         if job.source not in failed:
-            say(job.target)
+            say_written(job.target)
     problems |= failed
     for problem in problems.values():
         tell(f"Error: {problem}")
     if problems:
         if jobs and len(jobs) > len(failed):
-            tell(f"{len(jobs) - len(failed)} converted, {len(problems)} not.")
+            left = sum(problem.num_files for problem in problems.values())
+            tell(f"{len(jobs) - len(failed)} converted, {left} not.")
         sys.exit(1)
 
 
@@ -153,7 +157,7 @@ def encode(source: Path, model: str | None, out: Path | None, force: bool) -> No
     from vqspeech.codes import encode_file
     from vqspeech.shelf import load_model
 
-    target = free_target(out or source.parent / f"{source.stem}.npz", source, force)
+    target = free_target(out or beside(source, f"{stem_of(source)}.npz"), source, force)
     count = encode_file(load_model(model), source, target)
     say(f"{target}: {count} codes")
 
@@ -181,9 +185,9 @@ def decode(
     from vqspeech.shelf import open_model
 
     loaded, _, speaker = open_model(model, speaker)
-    target = free_target(out or source.parent / target_name(source, speaker), source, force)
+    target = free_target(out or beside(source, target_name(source, speaker)), source, force, is_sound=True)
     decode_file(loaded, source, target, Voice(speaker, seed, temperature, engine, precision))
-    say(target)
+    say_written(target)
 
 
 @main.command()

@@ -99,7 +99,7 @@ def encode_file(model: VQVAE, source: Path, target: Path) -> int:
         pieces += stream.finish()
     if not num_samples:
         raise AudioError(
-            f"{source} is empty or shorter than one sample at {model.sample_rate} Hz. Give a longer recording"
+            f"{reader.name} is empty or shorter than one sample at {model.sample_rate} Hz. Give a longer recording"
         )
     codes = torch.cat(pieces).cpu().numpy()
     save_codes(target, codes, model, num_samples)

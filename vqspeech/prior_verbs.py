@@ -7,12 +7,14 @@ from typing import Any
 
 import click
 
+from vqspeech.files import beside, stem_of
 from vqspeech.terminal import (
     PATH,
     force_option,
     free_target,
     model_option,
     say,
+    say_written,
     speaker_option,
     tell,
     voice_options,
@@ -68,7 +70,7 @@ def sample(
 
     loaded, file, speaker = open_model(model, speaker)
     prior = load_prior(file, loaded)
-    name = f"{prompt.stem if prompt else 'sample'}-{speaker}-{drawing['seed']}"
+    name = f"{stem_of(prompt) if prompt else 'sample'}-{speaker}-{drawing['seed']}"
     targets = plan_targets(out, name, num, force=force)
     begun = read_prompt(loaded, prompt) if prompt else None
     made = generate_files(
@@ -98,7 +100,7 @@ def compress(source: Path, speaker: str | None, model: str | None, out: Path | N
     from vqspeech.compression import compress_file
     from vqspeech.shelf import open_any_model
 
-    target = free_target(out or source.with_suffix(".vqs"), source, force)
+    target = free_target(out or beside(source, f"{stem_of(source)}.vqs"), source, force)
     loaded, file, speaker = open_any_model(model, speaker)
     sizes = compress_file(loaded, load_prior(file, loaded), source, target, speaker)
     say(f"{target}: {sizes}")
@@ -129,6 +131,6 @@ def decompress(
     prior = load_prior(file, loaded)
     codes_only = out is not None and out.suffix == ".npz"
     chosen = loaded.speakers[0] if codes_only else choose_voice(source, loaded, prior, speaker)
-    target = free_target(out or source.parent / target_name(source, chosen), source, force)
+    target = free_target(out or beside(source, target_name(source, chosen)), source, force, is_sound=not codes_only)
     decompress_file(loaded, prior, source, target, Voice(chosen, **drawing))
-    say(target)
+    say_written(target)

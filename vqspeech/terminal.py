@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from vqspeech.errors import VQSpeechError
+from vqspeech.files import is_pipe
 
 PATH = click.Path(path_type=Path)
 model_option = click.option(
@@ -64,6 +65,12 @@ def say(line: object) -> None:
     click.echo(shown(line))
 
 
+def say_written(target: Path) -> None:
+    """Print where a result is, unless it went to standard output itself."""
+    if not is_pipe(target):
+        say(target)
+
+
 def tell(line: str) -> None:
     """Print what is not a result, on stderr."""
     click.echo(shown(line), err=True)
@@ -79,8 +86,15 @@ def listed(names: tuple[str, ...], most: int = 12) -> str:
     return ", ".join(names[:most]) + (f", ... ({len(names)})" if len(names) > most else "")
 
 
-def free_target(target: Path, source: Path, force: bool) -> Path:
-    """The target, if it may be written: no folder, not the source, and no file that is to be kept."""
+def free_target(target: Path, source: Path, force: bool, *, is_sound: bool = False) -> Path:
+    """The target, if it may be written: no folder, not the source, and no file that is to be kept.
+
+    Sound may go to standard output, "-".
+    """
+    if is_pipe(target) and is_sound:
+        return target
+    if is_pipe(target):
+        raise VQSpeechError("standard output (--out -) takes sound alone. Give a file's name with --out")
     if target.is_dir():
         raise VQSpeechError(f"{target} is a folder. Give a file's name with --out")
     if target.exists() and source.exists() and target.samefile(source):

@@ -162,13 +162,13 @@ def _encode(model: VQVAE, source: Path) -> tuple[NDArray[np.int32], int]:
     with torch.no_grad(), evaluating(model), open_audio(source, model.sample_rate) as reader:
         for block in reader:
             if stream.received + len(block) > longest:
-                raise AudioError(f"{source} lasts longer than {LONGEST_S // 3600} hours. Cut it into shorter files")
+                raise AudioError(f"{reader.name} lasts longer than {LONGEST_S // 3600} hours. Cut it into shorter ones")
             pieces += [codes.cpu() for codes in stream.push(torch.as_tensor(block, device=model.device))]
         num_samples = stream.received
         pieces += [codes.cpu() for codes in stream.finish()]
     if not num_samples:
         raise AudioError(
-            f"{source} is empty or shorter than one sample at {model.sample_rate} Hz. Give a longer recording"
+            f"{reader.name} is empty or shorter than one sample at {model.sample_rate} Hz. Give a longer recording"
         )
     return torch.cat(pieces).numpy().astype(np.int32), num_samples
 

@@ -120,7 +120,7 @@ class _Files:
                 _utterance_of(job.source),
                 self._writing(writer),
                 split=self._voice.split,
-                what=str(job.source),
+                what=reader.name,
             )
             self._open[recording] = job, stack
             yield recording
