@@ -40,6 +40,7 @@ FLOORS = {
     "vqspeech.voices": 4,
     "vqspeech.packing": 4,
     "vqspeech.inventory": 4,
+    "vqspeech.example": 4,
     "vqspeech.enrolment": 4,
     "vqspeech.evaluation": 4,
     "vqspeech.listening": 4,

@@ -17,6 +17,7 @@ from vqspeech.config import DataConfig
 from vqspeech.conversion import convert
 from vqspeech.data.corpora import find_utterances
 from vqspeech.evaluation.pictures import plot_training
+from vqspeech.example import list_recordings
 
 EGS = Path(__file__).resolve().parent.parent / "egs"
 
@@ -52,7 +53,8 @@ def usage(example: Path) -> list[str]:
 
 def test_there_are_examples_and_each_is_short_and_documented():
     examples = sorted(EGS.glob("*.py"))
-    names = ["convert", "inspect_codes", "invent_voices", "join_corpora", "plot_training", "reconstruct"]
+    names = ["convert", "inspect_codes", "invent_voices", "join_corpora", "make_recordings"]
+    names += ["plot_training", "reconstruct"]
     assert [example.stem for example in examples] == names
     for example in examples:
         text = example.read_text()
@@ -153,3 +155,14 @@ def test_invent_voices_copies_training_speech_into_voices_of_their_own(place, ru
     found = find_utterances(data, Path("many"))
     assert len(found) == len(lines)
     assert all(utterance.audio.is_file() for utterance in found)
+
+
+def test_make_recordings_makes_those_that_come_with_vqspeech(place):
+    pytest.importorskip("espeakng_loader", reason="espeakng-loader is not installed: pip install 'vqspeech[demo]'")
+    # A process of its own: espeak-ng keeps its state in static variables.
+    subprocess.run([sys.executable, *usage(EGS / "make_recordings.py")], capture_output=True, check=True)
+    made = {path.name: load_audio(path) for path in Path("recordings").iterdir()}
+    kept = {path.name: load_audio(path) for path in list_recordings()}
+    assert made.keys() == kept.keys()
+    for name, wav in kept.items():
+        assert np.abs(made[name] - wav).max() <= 2 / 32768, name

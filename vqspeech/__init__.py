@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vqspeech.conversion import convert as convert
     from vqspeech.conversion import decode as decode
     from vqspeech.enrolment import enroll as enroll
+    from vqspeech.example import example_recording as example_recording
     from vqspeech.shelf import load_model as load_model
     from vqspeech.training.start import train as train
 
@@ -36,6 +37,7 @@ _HOMES = {
     "convert": "vqspeech.conversion",
     "decode": "vqspeech.conversion",
     "enroll": "vqspeech.enrolment",
+    "example_recording": "vqspeech.example",
     "train": "vqspeech.training.start",
 }
 __all__ = ["__version__", *_HOMES]

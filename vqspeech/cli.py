@@ -99,9 +99,10 @@ def train(recipe: Path, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("sources", nargs=-1, required=True, type=PATH, metavar="RECORDINGS...")
+@click.argument("sources", nargs=-1, type=PATH, metavar="[RECORDINGS...]")
 @speaker_option
 @model_option
+@click.option("--example", is_flag=True, help="A recording that came with vqspeech; its result goes here, or to --out.")
 @click.option("--out", type=PATH, help="Folder for the results [beside each recording]; - is standard output.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads, each with many streams [all cores].")
 @click.option("--no-split", is_flag=True, help="One stream a recording: do not cut long ones at pauses.")
@@ -111,6 +112,7 @@ def convert(
     sources: tuple[Path, ...],
     speaker: str,
     model: str | None,
+    example: bool,
     out: Path | None,
     threads: int | None,
     seed: int,
@@ -126,6 +128,12 @@ def convert(
     from vqspeech.data.preparation import num_cores
     from vqspeech.shelf import open_model
 
+    if example:
+        from vqspeech.example import take_example
+
+        sources, out = (take_example(sources, tell),), out or Path()
+    elif not sources:
+        raise click.UsageError("Missing argument 'RECORDINGS...'. Give files or folders; for a first sound --example.")
     loaded, _, speaker = open_model(model, speaker)
     if not loaded.card.is_settled:
         tell(f"the model's training is at step {loaded.card.step}, still in its warm start: expect noise")
