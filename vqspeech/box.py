@@ -8,6 +8,7 @@ README.md            the same for people, with intended use and limits
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from dataclasses import asdict, dataclass
@@ -123,6 +124,8 @@ def find_in_box(name: str) -> Path:
     known = names_in_box()
     if name not in known:
         has = f"It has {', '.join(known)}" if known else "It is empty: this copy of vqspeech came without weights"
-        raise CheckpointError(f"no model {name!r} in the box. {has}. List all models with: vqspeech models")
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        raise CheckpointError(f"no model {name!r} in the box. {hint}{has}. List all models with: vqspeech models")
     check_hashes(FOLDER / name, REINSTALL)
     return FOLDER / name / MODEL_FILE

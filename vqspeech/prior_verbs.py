@@ -15,14 +15,13 @@ from vqspeech.terminal import (
     model_option,
     say,
     say_written,
-    speaker_option,
     tell,
     voice_options,
 )
 
 
 @click.command()
-@speaker_option
+@click.option("--speaker", help="Whose voice to speak in; `vqspeech models` lists them [one that the seed draws].")
 @model_option
 @click.option("--num", type=click.IntRange(1, 100_000), default=1, show_default=True, help="Utterances.")
 @click.option(
@@ -49,7 +48,7 @@ from vqspeech.terminal import (
 @voice_options
 @force_option
 def sample(
-    speaker: str,
+    speaker: str | None,
     model: str | None,
     num: int,
     duration_s: float,
@@ -66,9 +65,10 @@ def sample(
     from vqspeech.conversion import Voice
     from vqspeech.data.preparation import num_cores
     from vqspeech.generation import Draws, generate_files, plan_targets, read_prompt
-    from vqspeech.shelf import open_model
+    from vqspeech.shelf import open_model, open_sampling_model
 
-    loaded, file, speaker = open_model(model, speaker)
+    opened = open_model(model, speaker) if speaker else open_sampling_model(model, drawing["seed"])
+    loaded, file, speaker = opened
     prior = load_prior(file, loaded)
     name = f"{stem_of(prompt) if prompt else 'sample'}-{speaker}-{drawing['seed']}"
     targets = plan_targets(out, name, num, force=force)

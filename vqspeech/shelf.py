@@ -8,8 +8,10 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from vqspeech import box, checkpoint, hub, voices
-from vqspeech.checkpoint import MODEL_FILE, find_model_file, read_card
+from vqspeech.checkpoint import MODEL_FILE, PRIOR_FILE, find_model_file, read_card
 from vqspeech.errors import CheckpointError, VQSpeechError
 from vqspeech.models.vqvae import VQVAE
 
@@ -48,6 +50,13 @@ def open_model(given: str | Path | None, speaker: str) -> tuple[VQVAE, Path, str
 def open_any_model(given: str | Path | None, speaker: str | None) -> tuple[VQVAE, Path, str | None]:
     """As `open_model`, where nobody need speak, or the model need not know them yet."""
     found = find(given, speaker)
+    return _load(found), found.file, found.speaker
+
+
+def open_sampling_model(given: str | Path | None, seed: int) -> tuple[VQVAE, Path, str]:
+    """As `open_model`, for a model with a prior over codes and a voice that the seed draws; see `find_sampling`."""
+    found = find_sampling(given, seed)
+    assert found.speaker is not None
     return _load(found), found.file, found.speaker
 
 
@@ -118,6 +127,40 @@ def find(given: str | Path | None = None, speaker: str | None = None, runs: Path
     return Found(box.find_in_box(first.parent.name) if _is_in_box(first) else first, speaker)
 
 
+def find_sampling(given: str | Path | None, seed: int, runs: Path = RUNS) -> Found:
+    """A model that can make up utterances, and one of its voices, drawn by the seed; both are told to the user.
+
+    Parameters
+    ----------
+    given : see `resolve`; None takes VQSPEECH_MODEL, else the newest run that has a prior, else one in the box
+    seed : of the draw
+    runs : folder of runs
+
+    Raises
+    ------
+    CheckpointError
+        If no model at hand has a prior.
+    """
+    given = given or os.environ.get("VQSPEECH_MODEL") or None
+    seen: list[str] = []
+    with_prior = [resolve(given)] if given else [f for f in candidates(runs) if f.with_name(PRIOR_FILE).is_file()]
+    files = [file for file in with_prior if given or _knows(file, None, seen, set())]
+    if not files:
+        raise CheckpointError(
+            f"no model at hand has a prior over codes, which draws them: none of {runs}/, none of the box. Train one: "
+            "vqspeech train RECIPE --stage prior. Or give a model that has one with --model"
+        )
+    file = box.find_in_box(files[0].parent.name) if _is_in_box(files[0]) else files[0]
+    speakers = read_card(file).speakers
+    speaker = speakers[int(np.random.default_rng(seed).integers(len(speakers)))]
+    others = [_box_id(other.parent.name) for other in files[1:] if _is_in_box(other)]
+    log.info(
+        f"{speaker} of {_place(file)} speaks, drawn by the seed; choose another voice with --speaker"
+        + (f", another model with --model {' or '.join(others)}" if others else "")
+    )
+    return Found(file, speaker)
+
+
 def candidates(runs: Path = RUNS) -> list[Path]:
     """Model files at hand: runs, the newest first, then the box."""
     files = sorted(runs.glob(f"*/{MODEL_FILE}"), key=lambda file: file.stat().st_mtime, reverse=True)
@@ -168,11 +211,13 @@ def _find_here(text: str, path: Path) -> Path:
         return find_model_file(path)
     except CheckpointError as reason:
         names = box.names_in_box()
-        if not names:
-            raise
-        near = difflib.get_close_matches(text, names, n=1)
-        hint = f"Did you mean {near[0]}? " if near else ""
-        raise CheckpointError(f"{reason}. {hint}In the box: {', '.join(names)}") from None
+        folders = [file.parent for file in RUNS.glob(f"*/{MODEL_FILE}")]
+        known = {folder.name: str(folder) for folder in folders} | {name: name for name in names}
+        known |= {str(folder): str(folder) for folder in folders}
+        near = difflib.get_close_matches(text, sorted(known), n=1)
+        hints = [f"Did you mean {known[near[0]]}?"] if near else []
+        hints += [f"In the box: {', '.join(names)}"] if names else []
+        raise CheckpointError(". ".join([str(reason), " ".join(hints)]) if hints else str(reason)) from None
 
 
 def _is_in_box(file: Path) -> bool:
