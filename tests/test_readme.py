@@ -9,7 +9,9 @@ import tomllib
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from vqspeech.audio import load_audio
 from vqspeech.cli import main
@@ -43,6 +45,20 @@ def test_every_command_of_ours_parses(command):
     context = found.make_context(verb, arguments)  # parses, calls nothing
     recipe = context.params.get("recipe")
     assert recipe is None or (REPOSITORY / recipe / "recipe.toml").is_file()
+
+
+def test_the_first_three_commands_make_sound_at_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VQSPEECH_MODEL", raising=False)
+    first = COMMANDS[:3]
+    assert [command.split()[1] for command in first] == ["convert", "sample", "listening-test"]
+    for command in first:
+        result = CliRunner().invoke(main, shlex.split(command)[1:])
+        assert result.exit_code == 0, (command, result.output)
+    (sampled,) = Path("samples").glob("*.wav")
+    for wav in (Path("example.p225.wav"), sampled, *Path("test/sounds").iterdir()):
+        assert 0.01 < np.abs(load_audio(wav)).max() < 1, wav
+    assert Path("test/index.html").is_file()
 
 
 def test_every_verb_is_shown():

@@ -12,6 +12,7 @@ from vqspeech.errors import AudioError, VQSpeechError
 
 FOLDER = Path(__file__).resolve().parent / "recordings"
 NAME, MODEL, SPEAKER = "example", "english", "p225"
+MAN = "-man"  # ends the names of what a man's voice says
 SENTENCES = {
     "example": "We found an old map under the kitchen table.",
     "rain": "The rain has stopped, so let us walk to the river.",
@@ -29,7 +30,7 @@ def list_recordings() -> list[Path]:
     AudioError
         If one is missing.
     """
-    files = [FOLDER / f"{name}{voice}.flac" for voice in ("", "-man") for name in SENTENCES]
+    files = [FOLDER / f"{name}{voice}.flac" for voice in ("", MAN) for name in SENTENCES]
     for file in files:
         if not file.is_file():
             raise AudioError(

@@ -19,15 +19,14 @@ def listening_test() -> None:
 
 
 @listening_test.command()
-@click.argument("model", type=PATH, required=False)
+@click.argument("model", required=False)
 @click.option("--kind", type=click.Choice(KINDS), required=True, help="What listeners are asked.")
 @click.option("--out", type=PATH, required=True, help="New folder of the test; its key is written beside it.")
 @click.option("--data", type=PATH, help="Folder of the corpus [the recipe's data.root, else VQSPEECH_DATA].")
-@click.option(
-    "--against", type=PATH, multiple=True, metavar="OTHER", help="Another model on the same items; repeatable."
-)
+@click.option("--example", is_flag=True, help="No corpus: sentences that came with vqspeech (mos, preference).")
+@click.option("--against", multiple=True, metavar="OTHER", help="Another model on the same items; repeatable.")
 @click.option("--stimuli", type=PATH, help="Instead of a MODEL: a folder with one subfolder of sounds a system.")
-@click.option("--trials", type=click.IntRange(1, 1000), default=20, show_default=True, help="Items a listener judges.")
+@click.option("--trials", type=click.IntRange(1, 1000), help="Items a listener judges [20; with --example all].")
 @click.option("--listeners", type=click.IntRange(1, 1000), default=20, show_default=True, help="Expected; for balance.")
 @click.option("--format", "formats", type=click.Choice(["webmushra", "csv"]), multiple=True, help="Write it too.")
 @click.option("--title", help="Heading of the page.")
@@ -35,7 +34,7 @@ def listening_test() -> None:
 @click.option("--trained", is_flag=True, help="Take utterances the model was trained on.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of choice and orders.")
 @click.option("--threads", "num_threads", type=click.IntRange(1, 256), help="Threads that sample [all cores].")
-def export(model: Path | None, **options: Any) -> None:
+def export(model: str | None, **options: Any) -> None:
     """Write a test for the browser, with blinded sounds.
 
     \b

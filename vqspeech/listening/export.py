@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vqspeech.errors import ListeningTestError
 from vqspeech.listening.folder import Addition, check_free, duration_s, write_folder
@@ -14,6 +15,9 @@ from vqspeech.listening.key import Key, Kind
 from vqspeech.listening.orders import whole_squares
 from vqspeech.listening.questions import CONSENT
 from vqspeech.listening.trials import conditions_of, plan_trials
+
+if TYPE_CHECKING:
+    from vqspeech.evaluation.material import Settings
 
 TRIALS, LISTENERS = 20, 20
 SPARE = 3  # items besides those of the trials: for the training and for attention checks, where the corpus has them
@@ -35,14 +39,15 @@ class Exported:
 
 
 def export(
-    model: Path | None,
+    model: str | Path | None,
     *,
     kind: Kind,
     out: Path,
     data: Path | None = None,
-    against: Sequence[Path] = (),
+    against: Sequence[str | Path] = (),
     stimuli: Path | None = None,
-    trials: int = TRIALS,
+    example: bool = False,
+    trials: int | None = None,
     listeners: int = LISTENERS,
     trained: bool = False,
     formats: Sequence[str] = (),
@@ -57,11 +62,13 @@ def export(
 
     Parameters
     ----------
-    model, against : run folders or model files; None where `stimuli` gives the sounds
+    model, against : see `vqspeech.shelf.resolve`; None where `stimuli` gives the sounds
     kind : "mos", "similarity", "abx", "preference" or "mushra"
     data : folder of the corpus; see `find_root` for what stands in for it
     stimuli : folder with one subfolder a system, see `folder_items`
-    trials : items that each listener judges, besides training, attention checks and repeats
+    example : take the sentences that come with vqspeech, see `example_items`
+    trials : items that each listener judges, besides training, attention checks and repeats; None takes 20, of the
+        example all
     listeners : at least as many orders are made; rounded up so that all conditions are heard equally often
     trained : take utterances that the model was trained on
     formats : "webmushra", "csv": written into the folder, besides the page
@@ -80,14 +87,28 @@ def export(
         raise ListeningTestError("give either a MODEL, whose speech is tested, or a folder of sounds with --stimuli")
     if stimuli and against:
         raise ListeningTestError("--against compares models; with --stimuli put each system into a subfolder instead")
+    if example and (data or stimuli or trained):
+        raise ListeningTestError(
+            "--example takes the sentences that came with vqspeech. Leave it out, or --data, --stimuli and --trained"
+        )
     paragraphs = _paragraphs(consent) if consent else CONSENT
     if stimuli:
         from vqspeech.listening.folder_items import read_items
 
-        material = read_items(Path(stimuli), kind, trials, SPARE, seed=seed)
+        material = read_items(Path(stimuli), kind, trials or TRIALS, SPARE, seed=seed)
     else:
+        from vqspeech.data.preparation import num_cores
+        from vqspeech.evaluation.material import Settings
+
         assert model is not None
-        material = _speak([model, *against], data, kind, trials, trained, seed, num_threads, notify, watch)
+        settings = Settings(seed=seed, num_threads=num_threads or num_cores())
+        if example:
+            from vqspeech.listening.example_items import speak_items
+
+            material = speak_items([model, *against], kind, trials, settings, watch)
+            notify("espeak-ng spoke the sources, not people: the scores will say little of the model")
+        else:
+            material = _speak([model, *against], data, kind, trials or TRIALS, trained, settings, notify, watch)
     if kind == "mushra":
         material = with_anchors(material)
         if len(material.systems) > MOST_CONDITIONS:
@@ -103,33 +124,29 @@ def export(
 
 
 def _speak(
-    models: Sequence[Path],
+    models: Sequence[str | Path],
     data: Path | None,
     kind: Kind,
     trials: int,
     trained: bool,
-    seed: int,
-    num_threads: int | None,
+    settings: Settings,
     notify: Notify,
     watch: Watch,
 ) -> Material:
-    from vqspeech.checkpoint import find_model_file
-    from vqspeech.data.preparation import num_cores
     from vqspeech.evaluation.choice import choose_split
-    from vqspeech.evaluation.material import Settings
     from vqspeech.evaluation.sexes import find_sexes
     from vqspeech.evaluation.subjects import open_subject
     from vqspeech.listening.corpus_items import make_items
+    from vqspeech.shelf import report_folder, resolve
 
     # Speech that has to be prepared goes where `vqspeech evaluate` keeps it.
-    files = [find_model_file(model) for model in models]
-    subjects = [open_subject(file, data, file.parent / "evaluation", notify) for file in files]
+    files = [resolve(model) for model in models]
+    subjects = [open_subject(file, data, report_folder(file), notify) for file in files]
     first = subjects[0]
     split, note = choose_split(first.store, trained=trained)
     if note:
         notify(note)
     sexes = find_sexes(first.model.recipe.data, first.root, first.store.speakers)
-    settings = Settings(seed=seed, num_threads=num_threads or num_cores())
     return make_items(subjects, kind, split, trials, SPARE, settings, sexes=sexes, watch=watch)
 
 
