@@ -25,8 +25,9 @@ name = "small"
 [data]
 corpus = "embedded"
 sample_rate = 8000
+leave_out = ["m1", "nguyen", "grandma", "m7"]
 valid_share = 0.1
-test_share = 0.3
+test_share = 0.2
 [encoder]
 strides = [4, 4, 8]
 channels = 8
@@ -83,7 +84,7 @@ class Demo:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> Iterator[Demo]:
-    """The demo on four minutes of speech and a network of a few hundred weights."""
+    """The demo on some minutes of speech and a network of a few hundred weights."""
     for package in ("espeakng_loader", "pocketsphinx"):
         pytest.importorskip(package, reason="needs the extra `demo`")
     folder = tmp_path_factory.mktemp("demo")
@@ -91,7 +92,10 @@ def demo(tmp_path_factory) -> Iterator[Demo]:
     said: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("vqspeech.data.preparation.build_embedded", partial(build_embedded, minutes=4))
+        patch.setattr("vqspeech.data.preparation.build_embedded", partial(build_embedded, minutes=3))
+        patch.setattr("vqspeech.demo.JUDGED", 6)
+        patch.setattr("vqspeech.evaluation.texts.MAX_TEXTS", 24)
+        patch.setattr("vqspeech.evaluation.speaker_judge._LEAST_RECORDINGS", 3)
         figures = run_demo(Path("recipe.toml"), RUN, notify=said.append)
         assert figures is not None
         yield Demo(folder, figures, said)
@@ -106,7 +110,7 @@ def numbers(figures: Any) -> Iterator[float]:
 
 
 def test_six_sentences_are_there_to_listen_to(demo):
-    assert len(list((demo.folder / RUN / "listen").iterdir())) == 6 * 4
+    assert len(list((demo.folder / RUN / "listen").iterdir())) == 6 * 4 + 1
     for source, target, (recording, reconstruction, converted) in demo.sentences:
         assert {source, target} <= {voice.name for voice in VOICES}
         assert source != target
@@ -140,7 +144,7 @@ def test_figures_are_those_of_the_report_it_leaves(demo):
     figures = demo.figures
     assert json.loads((demo.folder / RUN / "demo.json").read_text()) == figures
     assert all(math.isfinite(number) for number in numbers(figures))
-    assert (figures["steps"], figures["warm_start_steps"], figures["judged"]) == (6, 2, 60)
+    assert (figures["steps"], figures["warm_start_steps"], figures["judged"]) == (6, 2, 6)
     assert figures["minutes"] > 0 and figures["samples_per_s"] > 0
     report = json.loads((demo.folder / RUN / "evaluation" / "report.json").read_text())
     found = {figure["name"]: figure for section in report["sections"] for figure in section["figures"]}
@@ -155,8 +159,9 @@ def test_figures_are_those_of_the_report_it_leaves(demo):
 def test_the_judges_know_the_voices_and_the_sentences(demo):
     """What they say of real recordings shows whether what they say of conversions counts."""
     shown = demo.figures["figures"]
-    assert shown["heard as the target"]["real recordings heard as their speaker"] > 0.9
-    assert shown["right sentence among 21"]["source unchanged"] > 0.6
+    assert shown["heard as the target"]["real recordings heard as their speaker"] > 0.8
+    sentences = shown["right sentence among 21"]
+    assert sentences["source unchanged"] >= 0.5 > 0.2 > sentences["random codes"]
     # A network of a few hundred weights after six steps says nothing, and the judges hear that.
     assert shown["right sentence and target's voice in one conversion"]["value"] < 0.3
     # Half a minute of speech is enough for cepstra to tell something about phonemes.
@@ -180,7 +185,7 @@ def test_a_second_call_trains_nothing_and_finds_the_same(demo, capsys):
         np.testing.assert_array_equal(first, second)
     said = capsys.readouterr().out
     assert "small: 6 steps, 2 of them the warm start" in said
-    (share,) = [row for row in said.splitlines() if "heard as the target" in row]
+    share = next(row for row in said.splitlines() if "heard as the target" in row)
     assert f"{100 * figures['figures']['heard as the target']['value']:.1f} %" in share
     assert "Listen to run/listen/*.wav" in said
 
@@ -193,7 +198,10 @@ def test_an_interrupted_demo_ends_at_once_and_the_next_call_goes_on(demo, tmp_pa
     stopped = CliRunner().invoke(main, ["demo", "--recipe", "recipe.toml", "--out", str(RUN)])
     assert stopped.exit_code == 130, stopped.output
     assert "stopped and saved at step 3 of 6" in stopped.stderr
-    assert not (RUN / "listen").exists() and not (RUN / "demo.json").exists()
+    # Before it trains, the demo lets the model speak that came with the package.
+    assert [path.name for path in (RUN / "listen").iterdir()] == ["example.p225.wav"]
+    assert load_audio(RUN / "listen" / "example.p225.wav").std() > 0.01
+    assert not (RUN / "demo.json").exists()
     figures = run_demo(Path("recipe.toml"), RUN, notify=lambda line: None)
     assert figures is not None
     assert_same(state_of(str(RUN)), state_of(str(demo.folder / RUN)))

@@ -97,9 +97,11 @@ def test_rows_of_numbers_as_trial_values_survive_the_file():
 def test_names_of_trials_judges_and_draws_survive_the_file():
     trials = [(1.0, "a", "1", "to b"), (2.0, "a", "2", "to b")]
     drawn = Figure("i", 0.5, statistic="", draws=(0.25, 0.75), drawn="these")
-    section = Section("x", (figure("r", trials, seed=0, basis="judge a"), drawn))
+    beside = figure("random codes", [(0.0, *trial[1:]) for trial in trials], seed=0)
+    section = Section("x", (figure("r", trials, seed=0, basis="judge a", controls=(beside,)), drawn))
     again = section_from_json(json.loads(json.dumps(section_to_json(section, whole=True)))).figures
     assert again[0].samples == tuple(trials) and again[0].basis == "judge a"
+    assert again[0].controls[0].samples == beside.samples  # content and voice are joined for controls too
     assert (again[1].draws, again[1].drawn) == ((0.25, 0.75), "these")
 
 

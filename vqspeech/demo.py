@@ -19,6 +19,7 @@ from vqspeech.evaluation.figures import Figure
 from vqspeech.evaluation.pictures import plot_spectrograms, save_picture
 from vqspeech.evaluation.probe import store_wav
 from vqspeech.evaluation.report import Report, show, steps_bar
+from vqspeech.example import speak_example
 from vqspeech.files import write_whole
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.training.start import train
@@ -66,6 +67,7 @@ def run_demo(
     started = time.monotonic()
     begun = (out / "state.pt").is_file()  # then `train` refuses other overrides than those it was begun with
     if not begun:
+        speak_example(out / "listen", notify)
         minutes = settled.train.max_minutes
         notify(
             "espeak-ng speaks sentences in several voices; then the recipe trains "

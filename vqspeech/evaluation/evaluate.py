@@ -43,7 +43,7 @@ MEASURES = {
     "codebook": "Codebook",
 }
 OPTIONAL = ("jiwer", "pocketsphinx", "praatio", "resemblyzer", "torchaudio", "whisper")
-VERSION = 4  # of the measures: counted up when a kept section would come out differently
+VERSION = 5  # of the measures: counted up when a kept section would come out differently
 
 Watch = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
 

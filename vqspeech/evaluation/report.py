@@ -139,7 +139,7 @@ def figure_to_json(figure: Figure, *, samples: bool = False) -> dict[str, Any]:
         "statistic": figure.statistic,
         "basis": figure.basis,
         "note": figure.note,
-        "controls": [figure_to_json(control) for control in figure.controls],
+        "controls": [figure_to_json(control, samples=samples) for control in figure.controls],
     }
     if samples and figure.statistic:  # what has no named statistic cannot be paired
         written["samples"] = [[_plain(value), *trial] for value, *trial in figure.samples]
