@@ -1,7 +1,9 @@
-# make demo and make test work on a fresh machine: the first call sets up .venv, later ones find it ready.
+# make demo and make test work on a fresh machine: the first call sets up .venv, later ones find it ready. The demo needs
+# less: what it installs is the first half of the set-up, and an interrupted one goes on with the same command.
 
 PYTHON ?= python3
 BIN = .venv/bin
+DEMO = .venv/.demo
 READY = .venv/.ready
 BROWSER = .venv/.browser
 PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input
@@ -14,25 +16,27 @@ PYTEST = OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m p
 
 setup: $(READY)
 
-# torch first, by itself: whichever build of the pinned version is at hand (CPU or CUDA) is the one kept.
-$(READY): setup.cfg pyproject.toml constraints.txt
+# torch first, by itself: whichever build of the pinned version is at hand (CPU or CUDA) is the one kept. Nothing is
+# compiled: wheels only.
+$(DEMO): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo 'vqspeech needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11'; exit 1; }
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
-	$(PIP) install -c constraints.txt setuptools wheel
-	$(PIP) install -c constraints.txt torch==2.13.0
+	$(PIP) install -c constraints.txt --only-binary=:all: setuptools wheel
+	$(PIP) install -c constraints.txt --only-binary=:all: torch==2.13.0
+	$(PIP) install -c constraints.txt --only-binary=:all: --no-build-isolation -e '.[demo]'
+	touch $@
+
+$(READY): $(DEMO)
 	$(PIP) install -c constraints.txt -e '.[demo,compress,hub,listening,media,dev]'
 	@$(PIP) install -c constraints.txt -e '.[evaluate]' || \
 	    echo 'Some judges of vqspeech evaluate could not be installed (they need a C compiler and the headers of Python).'
 	@$(PIP) install -c constraints.txt -e '.[perturb]' || \
 	    echo 'pyworld could not be installed (it needs a C++ compiler and the headers of Python): no perturbation.'
 	$(BIN)/python -m vqspeech.torchaudio_remedy
-# librosa compiles at its first import. Left to several processes at once, what they keep of it can be spoilt for good
-# (numba writes it without a lock), and then crashes them.
-	EAGER_IMPORT=1 $(BIN)/python -c 'import librosa'
 	touch $@
 
-demo: $(READY)
+demo: $(DEMO)
 	$(BIN)/vqspeech demo --out runs/demo
 
 # The page of listening tests is tested in Chromium: where none is there and apt can bring it, it does; else these tests
