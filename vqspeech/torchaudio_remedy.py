@@ -1,9 +1,12 @@
-"""torchaudio beside a CPU-only torch: set its compiled extension aside, and say so where it is missing.
+"""torchaudio beside a CPU-only torch: its compiled part does not load there, and the rest works without it.
 
 torchaudio's wheel carries three compiled files in `torchaudio/lib`, all linked against CUDA's torch. `_torchaudio` is
 loaded by `import torchaudio`, which therefore fails beside a CPU-only torch; the other two are loaded after it or on
 demand and would fail likewise. torchaudio looks for the files by suffix and does without them when they are absent:
 resampling, mu-law, mel and MFCC features, datasets and pipelines are plain PyTorch.
+
+vqspeech imports torchaudio with `import_torchaudio()`, which shows it an empty folder where need be and touches no
+file. For `import torchaudio` in the environment's other programs there is a remedy on disk; `make setup` applies it:
 
     python -m vqspeech.torchaudio_remedy          # does nothing where `import torchaudio` works
     python -m vqspeech.torchaudio_remedy --undo   # puts the files back, for example after installing CUDA's torch
@@ -13,10 +16,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.abc
+import importlib.machinery
 import importlib.util
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
@@ -38,23 +45,55 @@ print(torchaudio.__version__)
 """
 
 
+_IMPORTING = threading.Lock()
+
+
 def import_torchaudio() -> ModuleType:
-    """Import torchaudio.
+    """Import torchaudio: as it is where it loads, else without its compiled part; no file is touched.
 
     Raises
     ------
     DependencyError
-        If it is not installed, or its compiled part does not load; the message gives the command that mends it.
+        If it is not installed, or does not load without its compiled part either.
     """
-    try:
-        return importlib.import_module("torchaudio")
-    except ModuleNotFoundError as reason:
-        raise DependencyError("torchaudio is not installed. Install it with: pip install torchaudio") from reason
-    except (ImportError, OSError, RuntimeError) as reason:
-        raise DependencyError(
-            f"torchaudio's compiled part does not load beside this torch ({reason}). "
-            f"Set it aside, the rest works without it: {COMMAND}"
-        ) from reason
+    with _IMPORTING:
+        try:
+            return importlib.import_module("torchaudio")
+        except ModuleNotFoundError as reason:
+            raise DependencyError("torchaudio is not installed. Install it with: pip install torchaudio") from reason
+        except (ImportError, OSError, RuntimeError):  # of the compiled part: another torch, another CUDA
+            pass
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchaudio"]:
+            del sys.modules[name]  # a failed import leaves some of its modules behind
+        sys.meta_path.insert(0, _WithoutCompiledPart)
+        try:
+            return importlib.import_module("torchaudio")
+        except (ImportError, OSError, RuntimeError) as reason:
+            raise DependencyError(
+                f"torchaudio does not load, with or without its compiled part ({reason}). Reinstall it with: "
+                "pip install --force-reinstall --no-deps torchaudio, in the release that belongs to your torch"
+            ) from reason
+        finally:
+            sys.meta_path.remove(_WithoutCompiledPart)
+
+
+class _WithoutCompiledPart(importlib.abc.MetaPathFinder):
+    """Finds the module of torchaudio that looks for compiled files, and gives it a folder where there are none."""
+
+    @classmethod
+    def find_spec(cls, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name != "torchaudio._extension.utils":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is None or spec.origin is None:
+            return None
+        return importlib.util.spec_from_file_location(name, spec.origin, loader=_EmptyFolder(name, spec.origin))
+
+
+class _EmptyFolder(importlib.machinery.SourceFileLoader):
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        module.__dict__["_LIB_DIR"] = Path(self.path).parent / "no compiled files"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
