@@ -11,6 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from vqspeech.numba_cache import guard
+
+guard()  # test modules import librosa, in several processes at once
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Numba compiles on first use and machines are shared: a deadline would measure those.

@@ -99,9 +99,9 @@ def test_a_kernel_cache_that_cannot_be_written_stops_no_conversion(place, tiny_r
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind, length", [("nbi", 0), ("nbc", 100)])
-def test_a_damaged_kernel_cache_is_made_anew(place, tiny_run, kind, length):
-    """As after a crash or on a full disk: the index empty, or the code cut short."""
+@pytest.mark.parametrize("length", [0, 100])
+def test_a_damaged_kernel_cache_is_made_anew(place, tiny_run, length):
+    """As after a crash or on a full disk: the file empty, or the code cut short."""
     environment = os.environ | {"NUMBA_CACHE_DIR": str(Path("cache").absolute())}
 
     def convert() -> subprocess.CompletedProcess[str]:
@@ -115,7 +115,7 @@ def test_a_damaged_kernel_cache_is_made_anew(place, tiny_run, kind, length):
 
     assert convert().returncode == 0
     expected = Path("in.ann.wav").read_bytes()
-    kept = list(Path("cache").rglob(f"*loop_*.{kind}"))
+    kept = list(Path("cache").rglob("*loop_*.nbc"))
     assert kept
     for file in kept:
         os.truncate(file, length)

@@ -13,6 +13,7 @@ from vqspeech.data.store import Store
 from vqspeech.evaluation.figures import Wav
 from vqspeech.models.vqvae import VQVAE, evaluating
 from vqspeech.mu_law import mu_law_decode
+from vqspeech.numba_cache import import_librosa
 from vqspeech.sampling.engines import get_engine
 from vqspeech.sampling.workers import Task, Workers
 
@@ -23,7 +24,7 @@ MOST_SEMITONES = 12.0
 
 def median_f0(wav: Wav, sample_rate: int) -> float:
     """Median fundamental frequency of a recording's voiced frames, Hz, by pYIN; nan where there is none."""
-    import librosa
+    librosa = import_librosa()
 
     frame = 1 << math.ceil(math.log2(3 * sample_rate / LOWEST_HZ))
     if len(wav) < frame or not np.isfinite(wav).all() or not wav.any():
@@ -54,7 +55,7 @@ def shift_pitch(wav: Wav, sample_rate: int, ratio: float) -> Wav:
 
     Unchanged where the ratio is not known.
     """
-    from librosa.effects import pitch_shift
+    pitch_shift = import_librosa().effects.pitch_shift
 
     if not (np.isfinite(ratio) and ratio > 0) or len(wav) < 32:
         return wav

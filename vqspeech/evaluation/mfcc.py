@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from vqspeech.numba_cache import import_librosa
+
 # Plain coefficients: with their first and second differences (39 values) the clusters tell phonemes less well on the
 # embedded corpus (K = 128, 50 Hz: 45.0 % of frames against 46.6 %), and the control should be the stronger one.
 _NUM_MFCC = 13
@@ -27,7 +29,7 @@ def mfcc_frames(wav: NDArray[np.floating], num_frames: int, sample_rate: int, ho
     features : float32 array, shape (num_frames, 13)
         Windows are centred on the code frames' centres.
     """
-    import librosa
+    librosa = import_librosa()
 
     window = max(hop_length, round(_WINDOW_S * sample_rate))
     n_fft = max(512, 1 << (window - 1).bit_length())  # at low rates zeros fill it up, so that no mel band is empty

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.files import write_whole
+from vqspeech.numba_cache import import_librosa
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +30,7 @@ def plot_spectrograms(
     codes : shape (N,), drawn as a staircase of code numbers; None leaves the track out
     hop_length : samples per code
     """
-    import librosa
+    librosa = import_librosa()
     from matplotlib.figure import Figure
 
     num_rows = len(rows) + (codes is not None)

@@ -13,6 +13,7 @@ from vqspeech.data.store import SPLITS
 from vqspeech.evaluation.figures import Figure, Material, Section, Table, Trial, Wav, missing
 from vqspeech.evaluation.statistics import Sample, figure
 from vqspeech.evaluation.takes import CONTROLS, REFERENCE, Take, conversion, conversions, is_heard, real_speech
+from vqspeech.numba_cache import import_librosa
 
 TITLE = "Conversion: pitch"
 LOWEST_HZ, HIGHEST_HZ = 60.0, 500.0
@@ -56,7 +57,7 @@ def measure_pitch(*wavs: Wav, sample_rate: int) -> Pitch:
 
 def voiced_f0(wav: Wav, sample_rate: int) -> np.ndarray:
     """F0 of the voiced frames of a recording (T,), Hz: shape (N,); none where it is silent or not finite."""
-    import librosa
+    librosa = import_librosa()
     import soxr
 
     if not is_heard(wav):

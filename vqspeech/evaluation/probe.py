@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from vqspeech.audio import FULL_SCALE
 from vqspeech.data.store import Store
+from vqspeech.numba_cache import import_librosa
 
 Wav = NDArray[np.float32]
 MAX_UTTERANCES = 600  # that a judge of voices is made from, whatever the corpus's size
@@ -26,7 +27,7 @@ MAX_SECONDS = 4.0  # of each
 
 def cepstra(wav: Wav, sample_rate: int, num: int = 20) -> NDArray[np.float32]:
     """MFCCs (N, M) of windows of 32 ms every 10 ms, by librosa."""
-    import librosa
+    librosa = import_librosa()
 
     num_fft = 2 ** round(np.log2(0.032 * sample_rate))
     padded = np.pad(wav, (0, max(0, num_fft - len(wav))))

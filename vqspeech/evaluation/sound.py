@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from vqspeech.evaluation.figures import Figure, Material, Section, Trial, Wav
 from vqspeech.evaluation.statistics import Sample, figure
+from vqspeech.numba_cache import import_librosa
 
 TITLE = "Sound"
 NUM_CEPSTRA = 13  # coefficients 1 ... 13; 0, the level, is left out
@@ -88,7 +89,7 @@ def mel_cepstral_distortion(source: Wav, other: Wav, sample_rate: int) -> float:
 
 def _mel_cepstra(wav: Wav, sample_rate: int) -> NDArray[np.float64]:
     """(N, M): cosine series of the log mel magnitude, c_1 ... c_M, windows of 32 ms every 8 ms."""
-    import librosa
+    librosa = import_librosa()
     from scipy.fft import dct
 
     if not np.isfinite(wav).all():
@@ -118,7 +119,7 @@ def stft_distance(source: Wav, other: Wav, sample_rate: int) -> float:
 
 def _magnitudes(wav: Wav, sample_rate: int, window_ms: float, hop_ms: float) -> NDArray[np.float64]:
     """|STFT| (F, N), Hann windows."""
-    import librosa
+    librosa = import_librosa()
 
     size = round(window_ms / 1000 * sample_rate)
     padded = np.pad(wav, (0, max(0, size - len(wav)))).astype(np.float32)

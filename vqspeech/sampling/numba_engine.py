@@ -11,6 +11,7 @@ import numpy as np
 from vqspeech.audio import SILENCE_CLASS
 from vqspeech.errors import VQSpeechError
 from vqspeech.nn.wavenet import WaveNet
+from vqspeech.numba_cache import guard
 from vqspeech.sampling.engine import Engine, Sampler
 from vqspeech.sampling.kernel import run
 from vqspeech.sampling.layout import (
@@ -61,6 +62,7 @@ class NumbaSampler(Sampler):
 
     def _compile(self) -> None:
         """Run one frame, so that compiling is not part of the first utterance; say so where it takes long."""
+        guard()
         notice = threading.Timer(COMPILING_IS_LONG_S, _LOG.info, ["compiling the sampling loop for this processor ..."])
         notice.start()
         try:

@@ -1,0 +1,137 @@
+"""What numba keeps of compiled code, made safe for several processes at once and for disks that take nothing.
+
+numba keeps a function's code in numbered files, one for each type of arguments, and in an index that says which number
+is which type's. It locks nothing, and two processes that compile at once can spoil it in two ways:
+
+- They give two types one number, and the index then names the code of one type for the other.
+- A generalised function (`guvectorize`) is kept in two parts. Its wrapper calls the loop by a name that counts what the
+  process compiled before, so the loop of one process and the wrapper of another do not fit together.
+
+Every later process loads that and crashes, until somebody deletes the folder. librosa runs into both: it compiles some
+of its functions when it is imported, others when they are called. And its import fails where nothing can be written.
+
+Here each type has a file of its own, named by the type (a wrapper's also by the name that it calls), written whole, and
+read only if what stands in it is what was asked for. There is no index. What cannot be kept is compiled again in every
+process, and one sentence says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib
+import logging
+import os
+import pickle
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from vqspeech.errors import DependencyError
+
+GUARDED = {"librosa", "vqspeech"}  # whose functions; others in the process are left to numba
+PREFIX = "vqspeech-"  # of the files: what numba's own index names may be spoilt already
+
+_LOG = logging.getLogger(__name__)
+_GUARDING = threading.Lock()
+
+
+def import_librosa() -> Any:
+    """Import librosa so that processes which compile it at once do not spoil what they keep.
+
+    Raises
+    ------
+    DependencyError
+        If it is not installed.
+    """
+    guard()
+    try:
+        return importlib.import_module("librosa")
+    except ModuleNotFoundError as reason:
+        raise DependencyError("librosa is not installed. Install it with: pip install librosa") from reason
+
+
+def guard() -> None:
+    """Let functions of `GUARDED` that are decorated from now on keep their code safely; may be called again."""
+    with _GUARDING:
+        _guard()
+
+
+@functools.cache
+def _guard() -> None:
+    from numba.core import caching
+    from numba.np.ufunc import wrappers
+
+    begin_cache, begin_wrapper = caching.Cache.__init__, wrappers._GufuncWrapper.__init__
+
+    def begin_guarded_cache(cache: Any, py_func: Any) -> None:
+        if str(py_func.__module__).partition(".")[0] not in GUARDED:
+            begin_cache(cache, py_func)
+            return
+        try:
+            begin_cache(cache, py_func)
+        except RuntimeError:  # numba found no folder it may write to
+            cache._cache_path = os.devnull
+            cache.disable()
+            _say_once("no folder can be written")
+            return
+        stamp = cache._cache_file._source_stamp
+        cache._cache_file = _files_class()(cache._cache_path, PREFIX + cache._impl.filename_base, stamp)
+        cache._guard_against_spurious_io_errors = _go_on_without
+
+    def begin_guarded_wrapper(wrapper: Any, *arguments: Any, **options: Any) -> None:
+        begin_wrapper(wrapper, *arguments, **options)
+        file = getattr(wrapper.cache, "_cache_file", None)
+        if isinstance(file, _files_class()):
+            file.callee = wrapper.fndesc.mangled_name
+
+    caching.Cache.__init__ = begin_guarded_cache
+    wrappers._GufuncWrapper.__init__ = begin_guarded_wrapper
+
+
+@functools.cache
+def _files_class() -> Any:
+    """Where a function's code is kept, in place of numba's `IndexDataCacheFile`: one file for each type."""
+    from numba.core import caching
+
+    class OwnFiles(caching.IndexDataCacheFile):
+        callee = ""  # the function that a wrapper calls
+
+        def path(self, key: Any) -> str:
+            digest = hashlib.sha256(repr((key, self.callee)).encode()).hexdigest()[:16]
+            return self._data_path(f"{self._index_name.removesuffix('.nbi')}.{digest}.nbc")
+
+        def load(self, key: Any) -> Any:
+            try:
+                with open(self.path(key), "rb") as file:
+                    if pickle.load(file) == self._version:  # else what follows may not even be readable
+                        *whose, data = pickle.load(file)
+                        return data if whose == [self._source_stamp, key, self.callee] else None
+            except Exception:  # not there, or damaged: a pickle fails in many ways
+                pass
+            return None
+
+        def save(self, key: Any, data: Any) -> None:
+            content = self._dump((self._source_stamp, key, self.callee, data))
+            with self._open_for_write(self.path(key)) as file:
+                pickle.dump(self._version, file)
+                file.write(content)
+
+    return OwnFiles
+
+
+@contextlib.contextmanager
+def _go_on_without() -> Iterator[None]:
+    try:
+        yield
+    except OSError as reason:
+        _say_once(reason.strerror or str(reason))
+
+
+@functools.cache
+def _say_once(reason: str) -> None:
+    _LOG.info(
+        f"compiled code is not kept ({reason}), so that every start takes longer. "
+        "Free some space, or name a folder that can be written: NUMBA_CACHE_DIR=FOLDER"
+    )
