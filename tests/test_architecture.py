@@ -22,6 +22,7 @@ FLOORS = {
     "vqspeech.config": 0,
     "vqspeech.distributed": 0,
     "vqspeech.torchaudio_remedy": 0,
+    "vqspeech.numba_cache": 0,
     "vqspeech.nn": 1,
     "vqspeech.models": 2,
     "vqspeech.losses": 3,
@@ -50,6 +51,7 @@ FLOORS = {
     "vqspeech.model_verbs": 5,
     "vqspeech.cli": 5,
     "vqspeech.demo": 5,
+    "vqspeech.__main__": 5,
     "vqspeech": 5,
 }
 HEAVY = {"torch", "torchaudio", "numba", "librosa", "scipy", "sklearn", "matplotlib", "tensorboard"}
