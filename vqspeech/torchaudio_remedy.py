@@ -43,8 +43,6 @@ torchaudio.transforms.MelSpectrogram(16000, n_fft=400, n_mels=40)(wav)
 torchaudio.transforms.MFCC(16000, melkwargs={"n_fft": 400, "n_mels": 40})(wav)
 print(torchaudio.__version__)
 """
-
-
 _IMPORTING = threading.Lock()
 
 
@@ -63,7 +61,7 @@ def import_torchaudio() -> ModuleType:
             raise DependencyError("torchaudio is not installed. Install it with: pip install torchaudio") from reason
         except (ImportError, OSError, RuntimeError):  # of the compiled part: another torch, another CUDA
             pass
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchaudio"]:
+        for name in [name for name in list(sys.modules) if name.partition(".")[0] == "torchaudio"]:
             del sys.modules[name]  # a failed import leaves some of its modules behind
         sys.meta_path.insert(0, _WithoutCompiledPart)
         try:

@@ -174,5 +174,5 @@ def _measure(
 def _lacks_package(section: Section) -> bool:
     """Whether a judge is missing or does not load, which may be mended until the next call: then it is asked again."""
     notes = [*section.notes, *(figure.note for figure in section.figures)]
-    advice = "vqspeech[evaluate]", "weights", "torchaudio_remedy", "TextGrid"  # what may be followed until then
+    advice = "vqspeech[evaluate]", "weights", "force-reinstall", "TextGrid"  # what may be followed until then
     return any(each in note for note in notes for each in advice)
