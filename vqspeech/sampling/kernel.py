@@ -12,6 +12,7 @@ import contextlib
 import functools
 import hashlib
 import math
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,6 @@ from vqspeech.sampling.tile import product
 SQRT_HALF = np.float32(math.sqrt(0.5))
 
 
-@numba.njit(error_model="numpy")
 def _run(
     weights: Weights,
     buffers: Buffers,
@@ -64,16 +64,22 @@ def _run(
     row = 2 if stream.itemsize == 2 else 1  # inputs of a row of weights
     layer_inputs = gated.shape[1] // num_layers
     skip_scale = np.float32(1 / math.sqrt(num_layers))
+    # `product` is compiled anew for every combination of types: biases become matrices of one row, and zero an integer
+    # like any other (a literal has a type of its own), so that one combination serves all calls.
+    zero = np.int64(0)
+    condition_bias, skip_bias = weights.condition_bias.reshape(1, -1), weights.skip_bias.reshape(1, -1)
+    hidden_bias, head_bias = weights.hidden_bias.reshape(1, -1), weights.head_bias.reshape(1, -1)
     t = 0
     for n in range(condition.shape[0]):
         # The conditioning of all layers changes once per frame.
-        product(
-            num_streams, weights.condition, 0, condition[n], 0, condition.shape[2], weights.condition_bias, 0, 0, frame
-        )
+        columns = condition.shape[2]
+        product(num_streams, weights.condition, zero, condition[n], zero, columns, condition_bias, zero, zero, frame)
         for _ in range(hop_length):
             for u in range(num_streams):
-                residual[u, :channels] = weights.embedding[position[slots[u], 1]]
-            at, ring = 0, 0
+                previous = position[slots[u], 1]
+                for r in range(channels):
+                    residual[u, r] = weights.embedding[previous, r]
+            at, ring = zero, zero
             for layer in range(num_layers):
                 dilation = weights.dilations[layer]
                 for u in range(num_streams):
@@ -87,32 +93,33 @@ def _run(
                 ring += dilation * channels
                 rows = taps.shape[1] // row
                 bias = layer * 2 * channels
-                at = product(num_streams, stream, at, taps, 0, rows, frame, bias, frame.shape[1], gates)
+                at = product(num_streams, stream, at, taps, zero, rows, frame, bias, frame.shape[1], gates)
                 begin = layer * layer_inputs
                 for u in range(num_streams):
                     gate(gates[u], gated[u, begin : begin + channels])
                 if layer == num_layers - 1:
                     continue
                 rows = layer_inputs // row
-                at = product(num_streams, stream, at, gated, begin, rows, residual, 0, residual.shape[1], residual)
+                at = product(num_streams, stream, at, gated, begin, rows, residual, zero, residual.shape[1], residual)
                 for u in range(num_streams):
                     for r in range(channels):
                         residual[u, r] *= SQRT_HALF
             rows = gated.shape[1] // row
-            at = product(num_streams, stream, at, gated, 0, rows, weights.skip_bias, 0, 0, skip)
+            at = product(num_streams, stream, at, gated, zero, rows, skip_bias, zero, zero, skip)
             rows = inner.shape[1] // row
             for u in range(num_streams):
                 for s in range(inner.shape[1]):
                     inner[u, s] = as_input(max(skip[u, s] * skip_scale, np.float32(0)), inner)
-            at = product(num_streams, stream, at, inner, 0, rows, weights.hidden_bias, 0, 0, hidden)
+            at = product(num_streams, stream, at, inner, zero, rows, hidden_bias, zero, zero, hidden)
             for u in range(num_streams):
                 for s in range(inner.shape[1]):
                     inner[u, s] = as_input(max(hidden[u, s], np.float32(0)), inner)
-            product(num_streams, stream, at, inner, 0, rows, weights.head_bias, 0, 0, buffers.logits)
+            product(num_streams, stream, at, inner, zero, rows, head_bias, zero, zero, buffers.logits)
             for u in range(num_streams):
                 slot = slots[u]
                 if logits.shape[1]:
-                    logits[u, t, :] = buffers.logits[u, :num_outputs]
+                    for q in range(num_outputs):
+                        logits[u, t, q] = buffers.logits[u, q]
                 if forced.shape[1]:
                     previous = np.int64(forced[u, t])
                 elif top_p < 1.0 and temperature > 0.0:
@@ -127,26 +134,11 @@ def _run(
             t += 1
 
 
-def _loop(name: str) -> Callable[..., Any]:
-    """`_run` under a name, which is that of its files on disk."""
-
-    def run(
-        weights: Any,
-        buffers: Any,
-        slots: Any,
-        condition: Any,
-        hop_length: Any,
-        uniforms: Any,
-        temperature: Any,
-        top_p: Any,
-        forced: Any,
-        classes: Any,
-        logits: Any,
-    ) -> None:
-        _run(weights, buffers, slots, condition, hop_length, uniforms, temperature, top_p, forced, classes, logits)
-
-    run.__qualname__ = name
-    return run
+def _loop(name: str, **options: Any) -> Callable[..., None]:
+    """`_run`, compiled under a name, which is that of its files on disk."""
+    loop = types.FunctionType(_run.__code__, globals(), name)
+    loop.__qualname__ = name
+    return numba.njit(loop, nogil=True, error_model="numpy", **options)
 
 
 @functools.cache
@@ -160,14 +152,14 @@ def _kept(element: str) -> Callable[..., None]:
     sources = [(folder / f"{name}.py").read_bytes() for name in ("kernel", "tile", "arithmetic", "layout")]
     digest = hashlib.sha256(b"".join(sources)).hexdigest()
     try:
-        return numba.njit(_loop(f"loop_{element}_{digest[:16]}"), nogil=True, cache=True)
+        return _loop(f"loop_{element}_{digest[:16]}", cache=True)
     except RuntimeError:  # numba found no folder it may write to
         return _in_memory()
 
 
 @functools.cache
 def _in_memory() -> Callable[..., None]:
-    return numba.njit(_loop("loop"), nogil=True)
+    return _loop("loop")
 
 
 def run(weights: Weights, *arguments: Any) -> None:

@@ -20,6 +20,7 @@ from vqspeech.sampling.layout import HALF, LANES, NARROW, PARTIAL_SUMS, QUARTER,
 
 # Three streams' sums fill the 32 registers of AVX-512; one stream's eight are what AVX2's sixteen can hold.
 STREAMS_AT_ONCE = 3 if LANES == 16 else 1
+SEVERAL_AT_ONCE = STREAMS_AT_ONCE > 1
 
 
 @intrinsic(prefer_literal=True)
@@ -101,18 +102,18 @@ def _tile(
             for way in range(ways):
                 row = builder.add(first_row, constant(way))
                 offset = builder.mul(row, constant(columns))
-                rows_weights = [
-                    builder.load(vector_at(tile, builder.add(offset, constant(v * LANES)), vector), align=4)
-                    for v in range(vectors)
-                ]
+                spread = []
                 for s in numbers:
                     value = builder.load(builder.gep(values[s], [row]), align=2 if paired else 4)
-                    spread = builder.shuffle_vector(
-                        builder.insert_element(undefined, value, ir.Constant(lane, 0)), undefined, all_first
-                    )
-                    for v in range(vectors):
+                    first = builder.insert_element(undefined, value, ir.Constant(lane, 0))
+                    spread.append(builder.shuffle_vector(first, undefined, all_first))
+                # One vector of weights after the other: all of them beside the sums would not fit into the registers.
+                for v in range(vectors):
+                    place = vector_at(tile, builder.add(offset, constant(v * LANES)), vector)
+                    row_weights = builder.load(place, align=4)
+                    for s in numbers:
                         total = builder.load(sums[s][way][v])
-                        builder.store(builder.call(dot, [spread, rows_weights[v], total]), sums[s][way][v])
+                        builder.store(builder.call(dot, [spread[s], row_weights, total]), sums[s][way][v])
         for s in numbers:
             for v in range(vectors):
                 total = builder.load(sums[s][0][v])
@@ -143,12 +144,14 @@ def _make_tiles(width: int) -> Any:
     ) -> None:
         x_step, out_step = x.shape[1], out.shape[1]
         s = 0
-        while streams - s >= STREAMS_AT_ONCE:
-            x_s, init_s, out_s = x_at + s * x_step, init_at + s * init_step, out_at + s * out_step
-            _tile(
-                width, STREAMS_AT_ONCE, weights, at, x, x_s, x_step, rows, init, init_s, init_step, out, out_s, out_step
-            )
-            s += STREAMS_AT_ONCE
+        if SEVERAL_AT_ONCE:  # a branch that is not taken is not compiled either
+            while streams - s >= STREAMS_AT_ONCE:
+                x_s, init_s, out_s = x_at + s * x_step, init_at + s * init_step, out_at + s * out_step
+                _tile(
+                    width, STREAMS_AT_ONCE, weights, at, x, x_s, x_step, rows, init, init_s, init_step, out, out_s,
+                    out_step,
+                )  # fmt: skip
+                s += STREAMS_AT_ONCE
         while s < streams:
             x_s, init_s, out_s = x_at + s * x_step, init_at + s * init_step, out_at + s * out_step
             _tile(width, 1, weights, at, x, x_s, x_step, rows, init, init_s, init_step, out, out_s, out_step)
