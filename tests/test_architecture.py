@@ -20,6 +20,7 @@ FLOORS = {
     "vqspeech.audio": 0,
     "vqspeech.mu_law": 0,
     "vqspeech.config": 0,
+    "vqspeech.processor": 0,
     "vqspeech.distributed": 0,
     "vqspeech.torchaudio_remedy": 0,
     "vqspeech.numba_cache": 0,

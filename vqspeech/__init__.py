@@ -15,7 +15,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from vqspeech import processor
+
 __version__ = "0.1.0"
+processor.limit()  # before torch and numba look at the processor
 
 if TYPE_CHECKING:
     from vqspeech.audio import load_audio as load_audio

@@ -20,6 +20,7 @@ from vqspeech.terminal import (
     force_option,
     free_target,
     listed,
+    loading,
     model_option,
     say,
     say_written,
@@ -124,17 +125,18 @@ def convert(
 ) -> None:
     """Say recordings (files, folders, or - for standard input) in another speaker's voice: in.wav becomes
     in.SPEAKER.wav."""
-    from vqspeech.conversion import Voice, convert_files, plan_jobs
-    from vqspeech.data.preparation import num_cores
-    from vqspeech.shelf import open_model
-
-    if example:
-        from vqspeech.example import take_example
-
-        sources, out = (take_example(sources, tell),), out or Path()
-    elif not sources:
+    if not sources and not example:
         raise click.UsageError("Missing argument 'RECORDINGS...'. Give files or folders; for a first sound --example.")
-    loaded, _, speaker = open_model(model, speaker)
+    with loading():
+        from vqspeech.conversion import Voice, convert_files, plan_jobs
+        from vqspeech.data.preparation import num_cores
+        from vqspeech.shelf import open_model
+
+        if example:
+            from vqspeech.example import take_example
+
+            sources, out = (take_example(sources, tell),), out or Path()
+        loaded, _, speaker = open_model(model, speaker)
     if not loaded.card.is_settled:
         tell(f"the model's training is at step {loaded.card.step}, still in its warm start: expect noise")
     jobs, problems = plan_jobs(sources, speaker, out, force=force, speakers=loaded.speakers)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import gc
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import click
 
 from vqspeech.errors import VQSpeechError
 from vqspeech.files import is_pipe
+from vqspeech.processor import check_limit
 
 PATH = click.Path(path_type=Path)
 model_option = click.option(
@@ -48,6 +51,7 @@ class Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            check_limit()
             return super().invoke(ctx)
         except VQSpeechError as error:
             raise click.ClickException(shown(" ".join(str(error).splitlines()))) from None
@@ -58,6 +62,24 @@ class Group(click.Group):
             raise click.ClickException(
                 f"{place}: {error.strerror or error}. Check the path, its permissions and the free space"
             ) from None
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """While modules and models are loaded, let Python look for no garbage.
+
+    It would walk again and again over the half million objects of torch, which stay: a sixth of a command's start.
+    Afterwards it looks at what is new.
+    """
+    if gc.get_freeze_count():  # once a process: what is garbage by then is never freed
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def say(line: object) -> None:
