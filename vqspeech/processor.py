@@ -32,11 +32,6 @@ def limit() -> None:
         os.environ.setdefault(name, value)
 
 
-def is_limited() -> bool:
-    """Whether the processor is to do less than it can: no bfloat16 then."""
-    return os.environ.get(VARIABLE, "") in LIMITS
-
-
 def check_limit() -> None:
     """Refuse what `limit` passed over.
 
