@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from commands import call, refuse
+from patience import HUNG_S, wait_until
 
 from vqspeech.audio import load_audio, save_audio
 from vqspeech.checkpoint import ModelCard, save_model
@@ -312,19 +312,38 @@ def test_threads_precision_and_splitting_can_be_chosen(place, lively_model, chir
     assert len(one) == len(whole) == 4 * 8000 + 400
 
 
+# `convert` that waits at its first piece until it is told to stop, so that it cannot be done before.
+WAITING = f"""
+import threading
+from vqspeech.audio import AudioWriter
+from vqspeech.cli import main
+from vqspeech.conversion.parts import Recordings
+stopped, stop, write = threading.Event(), Recordings.stop, AudioWriter.write
+def stop_and_tell(self):
+    stop(self)
+    stopped.set()
+def write_and_wait(self, piece):
+    write(self, piece)
+    open("writing", "w").close()
+    assert stopped.wait({HUNG_S})
+Recordings.stop, AudioWriter.write = stop_and_tell, write_and_wait
+main()
+"""
+
+
 @pytest.mark.parametrize("pause_s", [0, 0.1])
 def test_an_interrupt_leaves_no_file_and_no_traceback(place, tiny_run, chirp, pause_s):
     speech = np.concatenate([np.tile(chirp, 3), np.zeros(round(8000 * pause_s), np.float32)])
-    save_audio("in.wav", np.tile(speech, 800), 8000)  # forty minutes: far from done when the signal comes
+    save_audio("in.wav", np.tile(speech, 20), 8000)  # a minute
     process = subprocess.Popen(
-        [*CONVERT, tiny_run, "in.wav", "--out", "out"], stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", WAITING, *CONVERT[3:], tiny_run, "in.wav", "--out", "out"],
+        stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )  # fmt: skip
-    while not list(Path().glob("out/.in.ann.*.part.wav")):
-        assert process.poll() is None
-        time.sleep(0.01)
+    wait_until(Path("writing").exists, lambda: process.poll() is None)
+    assert list(Path().glob("out/.in.ann.*.part.wav"))
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=HUNG_S)[1]
     assert process.returncode in (1, 130)
     assert "Traceback" not in said
     assert os.listdir("out") == []

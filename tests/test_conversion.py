@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import HUNG_S
 
 from vqspeech.audio import load_audio, save_audio
 from vqspeech.codes import encode_file
@@ -26,6 +27,7 @@ from vqspeech.conversion import (
     plan_jobs,
     target_name,
 )
+from vqspeech.conversion.parts import Recordings
 from vqspeech.errors import AudioError, UnknownSpeakerError, VQSpeechError
 
 ANN, THEO = Voice("ann"), Voice("theo")
@@ -312,19 +314,25 @@ def test_codes_on_disk_decode_to_what_convert_writes(recordings, tiny_model, tmp
 
 
 def test_an_interrupt_leaves_long_files_unwritten(tiny_model, tmp_path, chirp):
-    save_audio(tmp_path / "long.wav", np.tile(chirp, 600), 8000)
-    started = threading.Event()
+    save_audio(tmp_path / "long.wav", np.tile(chirp, 60), 8000)
+    started, stopped, stop = threading.Event(), threading.Event(), Recordings.stop
 
     def advance(seconds: float) -> None:
         started.set()
+        assert stopped.wait(HUNG_S)  # so that it is not done before the interrupt comes
 
     jobs = [Job(tmp_path / "long.wav", tmp_path / "out" / "long.wav")]
 
     def interrupt(*arguments, **options):
-        assert started.wait(20)
+        assert started.wait(HUNG_S)
         raise KeyboardInterrupt
 
+    def stop_and_tell(recordings: Recordings) -> None:
+        stop(recordings)
+        stopped.set()
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recordings, "stop", stop_and_tell)
         patch.setattr("vqspeech.sampling.workers.wait", interrupt)
         with pytest.raises(KeyboardInterrupt):
             convert_files(tiny_model, jobs, ANN, num_threads=1, advance=advance)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from patience import HUNG_S
 
 from vqspeech import distributed
 from vqspeech.nn.bottleneck import make_bottleneck
@@ -58,7 +59,7 @@ def run_two(code: str, folder: Path, **environment: str) -> list:
     ]
     try:
         for process in processes:
-            said, _ = process.communicate(timeout=120)
+            said, _ = process.communicate(timeout=HUNG_S)
             assert process.returncode == 0, said
     finally:
         for process in processes:

@@ -9,6 +9,7 @@ import pytest
 from boxes import fill
 from commands import call, refuse
 from hub_server import COMMITS, serve
+from patience import HUNG_S
 from priors import make_prior, write_run
 
 from vqspeech.audio import load_audio
@@ -43,6 +44,8 @@ def hub(place, tiny_model, other_run, tmp_path_factory, monkeypatch):
     fill(monkeypatch, packed / "box")
     cache = packed / "cache"
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    for name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
+        monkeypatch.setattr(constants, name, HUNG_S)
     monkeypatch.delenv("HF_TOKEN", raising=False)
     with serve(repositories) as (address, requests):
         use(monkeypatch, address)

@@ -8,12 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from browsers import Listener, find_browser
 from listeners import a_test
+from patience import HUNG_S, wait_until
 
 from vqspeech.listening.answers import Results
 from vqspeech.listening.folder import answers_path
@@ -32,7 +32,7 @@ def browser():
     with sync_playwright() as playwright:
         # As root Chromium has no sandbox; it only opens our own page here.
         options = ["--mute-audio", "--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-        running = playwright.chromium.launch(executable_path=BROWSER, args=options)
+        running = playwright.chromium.launch(executable_path=BROWSER, args=options, timeout=1000 * HUNG_S)
         yield running
         running.close()
 
@@ -57,7 +57,7 @@ def listen(browser):
 
     def come(address: str, **options) -> Listener:
         context = browser.new_context(viewport={"width": 900, "height": 700}, **options)
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(1000 * HUNG_S)
         listeners.append(Listener(context, address))
         return listeners[-1]
 
@@ -111,13 +111,6 @@ def kept(server: Server, key) -> list[Results]:
         return keeper.results()
     finally:
         keeper.close()
-
-
-def wait_until(condition) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 # From disk

@@ -7,15 +7,16 @@ import json
 import socket
 import sqlite3
 import threading
-import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import uvicorn
 from click.testing import CliRunner
 from commands import call, refuse
 from listeners import a_test, answer_to
+from patience import HUNG_S, wait_until
 
 from vqspeech.cli import main
 from vqspeech.errors import ListeningTestError
@@ -48,12 +49,11 @@ def running(exported, keeper, **door):
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([place],))
     thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    wait_until(lambda: server.started, thread.is_alive)
     port = place.getsockname()[1]
 
     def ask(method: str, path: str, body=None, headers=None):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HUNG_S)
         if isinstance(body, dict | list):
             body = json.dumps(body)
         connection.request(method, path, body, {"Content-Type": "application/json"} | (headers or {}))
@@ -256,7 +256,7 @@ def test_nothing_but_the_page_is_served(ask, exported, path):
     if not link.is_symlink():
         link.symlink_to(key_path(exported.folder))
     (exported.folder / "trials.csv").write_text("secret,stimuli")
-    raw = socket.create_connection(("127.0.0.1", ask.port), timeout=10)  # as it stands: clients tidy `..` away
+    raw = socket.create_connection(("127.0.0.1", ask.port), timeout=HUNG_S)  # as it stands: clients tidy `..` away
     raw.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode("latin-1"))
     data = b"".join(iter(lambda: raw.recv(65536), b""))
     raw.close()
@@ -285,7 +285,7 @@ def test_an_oversized_request_is_refused_whether_announced_or_not(ask, exported)
     assert ask("POST", "/api/answers", body)[0] == 413
     # Nothing follows the header: what the server leaves unread would make the system reset the connection.
     assert ask("POST", "/api/answers", b"", {"Content-Length": "-5"})[0] in (400, 413)
-    raw = socket.create_connection(("127.0.0.1", ask.port), timeout=10)
+    raw = socket.create_connection(("127.0.0.1", ask.port), timeout=HUNG_S)
     raw.sendall(b"POST /api/answers HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
                 b"Content-Type: application/json\r\n\r\n")  # fmt: skip
     for _ in range(9):
@@ -294,12 +294,12 @@ def test_an_oversized_request_is_refused_whether_announced_or_not(ask, exported)
     raw.close()
 
 
-def test_too_many_requests_are_told_to_wait(exported, keeper):
-    with running(exported, keeper, per_s=1.0, burst=5) as ask:
+def test_too_many_requests_are_told_to_wait(exported, keeper, monkeypatch):
+    monkeypatch.setattr("vqspeech.listening.guards.time", SimpleNamespace(monotonic=lambda: 7.0))  # no time passes
+    with running(exported, keeper, per_s=2.0, burst=5) as ask:
         replies = [ask("GET", "/page.css") for _ in range(8)]
-    assert [status for status, *_ in replies[:5]] == [200] * 5
-    refused = [headers for status, headers, _ in replies if status == 429]
-    assert refused and 0 < float(refused[-1]["retry-after"]) <= 3
+    assert [status for status, *_ in replies] == [200] * 5 + [429] * 3
+    assert [headers["retry-after"] for _, headers, _ in replies[5:]] == ["0.5"] * 3
 
 
 def test_a_bucket_fills_again_and_forgets_the_oldest_clients(monkeypatch):

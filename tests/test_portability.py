@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import HUNG_S
 from wavenets import HOP, make_condition, make_wavenet, parallel_logits
 
 from vqspeech.audio import load_audio
@@ -57,7 +58,7 @@ def fallbacks(tmp_path_factory) -> dict[str, tuple[np.ndarray, str, list[str]]]:
         )
     found = {}
     for name, process in running.items():
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=HUNG_S)
         assert process.returncode == 0, err
         found[name] = (np.load(folder / f"{name}.npy"), *json.loads(out))
     return found

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from patience import HUNG_S, wait_until
 
 from vqspeech.audio import load_audio, to_int16
 from vqspeech.config import DataConfig
@@ -274,13 +274,35 @@ def test_a_full_disk_is_one_sentence_and_loses_no_finished_work(
     assert names == {f"0000{i}.{suffix}" for i in range(3) for suffix in ("pcm", "json")}
 
 
+# Workers wait at their second unit until the pool is shut down, so that an end from outside finds them at work; and
+# each holds the file `workers` as long as it lives.
 PREPARE = """
-import sys
+import fcntl, sys, time
 from pathlib import Path
 from vqspeech.config import DataConfig
-from vqspeech.data.preparation import prepare
+from vqspeech.data import preparation, units
+from vqspeech.data.preparation import ProcessPoolExecutor, prepare
+
+held, stopping = open("workers", "a"), Path("stopping")
+if __name__ == "__mp_main__":
+    fcntl.flock(held, fcntl.LOCK_SH)
+    prepare_unit = units.prepare_unit
+
+    def prepare_first_unit(unit):
+        while unit.number > 0 and not stopping.exists():
+            time.sleep(0.005)
+        return prepare_unit(unit)
+
+    units.prepare_unit = prepare_first_unit
 
 if __name__ == "__main__":
+    shutdown = ProcessPoolExecutor.shutdown
+
+    def tell_and_shut_down(*arguments, **options):
+        stopping.touch()
+        shutdown(*arguments, **options)
+
+    ProcessPoolExecutor.shutdown = tell_and_shut_down
     data = DataConfig(corpus="folder", sample_rate=8000)
     prepare(data, Path(sys.argv[1]), Path(sys.argv[2]), num_workers=2)
 """
@@ -294,14 +316,13 @@ def test_a_preparation_stopped_from_outside_goes_on_where_it_was(tmp_path: Path,
         os.link(first, first.with_name(f"{number:03d}.wav"))
     (tmp_path / "script.py").write_text(PREPARE)
     command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "corpus"), str(tmp_path / "out")]
-    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
-    while not list(tmp_path.glob("out/*/*.json")):
-        assert process.poll() is None
-        time.sleep(0.01)
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL, cwd=tmp_path)
+    wait_until(lambda: list(tmp_path.glob("out/*/*.json")), lambda: process.poll() is None)
     # An interrupt typed at a terminal reaches all processes, a kill the one that it names.
     os.killpg(process.pid, how) if how == signal.SIGINT else process.kill()
-    assert process.wait(30) != 0
-    time.sleep(1)  # the workers notice and end
+    assert process.wait(HUNG_S) != 0
+    with open(tmp_path / "workers") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # once the workers have noticed and ended
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/*.json")}
     assert 0 < len(kept) < 50 and not (tmp_path / "out" / "store.json").exists()
     shards = {path.with_suffix(".pcm"): path.with_suffix(".pcm").stat().st_mtime_ns for path in kept}

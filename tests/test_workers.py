@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import hung, wait_until
 from wavenets import CONDITION, HOP, make_condition, make_wavenet
 
 from vqspeech.errors import VQSpeechError
@@ -60,7 +60,6 @@ class CountingSampler:
 
         def generate(self, streams: list[int], condition: np.ndarray) -> np.ndarray:
             self.in_step.setdefault(threading.get_ident(), []).append(len(streams))
-            time.sleep(0.0005)
             return np.zeros((len(streams), condition.shape[1] * HOP), np.int32)
 
 
@@ -196,8 +195,7 @@ def test_an_interrupt_ends_all_threads_and_closes_what_was_begun(monkeypatch):
         yield from until(lambda: False, ended)
 
     def interrupt(*arguments, **options):
-        while len(started) < 6:
-            time.sleep(0.001)
+        wait_until(lambda: len(started) == 6)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("vqspeech.sampling.workers.wait", interrupt)
@@ -211,19 +209,18 @@ def test_an_interrupt_ends_all_threads_and_closes_what_was_begun(monkeypatch):
 
 
 def test_an_interrupt_ends_threads_that_are_at_work_while_others_are_still_being_begun(monkeypatch):
-    submitted, started, ended, give_up_at = [], [], [], time.monotonic() + 20
+    submitted, started, ended, hangs = [], [], [], hung()
     submit = workers.ThreadPoolExecutor.submit
 
     def work(number):
         started.append(number)
-        yield from until(lambda: time.monotonic() > give_up_at, ended)
+        yield from until(hangs, ended)
 
     def interrupted_at_the_second(pool, *arguments):
         if not submitted:
             submitted.append(submit(pool, *arguments))
             return submitted[0]
-        while not started:
-            time.sleep(0.001)
+        wait_until(lambda: started)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(workers.ThreadPoolExecutor, "submit", interrupted_at_the_second)
@@ -232,7 +229,7 @@ def test_an_interrupt_ends_threads_that_are_at_work_while_others_are_still_being
         run(tasks)
     assert tasks.stopped
     assert ended
-    assert time.monotonic() < give_up_at
+    assert not hangs()
 
 
 def test_a_temperature_that_makes_no_sense_is_told_before_any_work():
