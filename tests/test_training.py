@@ -238,16 +238,14 @@ def test_a_time_budget_becomes_numbers_of_steps_that_resuming_keeps(work, corpus
 
 
 def test_calibration_leaves_weights_and_statistics_untouched(model, store):
-    import time
-
-    from vqspeech.training.budget import Budget
+    from vqspeech.training import budget
 
     settings = model.recipe.train.model_copy(update={"max_minutes": 2.0, "steps": 50_000})
     state = new_state(model, settings)
     before = {name: value.clone() for name, value in state.model.state_dict().items()}
     task = VQVAETask(model, store, EAGER)
     task.least_steps = 1
-    assert 1 <= Budget(settings).calibrate(task, state, time.monotonic()).total <= 50_000
+    assert 1 <= budget.Budget(settings).calibrate(task, state, budget.time.monotonic()).total <= 50_000
     assert_same(before, dict(model.state_dict()))
     assert_same(before, dict(state.average.module.state_dict()))
 
