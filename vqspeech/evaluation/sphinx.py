@@ -42,7 +42,7 @@ def words_of(text: str) -> Words:
     ("didn't", 'you', 'put', 'two', 'quotes')
     """
     found = re.findall(r"\w+(?:'\w+)*", text.lower().replace("’", "'"))
-    return tuple(DIGITS[int(word)] if word in "0123456789" else word for word in found)
+    return tuple(DIGITS[int(word)] if len(word) == 1 and word in "0123456789" else word for word in found)
 
 
 def to_pcm(wav: NDArray[np.floating], sample_rate: int) -> bytes:
