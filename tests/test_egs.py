@@ -126,6 +126,24 @@ def test_join_corpora_splits_readers_by_their_last_and_vctk_by_its_shared_senten
     assert all(Path(line["audio"]).is_file() for line in lines)
 
 
+def test_join_corpora_holds_a_text_out_of_all_voices_that_say_it(place, run):
+    texts = [f"sentence number {number} of this voice" for number in range(200)]
+    for voice, style in (("nathalie", str), ("flemish", str.upper)):
+        for number in range(len(texts)):
+            save_audio(f"voices/{voice}/{voice}_{number}.wav", np.zeros(80, np.float32), 16000)
+        table = "".join(f"{voice}_{number}|{style(text)}!\n" for number, text in enumerate(texts))
+        Path(f"voices/{voice}/metadata.csv").write_text(table)
+    script = usage(EGS / "join_corpora.py")[0]
+    assert run(script, "--voices", "voices", "--sex", "flemish=M", "voices.jsonl") == "voices.jsonl\n"
+    lines = [json.loads(line) for line in Path("voices.jsonl").read_text().splitlines()]
+    assert len(lines) == 400 and all(Path(line["audio"]).is_file() for line in lines)
+    assert {(line["speaker"], line.get("sex")) for line in lines} == {("nathalie", None), ("flemish", "M")}
+    splits = [{line["text"].lower().rstrip("!") for line in lines if line["split"] == name} for name in
+              ("train", "valid", "test")]  # fmt: skip
+    assert sum(map(len, splits)) == len(texts) == len(set.union(*splits))  # a text is in one split, whoever says it
+    assert 2 <= len(splits[1]) <= 20 and 2 <= len(splits[2]) <= 20  # about 5 % each
+
+
 def test_invent_voices_copies_training_speech_into_voices_of_their_own(place, run):
     pytest.importorskip("pyworld", reason="pyworld is not installed: pip install 'vqspeech[perturb]'")
     times = np.arange(2400) / 8000
