@@ -1,8 +1,8 @@
 """Free-running conversions judged while training, by means that need no labels and no trained network.
 
 Teacher-forced figures flatter: a decoder may predict the next sample well and still say nothing when it runs alone.
-The judges here are rough but independent of the model: cepstra aligned with the source for content, a linear
-discriminant on the statistics of real recordings for the voice.
+The judges here are simple and independent of the model: cepstra aligned with the source for content, a linear classifier
+of the statistics of real recordings for the voice.
 """
 
 # T samples, N analysis frames, M cepstral coefficients.
@@ -23,6 +23,9 @@ from vqspeech.numba_cache import import_librosa
 Wav = NDArray[np.float32]
 MAX_UTTERANCES = 600  # that a judge of voices is made from, whatever the corpus's size
 MAX_SECONDS = 4.0  # of each
+COPIES = 5  # of each, disturbed
+AT_A_TIME = 64  # that are disturbed together
+NUM_CEPSTRA = 13  # with the level, which is left out: finer shapes tell more of noise than of voices
 
 
 def cepstra(wav: Wav, sample_rate: int, num: int = 20) -> NDArray[np.float32]:
@@ -49,7 +52,10 @@ def content_match(source: Wav, converted: Wav, sample_rate: int) -> float:
 
 
 class VoiceJudge:
-    """Tells a corpus's speakers apart by the mean and spread of cepstra: linear discriminant analysis.
+    """Tells a corpus's speakers apart by the mean and spread of cepstra: multinomial logistic regression.
+
+    It has heard each recording with noise, through filters and as mu-law too, and listens to the loud half of the frames
+    and to coarse shapes of the spectrum: a conversion's hiss is not what it goes by.
 
     Parameters
     ----------
@@ -58,26 +64,45 @@ class VoiceJudge:
     """
 
     def __init__(self, store: Store, num_speakers: int | None = None) -> None:
-        from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+        from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
         self.sample_rate = store.sample_rate
         chosen = choose_utterances(store, num_speakers)
         limit = int(MAX_SECONDS * store.sample_rate)
-        statistics = [self.statistics(store_wav(store, index, limit)) for index in chosen]
-        self.classifier: Any = make_pipeline(
-            StandardScaler(), LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-        ).fit(np.array(statistics), np.array([store.speaker(index) for index in chosen]))
+        wavs = [store_wav(store, index, limit) for index in chosen]
+        heard = [wavs, *(_disturb(wavs, store.sample_rate, seed) for seed in range(COPIES))]
+        statistics = np.array([self.statistics(wav) for copies in heard for wav in copies])
+        speakers = np.tile([store.speaker(index) for index in chosen], len(heard))
+        self.classifier: Any = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(
+            statistics, speakers
+        )
 
     def statistics(self, wav: Wav) -> NDArray[np.float32]:
-        """Mean and standard deviation of the cepstra; level (coefficient 0) is left out of the mean."""
-        x = cepstra(wav, self.sample_rate)
-        return np.concatenate([x[:, 1:].mean(0), x.std(0)]).astype(np.float32)
+        """Mean and standard deviation of cepstra 1 ... 12 over the louder half of the frames."""
+        x = cepstra(wav, self.sample_rate, NUM_CEPSTRA)
+        loud = x[x[:, 0] >= np.median(x[:, 0]), 1:]
+        return np.concatenate([loud.mean(0), loud.std(0)]).astype(np.float32)
 
     def hear(self, wavs: Sequence[Wav]) -> list[int]:
         """The speaker that each recording sounds like, as a position in the store's speakers."""
         return [int(s) for s in self.classifier.predict(np.array([self.statistics(wav) for wav in wavs]))]
+
+
+def _disturb(wavs: Sequence[Wav], sample_rate: int, seed: int) -> list[Wav]:
+    """One copy of each recording with its level, noise, filter or number of bits changed."""
+    import torch
+
+    from vqspeech.evaluation.judge_training import disturb_for_speaker, pad
+
+    generator = torch.Generator().manual_seed(seed)
+    copies: list[Wav] = []
+    for start in range(0, len(wavs), AT_A_TIME):
+        padded = pad(wavs[start : start + AT_A_TIME], sample_rate // 100)
+        disturbed, lengths = disturb_for_speaker(*padded, generator)
+        copies += [wav[:length].numpy() for wav, length in zip(disturbed, lengths.tolist(), strict=True)]
+    return copies
 
 
 def can_judge_voices(store: Store, num_speakers: int | None = None) -> bool:
