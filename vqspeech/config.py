@@ -127,6 +127,7 @@ class TrainConfig(_Section):
     max_minutes: Annotated[float, Field(gt=0, le=1e6)] | None = None  # divided into steps; `steps` are the most
     warm_start_share: Annotated[float, Field(gt=0, le=0.5)] = 0.35  # of max_minutes: then the decoder joins
     batch_size: Positive = 8
+    warm_start_batch_size: Positive | None = None  # of the warm start, whose steps cost little; batch_size if not set
     crop_samples: Positive = 5120
     optimizer: Literal["adam", "muon"] = "muon"  # muon: the decoder's matrices are its, the rest Adam's
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 4e-4
@@ -146,6 +147,16 @@ class TrainConfig(_Section):
     validation_utterances: Positive = 64
     probe_utterances: Annotated[int, Field(ge=0)] = 6  # free-running conversions judged at each validation
     probe_seconds: Annotated[float, Field(gt=0)] = 2.0  # at most this much of each
+
+
+    def batch_at(self, step: int) -> int:
+        """Crops of a step's batch, on each process."""
+        return self.warm_start_batch_size or self.batch_size if step < self.warm_start_steps else self.batch_size
+
+    def samples_until(self, step: int) -> int:
+        """Samples of all steps before `step`, on each process."""
+        warm = min(step, self.warm_start_steps)
+        return self.crop_samples * (warm * self.batch_at(0) + (step - warm) * self.batch_size)
 
 
 class PriorConfig(_Section):

@@ -36,7 +36,6 @@ class Display:
 
     def __init__(self, run: Run, task: VQVAETask, training: dict[str, Any], visible: bool) -> None:
         self.task = task
-        self.batch_samples = world_size() * task.recipe.train.batch_size * task.recipe.train.crop_samples
         self._prepare(run, training, visible)
 
     def _prepare(self, run: Run, training: dict[str, Any], visible: bool) -> None:
@@ -78,7 +77,7 @@ class Display:
             return
         now = time.monotonic()
         row: dict[str, Any] = {name: round(float(value), 5) for name, value in terms.items()}
-        row |= self._speed((state.step - self.last[1]) / (now - self.last[0]))
+        row |= self._speed((state.step - self.last[1]) / (now - self.last[0]), state.step)
         self.last = (now, state.step)
         learning = state.descent.learning_rate
         self.run.report({"kind": "train", "step": state.step, "seconds": round(state.seconds, 1), "lr": learning} | row)
@@ -113,7 +112,7 @@ class Display:
             | {
                 "minutes": round(state.seconds / 60, 1),
                 "total_steps": state.total_steps,
-                "samples": state.step * self.batch_samples,
+                "samples": world_size() * self.task.recipe.train.samples_until(state.step),
             },
             version=version("vqspeech"),
         )
@@ -125,8 +124,9 @@ class Display:
             self.bar.stop()
             self.writer.close()
 
-    def _speed(self, steps_per_s: float) -> dict[str, int]:
-        return {"samples_per_s": round(steps_per_s * self.batch_samples)}
+    def _speed(self, steps_per_s: float, step: int) -> dict[str, int]:
+        train = self.task.recipe.train
+        return {"samples_per_s": round(steps_per_s * world_size() * train.batch_at(step - 1) * train.crop_samples)}
 
     def _describe_step(self, row: dict[str, Any]) -> str:
         progress = (

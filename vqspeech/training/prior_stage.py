@@ -54,7 +54,7 @@ class PriorDisplay(Display):
         )
         self.run.save(state.to_dict(), state.average.module.state_dict() if is_best else None, card)
 
-    def _speed(self, steps_per_s: float) -> dict[str, int]:
+    def _speed(self, steps_per_s: float, step: int) -> dict[str, int]:
         return {"utterances_per_s": round(steps_per_s * world_size() * self.prior_task.recipe.prior.batch_size)}
 
     def _describe_step(self, row: dict[str, Any]) -> str:

@@ -54,6 +54,7 @@ class VQVAETask:
         self.acceleration = acceleration
         self.vqvae = model
         self.num_voices = store.num_voices
+        self.warm_batches = self._batches("train", batch_size=self.recipe.train.warm_start_batch_size)
         self.train_batches = self._batches("train")
         self.voice_batches = self._batches("train", self.num_voices)
         self.valid_batches = self._batches("valid")
@@ -74,7 +75,7 @@ class VQVAETask:
                 model, broadcast_buffers=False, find_unused_parameters=self.recipe.settling_steps > 0
             )
 
-    def _batches(self, split: str, num_speakers: int | None = None) -> Batches:
+    def _batches(self, split: str, num_speakers: int | None = None, batch_size: int | None = None) -> Batches:
         train = self.recipe.train
         return Batches(
             self.store,
@@ -83,7 +84,7 @@ class VQVAETask:
             hop_length=self.vqvae.hop_length,
             halo=self.vqvae.encoder.halo,
             context_frames=self.vqvae.conditioner.context,
-            batch_size=train.batch_size,
+            batch_size=batch_size or train.batch_size,
             seed=train.seed,
             variants=self.variants if split == "train" else None,
             num_speakers=num_speakers,
@@ -150,7 +151,9 @@ class VQVAETask:
         train, perturbation = self.recipe.train, self.recipe.perturbation
         frozen = train.freeze_encoder and step >= train.warm_start_steps
         share = perturbation.decoder_share if frozen else perturbation.share
-        batches = self.voice_batches if frozen else self.train_batches
+        batches = self.warm_batches if step < train.warm_start_steps else self.train_batches
+        if frozen:
+            batches = self.voice_batches
         return batches.batch(step, rank(), world_size(), perturbed=share).to(self.vqvae.device)
 
     def validate(self, model: nn.Module, step: int) -> dict[str, Any]:
