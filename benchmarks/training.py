@@ -1,10 +1,12 @@
-"""How much faster is training in bfloat16 with torch.compile than in eager float32?
+"""How fast is training in each way this machine has: eager or compiled, float32 or bfloat16, with Adam or with Muon?
 
     python benchmarks/training.py [--recipe recipes/fsdd] [--quick] [--json FILE]
 
 The model and batches of a recipe on made-up speech (speed does not depend on what is said): whole steps after the
-warm start, with losses, optimiser and weight average. Both ways take turns in one run, so that what else the machine
-does falls on both.
+warm start, with losses, optimiser and weight average. A row is named by what ran; bfloat16 has rows only where the
+machine multiplies in it by itself. All ways take turns in one run, and a plain matrix product in float32 with them, so
+that what else the machine does falls on all. GFLOP/s are those of the model, forward and backward, over the whole step;
+the products of Muon are counted apart.
 """
 
 from __future__ import annotations
@@ -13,37 +15,79 @@ import argparse
 import json
 import sys
 import tempfile
-import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from vqspeech.config import Recipe, load_recipe
+from vqspeech.config import PerturbationConfig, Recipe, TrainConfig, load_recipe
 from vqspeech.data.store import Store
 from vqspeech.data.synthetic import make_store
+from vqspeech.distributed import local_device
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.training.acceleration import compile_model, find_acceleration
-from vqspeech.training.fit import new_state, take_step
+from vqspeech.training.acceleration import Acceleration, compile_model, find_acceleration, has_bfloat16
+from vqspeech.training.fit import new_state
+from vqspeech.training.step_cost import StepCost, StepMeter, measure_peak
 from vqspeech.training.vqvae import VQVAETask
 
 FSDD = Path(__file__).resolve().parent.parent / "recipes" / "fsdd"
 
 
-def make_stepper(recipe: Recipe, store: Store) -> object:
-    """A function that does one full training step."""
+def name_of(acceleration: Acceleration, optimizer: str) -> str:
+    """What runs, in words."""
+    compiled = "compiled" if acceleration.compile else "eager"
+    return f"{compiled} {'bfloat16' if acceleration.bfloat16 else 'float32'}, {optimizer}"
+
+
+def find_ways(recipe: Recipe, device: str) -> dict[str, Recipe]:
+    """The recipe in each way that the machine has, by name; the recipe's own optimiser comes first in each pair."""
+    precisions = ["float32", "bfloat16"] if has_bfloat16(device) else ["float32"]
+    can_compile = find_acceleration(changed(recipe, compile="auto"), device).compile
+    optimizers = sorted(("adam", "muon"), key=lambda name: name != recipe.train.optimizer)
+    ways = {}
+    for compiled in ("off", "on") if can_compile else ("off",):
+        for precision in precisions:
+            for optimizer in optimizers:
+                train = changed(recipe, compile=compiled, precision=precision, optimizer=optimizer)
+                way = recipe.model_copy(update={"train": train})
+                ways[name_of(find_acceleration(train, device), optimizer)] = way
+    return ways
+
+
+def changed(recipe: Recipe, **train: str) -> TrainConfig:
+    """The recipe's [train] with other values."""
+    return recipe.train.model_copy(update=train)
+
+
+def make_meter(recipe: Recipe, store: Store, device: str) -> StepMeter:
+    """What takes and measures full training steps."""
     torch.manual_seed(0)
-    model = VQVAE(recipe, store.speakers)
+    model = VQVAE(recipe, store.speakers).to(device)
     state = new_state(model, recipe.train)
-    acceleration = find_acceleration(recipe.train, "cpu")
-    for notice in acceleration.notices:
-        print(notice)
+    acceleration = find_acceleration(recipe.train, device)
     if acceleration.compile:
         compile_model(model)
     task = VQVAETask(model, store, acceleration)
-    state.step = max(recipe.train.warm_start_steps, recipe.train.continuous_steps) + 1  # the WaveNet takes part
     task.initialise()
-    return lambda: take_step(task, state, recipe.train)
+    return StepMeter(task, state, recipe.train, recipe.settling_steps + 1)  # the WaveNet takes part
+
+
+def measure(ways: dict[str, Recipe], device: str, rounds: int) -> tuple[dict[str, StepCost], float]:
+    """Each way's cost of a step, and the machine's peak in GFLOP/s."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = make_store(next(iter(ways.values())), Path(folder))
+        meters = {name: make_meter(recipe, store, device) for name, recipe in ways.items()}
+        for meter in meters.values():
+            meter.warm_up()
+        peaks = []
+        for _ in range(rounds):
+            peaks.append(measure_peak(device, 1))
+            for meter in meters.values():
+                meter.take()
+        for meter in meters.values():
+            meter.count()
+    return {name: meter.cost() for name, meter in meters.items()}, float(np.median(peaks))
 
 
 def main() -> int:
@@ -52,35 +96,47 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer steps")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    rounds = 3 if options.quick else 10
-    ways = {
-        "eager float32": ["train.precision=float32", "train.compile=off"],
-        "eager bfloat16": ["train.precision=bfloat16", "train.compile=off"],
-        "compiled bfloat16": ["train.precision=auto", "train.compile=auto"],
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        store = make_store(load_recipe(options.recipe), Path(folder))
-        steppers = {name: make_stepper(load_recipe(options.recipe, sets), store) for name, sets in ways.items()}
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
-        for step in steppers.values():
-            for _ in range(2):  # compile, warm up
-                step()
-        for _ in range(rounds):
-            for name, step in steppers.items():
-                started = time.perf_counter()
-                step()
-                seconds[name].append(time.perf_counter() - started)
-    train = load_recipe(options.recipe).train
+    rounds, device, threads = 3 if options.quick else 10, local_device(), torch.get_num_threads()
+    recipe = load_recipe(options.recipe).model_copy(update={"perturbation": PerturbationConfig()})  # needs no copies
+    train = recipe.train
+    automatic = find_acceleration(changed(recipe, precision="auto", compile="auto"), device)
+    for notice in automatic.notices:
+        print(notice)
+    ways = find_ways(recipe, device)
+    costs, peak = measure(ways, device, rounds)
     samples = train.batch_size * train.crop_samples
-    rates = {name: samples / float(np.median(values)) for name, values in seconds.items()}
-    ratio = rates["compiled bfloat16"] / rates["eager float32"]
-    threads = torch.get_num_threads()
-    print(f"{threads} threads, {train.batch_size} x {train.crop_samples} samples, median of {rounds} steps")
-    for name, rate in rates.items():
-        print(f"{name:20}{rate:12,.0f} samples/s {rate / rates['eager float32']:6.2f}x")
+    best = name_of(automatic, train.optimizer)
+    plain = name_of(replace(automatic, bfloat16=False, compile=False), train.optimizer)
+    rows = {
+        name: {"samples_per_s": samples / cost.step_s, "ratio": costs[plain].step_s / cost.step_s} | cost.to_json(peak)
+        for name, cost in costs.items()
+    }
+    print(
+        f"{options.recipe.name} on {device}, {threads} threads, {train.batch_size} x {train.crop_samples} samples, "
+        f"median of {rounds} steps; a plain float32 product makes {peak:,.0f} GFLOP/s"
+    )
+    print(f"{'':24}{'samples/s':>12}{'ratio':>8}{'optimizer':>11}{'average':>9}{'GFLOP/s':>9}{'of peak':>9}"
+          f"{'GFLOP a step: model, optimizer':>33}")  # fmt: skip
+    for name, row in rows.items():
+        print(
+            f"{name:24}{row['samples_per_s']:12,.0f}{row['ratio']:7.2f}x{row['optimizer_share']:11.1%}"
+            f"{row['average_share']:9.1%}{row['gflop_per_s']:9.1f}{row['share_of_peak']:9.1%}"
+            f"{row['flop'] / 1e9:24.2f}{row['optimizer_flop'] / 1e9:9.2f}"
+        )
+    headline = {"name": best, "against": plain, "ratio": rows[best]["ratio"]}
     if options.json:
-        options.json.write_text(json.dumps({"samples_per_s": rates, "ratio": ratio}, indent=2) + "\n", encoding="utf-8")
-    print(f"bfloat16 and compile over eager float32: {ratio:.2f}x")
+        figures = {
+            "benchmark": "training",
+            "recipe": recipe.name,
+            "device": device,
+            "threads": threads,
+            "rounds": rounds,
+            "peak_gflop_per_s": peak,
+            "ways": rows,
+            "headline": headline,
+        }
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    print(f"{best} over {plain}: {headline['ratio']:.2f}x")
     return 0
 
 

@@ -13,9 +13,10 @@ from vqspeech.config import load_recipe
 from vqspeech.data.store import Store
 from vqspeech.data.synthetic import make_store
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.training import timing
+from vqspeech.training import step_cost
 from vqspeech.training.acceleration import find_acceleration
-from vqspeech.training.fit import new_state, take_step
+from vqspeech.training.fit import take_step
+from vqspeech.training.step_cost import StepCost
 from vqspeech.training.timing import MadeUpCodes, Prediction, Stage, predict, time_vqvae
 from vqspeech.training.vqvae import VQVAETask
 
@@ -34,7 +35,7 @@ class Clock:
 def clock(monkeypatch) -> Clock:
     """Steps of the decoder take 0.5 s, of the warm start 0.1 s, validations 8 s; all else takes no time."""
     clock = Clock()
-    monkeypatch.setattr(timing, "time", clock)
+    monkeypatch.setattr(step_cost, "time", clock)
 
     def step(task, state, train) -> dict:
         clock.now += 0.1 if state.step < train.warm_start_steps else 0.5
@@ -44,7 +45,7 @@ def clock(monkeypatch) -> Clock:
         clock.now += 8
         return {}
 
-    monkeypatch.setattr(timing, "take_step", step)
+    monkeypatch.setattr(step_cost, "take_step", step)
     monkeypatch.setattr(VQVAETask, "validate", validate)
     return clock
 
@@ -63,7 +64,7 @@ def test_hours_are_steps_and_validations_of_each_stage(clock, write_recipe, stor
     (warm, decoder), notes = stages_of(write_recipe(STEPS), store)
     assert (warm.name, decoder.name) == ("warm start", "decoder")
     assert (warm.steps, decoder.steps) == (4000, 6000)
-    assert warm.step_s == pytest.approx(0.1) and decoder.step_s == pytest.approx(0.5)
+    assert warm.cost.step_s == pytest.approx(0.1) and decoder.cost.step_s == pytest.approx(0.5)
     assert warm.hours == pytest.approx((4000 * 0.1 + 8 * 8) / 3600)  # a validation every 500 steps
     assert decoder.hours == pytest.approx((6000 * 0.5 + 12 * 8) / 3600)
     assert decoder.items_per_s == pytest.approx(2 * 1024 / 0.5)  # batch x crop of the tests' recipe
@@ -93,11 +94,20 @@ def test_the_steps_that_are_timed_are_those_of_the_training_loop(write_recipe, s
         taken.append(state.step)
         return take_step(task, state, train)
 
-    monkeypatch.setattr(timing, "take_step", step)
+    monkeypatch.setattr(step_cost, "take_step", step)
     recipe = write_recipe({"train.steps": 50, "train.warm_start_steps": 20, "train.continuous_steps": 10})
     stages, _ = stages_of(recipe, store)
     assert set(taken) == {11, 21}
-    assert all(stage.step_s > 0 for stage in stages)
+    assert all(stage.cost.step_s > 0 for stage in stages)
+
+
+def test_a_warm_start_is_adams_alone_and_its_arithmetic_is_not_the_decoders(write_recipe, store):
+    """The WaveNet's matrices, which are Muon's, take no part in it."""
+    recipe = write_recipe({"train.steps": 50, "train.warm_start_steps": 20, "train.optimizer": "muon"})
+    (warm, decoder), _ = stages_of(recipe, store)
+    assert (warm.cost.optimizer, decoder.cost.optimizer) == ("adam", "muon")
+    assert warm.cost.optimizer_flop == 0 < decoder.cost.optimizer_flop
+    assert 0 < warm.cost.flop < decoder.cost.flop
 
 
 def test_prediction_of_all_stages_on_prepared_speech(work, write_recipe):
@@ -108,7 +118,7 @@ def test_prediction_of_all_stages_on_prepared_speech(work, write_recipe):
     assert [(stage.name, stage.steps) for stage in found.stages] == [("warm start", 10), ("decoder", 30), ("prior", 4)]
     assert found.hours == pytest.approx(sum(stage.hours for stage in found.stages))
     assert found.sampling["many_streams"] > 0 < found.sampling["one_stream"]
-    assert said == ["sampling", "the decoder", "the warm start", "a validation", "the prior"]
+    assert said == ["a matrix product", "sampling", "the decoder", "the warm start", "a validation", "the prior"]
 
 
 def test_without_prepared_speech_it_is_made_up_and_nothing_is_left_behind(place, write_recipe):
@@ -118,7 +128,13 @@ def test_without_prepared_speech_it_is_made_up_and_nothing_is_left_behind(place,
     assert "made-up speech" in said and "coding the corpus for the prior is not counted" in said
     figures = json.loads(Path("bench.json").read_text())
     assert figures["hours"] == pytest.approx(sum(stage["hours"] for stage in figures["stages"]))
-    assert [stage["steps"] for stage in figures["stages"]] == [20, 7]
+    decoder, prior = figures["stages"]
+    assert (decoder["steps"], prior["steps"]) == (20, 7)
+    assert (decoder["optimizer"], prior["optimizer"]) == ("muon", "adam")
+    for stage in figures["stages"]:
+        assert 0 < stage["optimizer_share"] < 1 > stage["average_share"] > 0
+        assert stage["gflop_per_s"] == pytest.approx(stage["flop"] / stage["step_s"] / 1e9)
+        assert stage["share_of_peak"] == pytest.approx(stage["gflop_per_s"] / figures["peak_gflop_per_s"])
     assert said.splitlines()[-1] == f"in all {figures['hours']:.2f} hours"
     assert sorted(Path().rglob("*")) == sorted([*before, Path("bench.json")])
 
@@ -131,14 +147,19 @@ def test_a_recipe_that_perturbs_is_timed_without_making_copies(place, write_reci
 
 
 def test_the_table_tells_what_the_figures_say():
-    stages = Stage("warm start", 4000, 0.1, 200_000, 200), Stage("prior", 3000, 0.05, 90_000, 30)
+    warm = StepCost(0.1, "adam", 0.12, 0.03, 2_000_000_000, 0)  # 20 GFLOP/s
+    later = StepCost(0.05, "muon", 0.25, 0.03, 1_750_000_000, 10**9)  # 35
+    stages = Stage("warm start", 4000, warm, 200_000, 200), Stage("prior", 3000, later, 90_000, 30)
     sampling = {"one_stream": 16_000.0, "many_streams": 80_000.0}
-    table = Prediction("x", "cpu", "bfloat16", True, 2, "made-up speech", stages, sampling, 8000, ("Slow.",)).describe()
-    lines = table.splitlines()
-    assert lines[2].split() == ["warm", "start", "4,000", "10.00", "200,000", "samples", "0.17"]  # 600 s
-    assert lines[3].split() == ["prior", "3,000", "20.00", "90,000", "codes", "0.05"]  # 180 s
+    found = Prediction("x", "cpu", "float32", True, 2, "made-up speech", stages, 100.0, sampling, 8000, ("Slow.",))
+    lines = found.describe().splitlines()
+    assert "2 threads, float32, compiled" in lines[0]
+    assert lines[2].split() == "warm start 4,000 10.00 200,000 samples adam 12% 20.0 20% 0.17".split()  # 600 s
+    assert lines[3].split() == "prior 3,000 20.00 90,000 codes muon 25% 35.0 35% 0.05".split()  # 180 s
+    assert len({len(line) for line in lines[1:4]}) == 1  # columns stand under their heads
     assert "Slow." in lines
-    assert "16,000 samples/s in one stream (2.0 x real time), 80,000 in many (10.0 x)" in table
+    assert "peak: 100 GFLOP/s, a plain matrix product in float32" in lines
+    assert "16,000 samples/s in one stream (2.0 x real time), 80,000 in many (10.0 x)" in found.describe()
     assert lines[-1] == "in all 0.22 hours"  # 780 s
 
 
@@ -157,18 +178,6 @@ def test_made_up_speech_is_prepared_by_the_recipes_rate(tmp_path, write_recipe):
     assert made.sample_rate == 8000 and len(made.speakers) == 2 and len(made) == 8
     assert made.split_sizes["train"] and made.split_sizes["valid"]
     assert 1.5 * 8 < sum(made.duration_s(split) for split in ("train", "valid")) < 5 * 8
-
-
-def test_median_of_steps_leaves_out_those_that_warm_up(monkeypatch, model, store):
-    clock, took = Clock(), iter([9.0, 9.0, 1.0, 5.0, 2.0])
-    monkeypatch.setattr(timing, "time", clock)
-
-    def step(task, state, train) -> None:
-        clock.now += next(took)
-
-    monkeypatch.setattr(timing, "take_step", step)
-    task = VQVAETask(model, store, find_acceleration(model.recipe.train, "cpu"))
-    assert timing.median_step(task, new_state(model, model.recipe.train), model.recipe.train, 0, 3) == 2.0
 
 
 def test_a_recipe_that_is_not_there_is_a_sentence(place):

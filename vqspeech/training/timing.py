@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vqspeech.config import PerturbationConfig, Recipe, TrainConfig, load_recipe
+from vqspeech.config import PerturbationConfig, Recipe, load_recipe
 from vqspeech.data.code_store import CodeStore
 from vqspeech.data.preparation import num_cores, store_folder
 from vqspeech.data.store import Store
@@ -27,12 +26,12 @@ from vqspeech.models.vqvae import VQVAE
 from vqspeech.nn.wavenet import WaveNet
 from vqspeech.sampling.engines import get_engine
 from vqspeech.training.acceleration import Acceleration, compile_model, find_acceleration
-from vqspeech.training.fit import Task, TrainingState, new_state, take_step
+from vqspeech.training.fit import new_state
 from vqspeech.training.prior import PriorTask, bits_per_code, prior_training
 from vqspeech.training.schedule import Pace, Schedule, divide
+from vqspeech.training.step_cost import StepCost, measure_peak, measure_step, seconds
 from vqspeech.training.vqvae import VQVAETask
 
-UNTIMED = 2  # first steps, which compile and warm up
 SAMPLED_S = 1.0  # of sound in each stream, for the speed of sampling
 CODED_S = 4.0  # of sound, for the speed of coding
 
@@ -47,21 +46,26 @@ class Stage:
     ----------
     name : "warm start", "decoder" or "prior"
     steps : that it has
-    step_s : seconds of one, the median
+    cost : of one
     items_per_s : samples of speech, or codes of the prior's crops, that are trained on in a second
     other_s : seconds in all for what is not a step: validations with their probes, coding the corpus
     """
 
     name: str
     steps: int
-    step_s: float
+    cost: StepCost
     items_per_s: float
     other_s: float
 
     @property
     def hours(self) -> float:
         """Steps and the rest."""
-        return (self.steps * self.step_s + self.other_s) / 3600
+        return (self.steps * self.cost.step_s + self.other_s) / 3600
+
+    def to_json(self, peak: float) -> dict[str, Any]:
+        """Plain values, the cost's among them, beside a peak in GFLOP/s."""
+        told = {"name": self.name, "steps": self.steps, "items_per_s": self.items_per_s, "other_s": self.other_s}
+        return told | {"hours": self.hours} | self.cost.to_json(peak)
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class Prediction:
     device, precision, compiled, threads : as a training would have them
     speech : what was trained on: the prepared corpus, or made-up speech
     stages : in order
+    peak_gflop_per_s : of a plain matrix product in float32
     sampling : samples per second of one stream on one core, and of many on all cores
     sample_rate : Hz
     notices : sentences for the user
@@ -86,6 +91,7 @@ class Prediction:
     threads: int
     speech: str
     stages: tuple[Stage, ...]
+    peak_gflop_per_s: float
     sampling: dict[str, float]
     sample_rate: int
     notices: tuple[str, ...]
@@ -97,7 +103,7 @@ class Prediction:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, the hours among them."""
-        stages = [asdict(stage) | {"hours": stage.hours} for stage in self.stages]
+        stages = [stage.to_json(self.peak_gflop_per_s) for stage in self.stages]
         return asdict(self) | {"stages": stages, "hours": self.hours}
 
     def describe(self) -> str:
@@ -106,14 +112,21 @@ class Prediction:
         lines = [
             f"{self.recipe} on {self.device}, {self.threads} threads, {self.precision}, {compiled}; timed on "
             f"{self.speech}",
-            f"{'stage':12}{'steps':>10}{'steps/s':>10}{'per second':>20}{'hours':>10}",
+            f"{'stage':12}{'steps':>10}{'steps/s':>10}{'per second':>20}{'optimizer':>13}{'GFLOP/s':>9}{'of peak':>9}"
+            f"{'hours':>9}",
         ]
         for stage in self.stages:
+            cost, rate = stage.cost, stage.cost.gflop_per_s
             items = f"{stage.items_per_s:,.0f} " + ("codes" if stage.name == "prior" else "samples")
-            lines.append(f"{stage.name:12}{stage.steps:>10,}{1 / stage.step_s:>10.2f}{items:>20}{stage.hours:>10.2f}")
+            optimizer = f"{cost.optimizer} {cost.optimizer_share:.0%}"
+            lines.append(
+                f"{stage.name:12}{stage.steps:>10,}{1 / cost.step_s:>10.2f}{items:>20}{optimizer:>13}{rate:>9,.1f}"
+                f"{rate / self.peak_gflop_per_s:>9.0%}{stage.hours:>9.2f}"
+            )
         one, many = self.sampling["one_stream"], self.sampling["many_streams"]
         lines += [
             *self.notices,
+            f"peak: {self.peak_gflop_per_s:,.0f} GFLOP/s, a plain matrix product in float32",
             f"sampling: {one:,.0f} samples/s in one stream ({one / self.sample_rate:.1f} x real time), {many:,.0f} in "
             f"many ({many / self.sample_rate:.1f} x)",
             f"in all {self.hours:.2f} hours",
@@ -148,6 +161,8 @@ def predict(
         acceleration = find_acceleration(settled.train, device)
         torch.manual_seed(settled.train.seed)
         model = VQVAE(settled, store.speakers).to(device)
+        notify("a matrix product")
+        peak = measure_peak(device)
         notify("sampling")
         sampling = time_sampling(model.wavenet, settled, num_cores())
         stages, notes = time_vqvae(model, store, acceleration, rounds, notify)
@@ -160,7 +175,7 @@ def predict(
         notes.append("making perturbed copies of the recordings is not counted")
     return Prediction(
         settled.name, device, "bfloat16" if acceleration.bfloat16 else "float32", acceleration.compile,
-        torch.get_num_threads(), speech, tuple(stages), sampling, settled.data.sample_rate,
+        torch.get_num_threads(), speech, tuple(stages), peak, sampling, settled.data.sample_rate,
         (*acceleration.notices, *notes),
     )  # fmt: skip
 
@@ -186,27 +201,27 @@ def time_vqvae(
     task = VQVAETask(model, store, acceleration)
     settling = model.recipe.settling_steps
     notify("the decoder")
-    full_s = median_step(task, state, train, settling + 1, rounds)
-    warm_s = full_s
+    full = measure_step(task, state, train, settling + 1, rounds)
+    warm = full
     if train.warm_start_steps:
         notify("the warm start")
         # Not the step at which k-means makes the codebook.
         early = train.continuous_steps + 1 if train.continuous_steps + 1 < train.warm_start_steps else 0
-        warm_s = median_step(task, state, train, early, rounds)
+        warm = measure_step(task, state, train, early, rounds)
     notify("a validation")
-    validation_s = _seconds(lambda: task.validate(state.average.module, settling + 1))
+    validation_s = seconds(lambda: task.validate(state.average.module, settling + 1))
     schedule, notes = Schedule.of(train), []
     if train.max_minutes is not None:
         share_s = validation_s / train.validate_every
-        schedule = divide(train, Pace(warm_s + share_s, full_s + share_s))
+        schedule = divide(train, Pace(warm.step_s + share_s, full.step_s + share_s))
         notes.append(
             f"train.max_minutes={train.max_minutes:g} allows about {schedule.total:,} steps of {train.steps:,}"
         )
     samples = train.batch_size * train.crop_samples
-    warm = schedule.warm_start
+    counts = schedule.warm_start, schedule.total - schedule.warm_start
     stages = [
-        Stage(name, count, step_s, samples / step_s, count / train.validate_every * validation_s)
-        for name, count, step_s in (("warm start", warm, warm_s), ("decoder", schedule.total - warm, full_s))
+        Stage(name, count, cost, samples / cost.step_s, count / train.validate_every * validation_s)
+        for name, count, cost in zip(("warm start", "decoder"), counts, (warm, full), strict=True)
         if count
     ]
     return stages, notes
@@ -219,30 +234,18 @@ def time_prior(model: VQVAE, store: Store, coded: Store | None, device: str, rou
     codes = MadeUpCodes(store, model.num_codes, model.hop_length)
     prior = Prior(model.recipe, model.num_codes, model.speakers).to(device)
     task = PriorTask(prior, codes, model.code_rate, find_acceleration(train, device))
-    step_s = median_step(task, new_state(prior, train), train, 0, rounds)
-    validation_s = 2 * _seconds(lambda: bits_per_code(prior, codes, task.valid))  # by speaker, and as nobody
+    cost = measure_step(task, new_state(prior, train), train, 0, rounds)
+    validation_s = 2 * seconds(lambda: bits_per_code(prior, codes, task.valid))  # by speaker, and as nobody
     coding_s = 0.0
     if coded:
         wav = np.random.default_rng(0).normal(0, 0.1, round(CODED_S * model.sample_rate)).astype(np.float32)
         model.encode(wav)
         speech_s = coded.duration_s("train") * config.shifts + coded.duration_s("valid") + coded.duration_s("test")
-        coding_s = _seconds(lambda: model.encode(wav)) / CODED_S * speech_s
+        coding_s = seconds(lambda: model.encode(wav)) / CODED_S * speech_s
     batches = [task.batches.batch(step) for step in range(rounds)]
     items = float(np.mean([int(batch.mask.sum()) for batch in batches]))
     validations = math.ceil(config.steps / config.validate_every)
-    return Stage("prior", config.steps, step_s, items / step_s, validations * validation_s + coding_s)
-
-
-def median_step(task: Task, state: TrainingState, train: TrainConfig, step: int, rounds: int) -> float:
-    """Median seconds of whole steps as the training loop takes them, all of them in the place of `step`."""
-    seconds = []
-    task.model.train()
-    for number in range(UNTIMED + rounds):
-        state.step = step
-        took = _seconds(lambda: take_step(task, state, train))
-        if number >= UNTIMED:
-            seconds.append(took)
-    return float(np.median(seconds))
+    return Stage("prior", config.steps, cost, items / cost.step_s, validations * validation_s + coding_s)
 
 
 def time_sampling(wavenet: WaveNet, recipe: Recipe, threads: int) -> dict[str, float]:
@@ -257,7 +260,7 @@ def time_sampling(wavenet: WaveNet, recipe: Recipe, threads: int) -> dict[str, f
         made = [sampler.streams(streams, seed=0) for _ in range(rooms)]
         opened = [[room.open(number) for number in range(streams)] for room in made]
         with ThreadPoolExecutor(rooms) as pool:
-            took = _seconds(lambda: list(pool.map(lambda pair: pair[0].generate(pair[1], condition),
+            took = seconds(lambda: list(pool.map(lambda pair: pair[0].generate(pair[1], condition),
                                                   zip(made, opened, strict=True))))  # fmt: skip
         return rooms * streams * frames * hop / took
 
@@ -275,11 +278,3 @@ class MadeUpCodes(CodeStore):
     def read(self, number: int) -> NDArray[np.int64]:
         """Always the same for a number."""
         return np.random.default_rng(number).integers(0, self.num_codes, self.length(number))
-
-
-def _seconds(action: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    action()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
