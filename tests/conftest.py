@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from vqspeech.numba_cache import guard
@@ -16,6 +17,11 @@ from vqspeech.numba_cache import guard
 guard()  # test modules import librosa, in several processes at once
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# One thread a process, as in `make test`: those of torch spin while they wait for each other, which on a loaded machine
+# makes a second of work ten minutes long.
+for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
 
 # Numba compiles on first use and machines are shared: a deadline would measure those.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=40)
@@ -34,13 +40,17 @@ def fixed_seeds() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled_sampling() -> None:
-    """The sampling loop is compiled before the first test, so that no test hears that it is being compiled."""
+def compiled_sampling(tmp_path_factory) -> None:
+    """The sampling loop is compiled before the first test, so that no test hears that it is being compiled.
+
+    One of the processes that test side by side does it, the others find it on disk, as do later runs.
+    """
     from vqspeech.nn.wavenet import WaveNet
     from vqspeech.sampling.engines import get_engine
 
-    for precision in ("float32", "auto"):
-        get_engine("numba", precision).load(WaveNet(256, 256, 4, 4, 1, 1, 2), 2)
+    with FileLock(tmp_path_factory.getbasetemp().parent / "sampling.lock"):
+        for precision in ("float32", "auto"):
+            get_engine("numba", precision).load(WaveNet(256, 256, 4, 4, 1, 1, 2), 2)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba.core.registry import cpu_target
 
 from vqspeech.sampling.arithmetic import as_input, draw, draw_likely, gate
 from vqspeech.sampling.layout import Buffers, Weights
@@ -145,12 +146,14 @@ def _loop(name: str, **options: Any) -> Callable[..., None]:
 def _kept(element: str) -> Callable[..., None]:
     """The loop for one type of weights, compiled at its first call and kept on disk where there is a folder for it.
 
-    numba's own key watches this file alone, so the name holds what its neighbours say; and it numbers the files of one
-    function's types, which processes that start together may number differently, so each type is a function of its own.
+    numba's own key watches this file alone, so the name holds what its neighbours say. And it numbers the files that
+    one function has for several types and processors, which processes that start together may number alike, so each
+    type and each processor (see `vqspeech.processor`) has a function of its own.
     """
     folder = Path(__file__).parent
     sources = [(folder / f"{name}.py").read_bytes() for name in ("kernel", "tile", "arithmetic", "layout")]
-    digest = hashlib.sha256(b"".join(sources)).hexdigest()
+    processor = repr(cpu_target.target_context.codegen().magic_tuple()).encode()  # its name and features
+    digest = hashlib.sha256(b"".join([*sources, processor])).hexdigest()
     try:
         return _loop(f"loop_{element}_{digest[:16]}", cache=True)
     except RuntimeError:  # numba found no folder it may write to
