@@ -63,7 +63,13 @@ def test_words_are_the_dictionarys():
         "hugh's", "dog", "didn't", "bark", "twas", "two", "a", "m",
     )  # fmt: skip
     assert words_of("7") == ("seven",) and words_of(" ?!") == ()
-    assert words_of("12 or 345 takes, 9") == ("12", "or", "345", "takes", "nine")  # larger numbers stay as they are written
+    assert words_of("12 or 345 takes, 9") == (
+        "12",
+        "or",
+        "345",
+        "takes",
+        "nine",
+    )  # larger numbers stay as they are written
 
 
 @given(st.text(max_size=30))

@@ -149,16 +149,6 @@ class TrainConfig(_Section):
     probe_seconds: Annotated[float, Field(gt=0)] = 2.0  # at most this much of each
 
 
-    def batch_at(self, step: int) -> int:
-        """Crops of a step's batch, on each process."""
-        return self.warm_start_batch_size or self.batch_size if step < self.warm_start_steps else self.batch_size
-
-    def samples_until(self, step: int) -> int:
-        """Samples of all steps before `step`, on each process."""
-        warm = min(step, self.warm_start_steps)
-        return self.crop_samples * (warm * self.batch_at(0) + (step - warm) * self.batch_size)
-
-
 class PriorConfig(_Section):
     """WaveNet over codes, trained after the VQ-VAE with the encoder frozen [VQ-VAE §4.3]."""
 

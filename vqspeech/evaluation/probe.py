@@ -1,8 +1,8 @@
 """Free-running conversions judged while training, by means that need no labels and no trained network.
 
 Teacher-forced figures flatter: a decoder may predict the next sample well and still say nothing when it runs alone.
-The judges here are simple and independent of the model: cepstra aligned with the source for content, a linear classifier
-of the statistics of real recordings for the voice.
+The judges here are simple and independent of the model: cepstra aligned with the source for content, a linear
+classifier of the statistics of real recordings for the voice.
 """
 
 # T samples, N analysis frames, M cepstral coefficients.
@@ -54,8 +54,8 @@ def content_match(source: Wav, converted: Wav, sample_rate: int) -> float:
 class VoiceJudge:
     """Tells a corpus's speakers apart by the mean and spread of cepstra: multinomial logistic regression.
 
-    It has heard each recording with noise, through filters and as mu-law too, and listens to the loud half of the frames
-    and to coarse shapes of the spectrum: a conversion's hiss is not what it goes by.
+    It has heard each recording with noise, through filters and as mu-law too, and listens to the loud half of the
+    frames and to coarse shapes of the spectrum: a conversion's hiss is not what it goes by.
 
     Parameters
     ----------

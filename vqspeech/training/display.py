@@ -15,6 +15,7 @@ from vqspeech.evaluation.pictures import plot_spectrograms, save_picture
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.training.fit import TrainingState
 from vqspeech.training.run import Run
+from vqspeech.training.schedule import batch_at, samples_until
 from vqspeech.training.vqvae import VQVAETask
 
 REPORT_EVERY = 20  # steps between two lines of metrics.jsonl
@@ -112,7 +113,7 @@ class Display:
             | {
                 "minutes": round(state.seconds / 60, 1),
                 "total_steps": state.total_steps,
-                "samples": world_size() * self.task.recipe.train.samples_until(state.step),
+                "samples": world_size() * samples_until(state.step, self.task.recipe.train),
             },
             version=version("vqspeech"),
         )
@@ -126,7 +127,7 @@ class Display:
 
     def _speed(self, steps_per_s: float, step: int) -> dict[str, int]:
         train = self.task.recipe.train
-        return {"samples_per_s": round(steps_per_s * world_size() * train.batch_at(step - 1) * train.crop_samples)}
+        return {"samples_per_s": round(steps_per_s * world_size() * batch_at(step - 1, train) * train.crop_samples)}
 
     def _describe_step(self, row: dict[str, Any]) -> str:
         progress = (

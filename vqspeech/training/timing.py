@@ -28,7 +28,7 @@ from vqspeech.sampling.engines import get_engine
 from vqspeech.training.acceleration import Acceleration, compile_model, find_acceleration
 from vqspeech.training.fit import new_state
 from vqspeech.training.prior import PriorTask, bits_per_code, prior_training
-from vqspeech.training.schedule import Pace, Schedule, divide
+from vqspeech.training.schedule import Pace, Schedule, batch_at, divide
 from vqspeech.training.step_cost import StepCost, measure_peak, measure_step, seconds
 from vqspeech.training.vqvae import VQVAETask
 
@@ -217,11 +217,11 @@ def time_vqvae(
         notes.append(
             f"train.max_minutes={train.max_minutes:g} allows about {schedule.total:,} steps of {train.steps:,}"
         )
-    samples = train.batch_size * train.crop_samples
     counts = schedule.warm_start, schedule.total - schedule.warm_start
+    samples = [batch * train.crop_samples for batch in (batch_at(0, train), train.batch_size)]
     stages = [
-        Stage(name, count, cost, samples / cost.step_s, count / train.validate_every * validation_s)
-        for name, count, cost in zip(("warm start", "decoder"), counts, (warm, full), strict=True)
+        Stage(name, count, cost, size / cost.step_s, count / train.validate_every * validation_s)
+        for name, count, size, cost in zip(("warm start", "decoder"), counts, samples, (warm, full), strict=True)
         if count
     ]
     return stages, notes
