@@ -8,9 +8,10 @@ READY = .venv/.ready
 BROWSER = .venv/.browser
 PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-# Two test processes of one thread each; the numerical libraries would otherwise fight over the cores.
+# Two test processes of one thread each; the numerical libraries would otherwise fight over the cores. A file's tests stay
+# in one process, so that what they share (a trained model, a prepared corpus) is made once.
 TEST_PROCESSES ?= 2
-PYTEST = OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(TEST_PROCESSES)
+PYTEST = OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile
 
 .PHONY: setup demo test test-slow lint types format clean
 
