@@ -44,9 +44,10 @@ from vqspeech.losses import FrameSpectrum
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.training.acceleration import find_acceleration
 from vqspeech.training.evidence import gather_evidence, held_out_batches
-from vqspeech.training.fit import new_state, take_step
+from vqspeech.training.fit import take_step
 from vqspeech.training.schedule import learning_rate
 from vqspeech.training.start import train
+from vqspeech.training.state import new_state
 from vqspeech.training.vqvae import VQVAETask
 
 HERE = Path(__file__).resolve().parent.parent

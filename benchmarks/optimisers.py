@@ -29,8 +29,9 @@ from vqspeech.errors import VQSpeechError
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.training.acceleration import compile_model, find_acceleration
 from vqspeech.training.evidence import gather_evidence, held_out_batches
-from vqspeech.training.fit import new_state, take_step
+from vqspeech.training.fit import take_step
 from vqspeech.training.schedule import learning_rate
+from vqspeech.training.state import new_state
 from vqspeech.training.vqvae import VQVAETask
 
 # The recipe's optimizer, and what Muon multiplies in.

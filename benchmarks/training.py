@@ -27,7 +27,7 @@ from vqspeech.data.synthetic import make_store
 from vqspeech.distributed import local_device
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.training.acceleration import Acceleration, compile_model, find_acceleration, has_bfloat16
-from vqspeech.training.fit import new_state
+from vqspeech.training.state import new_state
 from vqspeech.training.step_cost import StepCost, StepMeter, measure_peak
 from vqspeech.training.vqvae import VQVAETask
 

@@ -13,8 +13,9 @@ from vqspeech.errors import TrainingError
 from vqspeech.training import budget as budget_module
 from vqspeech.training import fit as loop
 from vqspeech.training.budget import Budget
-from vqspeech.training.fit import TrainingState, fit, new_state
+from vqspeech.training.fit import fit
 from vqspeech.training.schedule import Schedule
+from vqspeech.training.state import TrainingState, new_state
 
 TRAIN = TrainConfig(
     steps=2500, max_minutes=10, warm_start_steps=1000, continuous_steps=250, warm_start_share=0.35, warmup_steps=0,

@@ -53,7 +53,7 @@ def usage(example: Path) -> list[str]:
 
 def test_there_are_examples_and_each_is_short_and_documented():
     examples = sorted(EGS.glob("*.py"))
-    names = ["convert", "inspect_codes", "invent_voices", "join_corpora", "make_recordings"]
+    names = ["convert", "inspect_codes", "invent_voices", "join_corpora", "list_voices", "make_recordings"]
     names += ["plot_training", "reconstruct"]
     assert [example.stem for example in examples] == names
     for example in examples:
@@ -126,18 +126,17 @@ def test_join_corpora_splits_readers_by_their_last_and_vctk_by_its_shared_senten
     assert all(Path(line["audio"]).is_file() for line in lines)
 
 
-def test_join_corpora_holds_a_text_out_of_all_voices_that_say_it(place, run):
+def test_list_voices_holds_a_text_out_of_all_voices_that_say_it(place, run):
     texts = [f"sentence number {number} of this voice" for number in range(200)]
-    for voice, style in (("nathalie", str), ("flemish", str.upper)):
+    for voice, style in (("nathalie", str), ("flemishguy", str.upper)):
         for number in range(len(texts)):
-            save_audio(f"voices/{voice}/{voice}_{number}.wav", np.zeros(80, np.float32), 16000)
+            save_audio(f"rhasspy/{voice}/{voice}_{number}.wav", np.zeros(80, np.float32), 16000)
         table = "".join(f"{voice}_{number}|{style(text)}!\n" for number, text in enumerate(texts))
-        Path(f"voices/{voice}/metadata.csv").write_text(table)
-    script = usage(EGS / "join_corpora.py")[0]
-    assert run(script, "--voices", "voices", "--sex", "flemish=M", "voices.jsonl") == "voices.jsonl\n"
-    lines = [json.loads(line) for line in Path("voices.jsonl").read_text().splitlines()]
+        Path(f"rhasspy/{voice}/metadata.csv").write_text(table)
+    assert run(*usage(EGS / "list_voices.py")) == "rhasspy.jsonl\n"
+    lines = [json.loads(line) for line in Path("rhasspy.jsonl").read_text().splitlines()]
     assert len(lines) == 400 and all(Path(line["audio"]).is_file() for line in lines)
-    assert {(line["speaker"], line.get("sex")) for line in lines} == {("nathalie", None), ("flemish", "M")}
+    assert {(line["speaker"], line.get("sex")) for line in lines} == {("nathalie", "F"), ("flemishguy", "M")}
     splits = [{line["text"].lower().rstrip("!") for line in lines if line["split"] == name} for name in
               ("train", "valid", "test")]  # fmt: skip
     assert sum(map(len, splits)) == len(texts) == len(set.union(*splits))  # a text is in one split, whoever says it

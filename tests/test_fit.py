@@ -11,7 +11,8 @@ from torch import nn
 
 from vqspeech.config import TrainConfig
 from vqspeech.errors import TrainingError
-from vqspeech.training.fit import TrainingState, fit, new_state, stop_requests
+from vqspeech.training.fit import fit, stop_requests
+from vqspeech.training.state import TrainingState, new_state
 
 TRAIN = TrainConfig(
     steps=10, learning_rate=0.1, warmup_steps=0, validate_every=4, checkpoint_every=3, clip_norm=1e9,

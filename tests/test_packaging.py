@@ -54,7 +54,7 @@ def make_lines(target: str) -> list[str]:
 
 def test_the_demo_installs_wheels_only_and_no_extra_but_its_own():
     installs = [line for line in make_lines("$(DEMO)") if "$(PIP) install" in line]
-    assert len(installs) == 3 and all("--only-binary=:all:" in line for line in installs)
+    assert len(installs) == 4 and all("--only-binary=:all:" in line for line in installs)
     assert re.findall(r"\.\[(.*?)\]", "".join(installs)) == ["demo"]
     assert "demo: $(DEMO)" in (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 
@@ -65,7 +65,9 @@ def test_a_set_up_that_was_done_is_not_done_again_and_the_demo_waits_for_its_hal
     (tmp_path / ".venv").mkdir()
 
     def would_run(target: str) -> str:
-        return subprocess.run(["make", "-n", target], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            ["make", "-n", "--no-print-directory", target], cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
 
     assert "pip" in would_run("demo") and "'.[demo]'" in would_run("setup") and "dev" in would_run("setup")
     (tmp_path / ".venv" / ".demo").touch()

@@ -23,9 +23,10 @@ from vqspeech.evaluation.ngrams import tuned_models
 from vqspeech.likelihood import held_out_likelihood
 from vqspeech.models.prior import Prior
 from vqspeech.training.acceleration import Acceleration
-from vqspeech.training.fit import fit, new_state
+from vqspeech.training.fit import fit
 from vqspeech.training.prior import CodeBatches, PriorTask, assemble, bits_per_code, prior_training, spread, surprisals
 from vqspeech.training.start import train
+from vqspeech.training.state import new_state
 
 EAGER = Acceleration("cpu", bfloat16=False, compile=False, notices=())
 

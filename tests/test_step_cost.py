@@ -13,7 +13,7 @@ from vqspeech.models.vqvae import VQVAE
 from vqspeech.training import step_cost
 from vqspeech.training.acceleration import compile_model, find_acceleration
 from vqspeech.training.descent import Descent
-from vqspeech.training.fit import new_state
+from vqspeech.training.state import new_state
 from vqspeech.training.step_cost import StepCost, StepMeter, measure_peak, measure_step
 from vqspeech.training.vqvae import VQVAETask
 

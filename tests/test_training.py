@@ -13,8 +13,8 @@ from trainings import after_step, assert_same, crash, state_of, steps_of, stop
 from vqspeech.checkpoint import load_model, read_card
 from vqspeech.errors import RunError, TrainingError
 from vqspeech.training.acceleration import Acceleration, compile_model
-from vqspeech.training.fit import new_state
 from vqspeech.training.start import train
+from vqspeech.training.state import new_state
 from vqspeech.training.vqvae import VQVAETask
 
 EAGER = Acceleration("cpu", bfloat16=False, compile=False, notices=())

@@ -20,7 +20,8 @@ from vqspeech.losses import cross_entropy, previous_classes
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.training.acceleration import Acceleration
 from vqspeech.training.evidence import held_out_batches
-from vqspeech.training.fit import TrainingState, fit, new_state
+from vqspeech.training.fit import fit
+from vqspeech.training.state import TrainingState, new_state
 
 CROP_SAMPLES = 3072  # about; three receptive fields of a small decoder
 PATIENCE = 5  # validations without a gain, after which the fit ends
@@ -47,7 +48,7 @@ class SpeakerVector(nn.Module):
 
 
 class VoiceTask:
-    """See `training.fit.Task`: bits per sample of the recordings, given their own codes and a vector.
+    """See `training.state.Task`: bits per sample of the recordings, given their own codes and a vector.
 
     Parameters
     ----------
@@ -132,7 +133,7 @@ class VoiceTask:
 
 
 class BestVector:
-    """The observer of a fit: keeps the best vector, ends the fit when it has stopped gaining; see `fit.Observer`."""
+    """The observer of a fit: keeps the best vector, ends the fit when it has stopped gaining; see `state.Observer`."""
 
     def __init__(self, start: Tensor, bits: float, advance: Callable[[int, int, float], None]) -> None:
         self.vector, self.bits, self.step = start.detach().clone(), bits, 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +12,7 @@ from vqspeech.config import TrainConfig
 from vqspeech.distributed import share
 from vqspeech.errors import TrainingError
 from vqspeech.training.schedule import Pace, Schedule, divide
-
-if TYPE_CHECKING:
-    from vqspeech.training.fit import Task, TrainingState
+from vqspeech.training.state import Task, TrainingState
 
 CALIBRATED = 8  # steps of a phase that are timed beforehand, fewer where they are long
 CALIBRATION_SHARE = 0.02  # of the budget, for the steps of one phase

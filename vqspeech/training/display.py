@@ -13,9 +13,9 @@ from vqspeech.checkpoint import ModelCard
 from vqspeech.distributed import rank, world_size
 from vqspeech.evaluation.pictures import plot_spectrograms, save_picture
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.training.fit import TrainingState
 from vqspeech.training.run import Run
 from vqspeech.training.schedule import batch_at, samples_until
+from vqspeech.training.state import TrainingState
 from vqspeech.training.vqvae import VQVAETask
 
 REPORT_EVERY = 20  # steps between two lines of metrics.jsonl

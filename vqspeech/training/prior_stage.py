@@ -21,9 +21,10 @@ from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.training.acceleration import find_acceleration
 from vqspeech.training.display import Display
-from vqspeech.training.fit import TrainingState, fit, new_state
+from vqspeech.training.fit import fit
 from vqspeech.training.prior import PriorTask, prior_training
 from vqspeech.training.run import PriorRun, changed_keys
+from vqspeech.training.state import TrainingState, new_state
 
 
 class PriorDisplay(Display):

@@ -20,9 +20,10 @@ from vqspeech.errors import RunError
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.training.acceleration import compile_model, find_acceleration
 from vqspeech.training.display import Display
-from vqspeech.training.fit import fit, new_state
+from vqspeech.training.fit import fit
 from vqspeech.training.prior_stage import best_of, train_prior
 from vqspeech.training.run import PriorRun, Run, changed_keys
+from vqspeech.training.state import new_state
 from vqspeech.training.vqvae import VQVAETask
 
 

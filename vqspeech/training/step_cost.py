@@ -14,7 +14,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vqspeech.config import TrainConfig
-from vqspeech.training.fit import Task, TrainingState, take_step
+from vqspeech.training.fit import take_step
+from vqspeech.training.state import Task, TrainingState
 
 UNTIMED = 2  # first steps, which compile and warm up
 PEAK_ROUNDS = 7  # products, of which the median counts

@@ -26,9 +26,9 @@ from vqspeech.models.vqvae import VQVAE
 from vqspeech.nn.wavenet import WaveNet
 from vqspeech.sampling.engines import get_engine
 from vqspeech.training.acceleration import Acceleration, compile_model, find_acceleration
-from vqspeech.training.fit import new_state
 from vqspeech.training.prior import PriorTask, bits_per_code, prior_training
 from vqspeech.training.schedule import Pace, Schedule, batch_at, divide
+from vqspeech.training.state import new_state
 from vqspeech.training.step_cost import StepCost, measure_peak, measure_step, seconds
 from vqspeech.training.vqvae import VQVAETask
 
