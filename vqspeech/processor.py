@@ -6,8 +6,10 @@ before torch and numba read what the processor has; processes that are started i
 
 from __future__ import annotations
 
+import getpass
 import os
 import platform
+import tempfile
 
 from vqspeech.errors import VQSpeechError
 
@@ -28,8 +30,13 @@ LIMITS = {
 
 def limit() -> None:
     """Tell the libraries what VQSPEECH_CPU says, if it says something that makes sense."""
-    for name, value in LIMITS.get(os.environ.get(VARIABLE, ""), {}).items():
+    given = os.environ.get(VARIABLE, "")
+    for name, value in LIMITS.get(given, {}).items():
         os.environ.setdefault(name, value)
+    if given in LIMITS:
+        # What torch.compile keeps does not tell processors apart: code for AVX-512 would be taken, and crashes here.
+        graphs = os.path.join(tempfile.gettempdir(), f"torchinductor_{getpass.getuser()}_{given}")
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", graphs)
 
 
 def check_limit() -> None:

@@ -113,7 +113,7 @@ def check_condition(condition: np.ndarray, wavenet_channels: int) -> np.ndarray:
 
 def check_classes(classes: np.ndarray, shape: tuple[int, ...], num_classes: int) -> np.ndarray:
     """Forced classes as a contiguous int32 array of the given shape, each in [0, num_classes)."""
-    classes = np.require(classes, np.int32, ["C", "W"])  # for one that cannot be written the loop would be compiled anew
+    classes = np.require(classes, np.int32, ["C", "W"])  # for one that cannot be written the loop is compiled anew
     assert classes.shape == shape, (classes.shape, shape)
     assert not classes.size or (classes.min() >= 0 and classes.max() < num_classes), (classes.min(), classes.max())
     return classes
