@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from phoneme_reference import code_phoneme_accuracy
 from sklearn.metrics import normalized_mutual_info_score
 
 from vqspeech.data.phonemes import PHONEMES
@@ -20,7 +21,7 @@ from vqspeech.evaluation.code_phonemes import TITLE, Speech, measure, measure_co
 from vqspeech.evaluation.figures import Material, Section
 from vqspeech.evaluation.mapping import count_pairs, learn_mapping, normalised_information
 from vqspeech.evaluation.pairing import paired
-from vqspeech.evaluation.phonemes import code_phoneme_accuracy, label_frames
+from vqspeech.evaluation.phonemes import label_frames
 from vqspeech.evaluation.report import section_to_json
 
 # Some tones make fewer different frames than clusters are asked for.

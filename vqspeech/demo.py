@@ -83,6 +83,8 @@ def run_demo(
     with steps_bar() as watch:
         report = evaluate(out, pairs=JUDGED, measures=MEASURES, notify=notify, watch=watch)
     rows = headlines(report)
+    for label in [label for _, label, _ in HEADLINES if label not in {row[0] for row in rows}]:
+        notify(f"not measured: {label}; {report.folder / 'report.html'} says why")
     figures = {
         "minutes": (time.monotonic() - started) / 60,
         "steps": result.step,
