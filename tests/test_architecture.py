@@ -40,6 +40,7 @@ FLOORS = {
     "vqspeech.box": 4,
     "vqspeech.hub": 4,
     "vqspeech.voices": 4,
+    "vqspeech.summary": 4,
     "vqspeech.packing": 4,
     "vqspeech.inventory": 4,
     "vqspeech.example": 4,

@@ -8,18 +8,19 @@ import json
 import math
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 from rich.console import Console
 
+from vqspeech.evaluation import report_html
 from vqspeech.evaluation.figures import Figure, Material, Picture, Section, Table, Trial, missing
 from vqspeech.evaluation.report import (
     Report,
     keep_section,
     kept_section,
-    print_report,
     section_from_json,
     section_to_json,
     show,
@@ -28,6 +29,7 @@ from vqspeech.evaluation.report import (
     write_json,
 )
 from vqspeech.evaluation.report_html import plot_section, wav_file, write_html
+from vqspeech.evaluation.report_terminal import print_report
 from vqspeech.evaluation.statistics import figure
 
 FACTS = {
@@ -58,7 +60,8 @@ def material(tiny_model):
         wav = np.sin(np.arange(1600) / 8).astype(np.float32) * 0.3
         return Trial(f"<u{number}>", "ann", "bob", "say \"a\" & b", *[wav] * 6, np.zeros(100, np.int32))  # fmt: skip
 
-    return Material(tiny_model, None, "test", (trial(0), trial(1)), 0, 8000, 16, {})
+    silent = SimpleNamespace(speakers=())  # a store without real speech of the target
+    return Material(tiny_model, silent, "test", (trial(0), trial(1)), 0, 8000, 16, {})
 
 
 def test_shares_are_shown_in_percent_with_their_interval():
@@ -141,6 +144,32 @@ def test_html_needs_nothing_from_outside_and_escapes_what_the_corpus_says(tmp_pa
     sounds = re.findall(r"data:audio/wav;base64,([^\"]+)", page)
     wav, sample_rate = soundfile.read(io.BytesIO(base64.b64decode(sounds[0])))
     assert sample_rate == 8000 and wav == pytest.approx(material.trials[0].source, abs=1 / 32768)
+
+
+def test_summary_and_three_conversions_with_a_picture_come_before_any_table_of_figures(tmp_path, material):
+    quoted = Section("Voice", (Figure("similarity to the target", 0.73, 0.7, 0.76, higher_is_better=True),))
+    five = replace(material, trials=tuple(replace(material.trials[0], utterance=f"<u{n}>") for n in range(5)))
+    write_html(tmp_path / "report.html", Report(FACTS, (some_section(), quoted)), five)
+    first, rest = (tmp_path / "report.html").read_text().split("<nav>")
+    assert first.index("0.73 [0.70, 0.76]") < first.index("<audio") < first.index("<img")
+    assert first.count("<audio") == 3 * 4 and first.count("<img") == 1 and 'class="figures"' not in first
+    assert rest.count("<audio") == 2 * 4 and 'class="figures"' in rest
+
+
+def test_the_targets_real_voice_stands_beside_source_and_conversion(tmp_path, material, monkeypatch):
+    monkeypatch.setattr(report_html, "real_speech", lambda *_, **__: [("other", np.zeros(800, np.float32))])
+    write_html(tmp_path / "report.html", Report(FACTS, ()), material)
+    labels = re.findall("<figcaption>(.*?)</figcaption>", (tmp_path / "report.html").read_text())
+    assert labels[:3] == ["source (ann)", "the target&#39;s real voice (bob)", "conversion to bob"]
+
+
+def test_long_tables_are_folded_and_short_ones_are_not(tmp_path, material):
+    def page(rows: int) -> str:
+        figures = tuple(Figure(f"f{number}", 0.5) for number in range(rows))
+        write_html(tmp_path / "report.html", Report(FACTS, (Section("x", figures),)), material)
+        return (tmp_path / "report.html").read_text()
+
+    assert "<details open><summary>12 figures" in page(12) and "<details><summary>13 figures" in page(13)
 
 
 def test_every_link_of_the_page_leads_somewhere_on_it(tmp_path, material):

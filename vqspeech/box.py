@@ -17,6 +17,7 @@ from typing import Any
 
 from vqspeech.checkpoint import MODEL_FILE
 from vqspeech.errors import CheckpointError
+from vqspeech.summary import Summary, summary_from_json
 
 FOLDER = Path(__file__).resolve().parent / "weights"  # the box
 CARD_FILE = "card.json"
@@ -40,6 +41,7 @@ class PackedCard:
     limits : sentences on what it cannot do
     sha256 : of each file of weights, hex
     version : of vqspeech that packed it
+    summary : what `vqspeech evaluate` measured of it and may be quoted; None where it was not evaluated
     """
 
     name: str
@@ -53,10 +55,12 @@ class PackedCard:
     limits: tuple[str, ...]
     sha256: dict[str, str]
     version: str = ""
+    summary: Summary | None = None
 
     def to_json(self) -> str:
         """The text of card.json."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        written = asdict(self) | {"summary": self.summary.to_json() if self.summary else None}
+        return json.dumps(written, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_packed_card(folder: Path) -> PackedCard | None:
@@ -75,6 +79,8 @@ def read_packed_card(folder: Path) -> PackedCard | None:
         for key in ("speakers", "quality", "limits"):
             values[key] = tuple(map(str, values[key]))
         values["sha256"] = {str(name): str(digest) for name, digest in values["sha256"].items()}
+        if values.get("summary"):
+            values["summary"] = summary_from_json(values["summary"])
         return PackedCard(**values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as reason:
         raise CheckpointError(

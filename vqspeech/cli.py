@@ -232,7 +232,7 @@ def info(model: str | None) -> None:
 def evaluate(model: str, out: Path | None, against: str | None, **options: Any) -> None:
     """Does the content stay, does the voice change? Judges, controls, intervals: report.html and report.json."""
     from vqspeech.evaluation.evaluate import evaluate as evaluate_model
-    from vqspeech.evaluation.report import print_report, steps_bar
+    from vqspeech.evaluation.report_terminal import print_report, steps_bar
     from vqspeech.shelf import report_folder, resolve
 
     file = resolve(model)

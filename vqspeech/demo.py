@@ -18,7 +18,8 @@ from vqspeech.evaluation.evaluate import evaluate
 from vqspeech.evaluation.figures import Figure
 from vqspeech.evaluation.pictures import plot_spectrograms, save_picture
 from vqspeech.evaluation.probe import store_wav
-from vqspeech.evaluation.report import Report, show, steps_bar
+from vqspeech.evaluation.report import Report, show
+from vqspeech.evaluation.report_terminal import steps_bar
 from vqspeech.example import speak_example
 from vqspeech.files import write_whole
 from vqspeech.models.vqvae import VQVAE

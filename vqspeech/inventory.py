@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from vqspeech import box, shelf, voices
 from vqspeech.checkpoint import PRIOR_FILE, read_card
 from vqspeech.errors import VQSpeechError
+from vqspeech.summary import Summary, read_summary, report_beside
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,34 @@ def _model(file: Path, is_packed: bool) -> Entry:
         ("licence", packed.licence if packed else "not stated; that of the speech it was trained on"),
     ]
     if packed:
+        facts += _quoted(packed.summary)
         facts += [("quality", sentence) for sentence in packed.quality]
         facts.append(("card", str(file.with_name("README.md"))))
     elif not card.is_settled:
         facts.append(("quality", f"still in its warm start, step {card.step}"))
-    elif "bits" in card.metrics:
+    else:
+        facts += _quoted(_evaluated(file, card.step))
+    if not packed and card.is_settled and "bits" in card.metrics:
         gains = f"code gain {card.metrics['code_gain']:.2f}, speaker gain {card.metrics['speaker_gain']:.2f}"
         facts.append(("quality", f"{card.metrics['bits']:.3f} bits/sample, {gains} (validation, step {card.step})"))
     return Entry(name, place, tuple(facts))
+
+
+def _evaluated(file: Path, step: int) -> Summary | None:
+    """The evaluation beside a run's model, if it is of the same step; a report that cannot be read is none."""
+    try:
+        if json.loads(report_beside(file).read_text(encoding="utf-8"))["steps"] != step:
+            return None
+        return read_summary(report_beside(file))
+    except (OSError, ValueError, KeyError, TypeError, VQSpeechError):
+        return None
+
+
+def _quoted(summary: Summary | None) -> list[tuple[str, str]]:
+    """The summary of an evaluation, a line a figure."""
+    if summary is None:
+        return []
+    return [*(("measured", sentence) for sentence in summary.sentences()), ("", summary.basis())]
 
 
 def _voice(file: Path) -> Entry:

@@ -44,7 +44,7 @@ def export(model: str | None, **options: Any) -> None:
     preference  which of two sounds more natural?
     mushra      how close to the reference? 0 to 100, for reconstructions
     """
-    from vqspeech.evaluation.report import steps_bar
+    from vqspeech.evaluation.report_terminal import steps_bar
     from vqspeech.listening.export import export as export_test
 
     with steps_bar() as watch:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vqspeech.box import CARD_FILE, PackedCard, sha256_of
+from vqspeech.box import CARD_FILE, PackedCard, read_packed_card, sha256_of
 from vqspeech.checkpoint import (
     MODEL_FILE,
     PRIOR_FILE,
@@ -25,7 +25,10 @@ from vqspeech.checkpoint import (
 )
 from vqspeech.config import Recipe
 from vqspeech.errors import CheckpointError
+from vqspeech.evaluation.material import fingerprint
 from vqspeech.files import write_whole
+from vqspeech.models.vqvae import VQVAE
+from vqspeech.summary import Summary, read_summary, report_beside
 
 LIMITS = (
     "It speaks in the voices it was trained on, and in those enrolled to it; other microphones, noise, music and other "
@@ -61,7 +64,8 @@ def pack(
     out : folder; its last part is the model's name unless `name` says otherwise
     data : sentence on the training's speech and where it is from
     licence : of the weights, for example "CC BY-SA 4.0"
-    quality : sentences on what was measured, and how; the last validation is always told
+    quality : sentences on what was measured, and how; the last validation is always told, and the summary of the
+        run's evaluation where there is one of these weights
 
     Raises
     ------
@@ -100,11 +104,52 @@ def pack(
         limits=tuple(limits),
         sha256={each: sha256_of(out / each) for each in files},
         version=version("vqspeech"),
+        summary=summary_of_run(file, model),
     )
+    _write_cards(out, packed, card)
+    return packed
+
+
+def quote(folder: str | Path, report: str | Path) -> PackedCard:
+    """Put the summary of an evaluation of a packed model onto its cards.
+
+    Parameters
+    ----------
+    folder : of the packed model
+    report : report.json of `vqspeech evaluate`
+
+    Raises
+    ------
+    CheckpointError
+        If there is no packed model, the report cannot be read, has no summary, or is of other weights.
+    """
+    folder = Path(folder)
+    packed, model = read_packed_card(folder), load_model(folder)
+    if packed is None:
+        raise CheckpointError(f"{folder} has no {CARD_FILE}: it is no packed model. Make one with vqspeech pack")
+    summary = read_summary(Path(report))
+    if summary.weights != fingerprint(model):
+        raise CheckpointError(
+            f"{report} is of other weights ({summary.weights[:12]}) than {folder} has. Evaluate this model"
+        )
+    packed = replace(packed, summary=summary)
+    _write_cards(folder, packed, model.card)
+    return packed
+
+
+def summary_of_run(file: Path, model: VQVAE) -> Summary | None:
+    """What the evaluation beside a run's model says of these very weights; None where there is none."""
+    report = report_beside(file)
+    if not report.is_file():
+        return None
+    summary = read_summary(report)
+    return summary if summary.weights == fingerprint(model) else None
+
+
+def _write_cards(out: Path, packed: PackedCard, card: ModelCard) -> None:
     for target, text in ((CARD_FILE, packed.to_json()), ("README.md", model_page(packed, card))):
         with write_whole(out / target, CheckpointError) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    return packed
 
 
 def halved(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -135,6 +180,8 @@ def model_page(packed: PackedCard, card: ModelCard) -> str:
     rows = "\n".join(f"| {key} | {value} |" for key, value in facts.items())
     hashes = "\n".join(f"| {file} | `{digest}` |" for file, digest in packed.sha256.items())
     quality = "\n".join(f"- {sentence}" for sentence in packed.quality) or "- Nothing was measured."
+    if packed.summary:
+        quality = f"{packed.summary.markdown()}\n\n{quality}"
     limits = "\n".join(f"- {sentence}" for sentence in packed.limits)
     return f"""---
 license: {packed.licence.lower().replace(" ", "-")}

@@ -18,6 +18,7 @@ from vqspeech.evaluation.material import Settings, fingerprint, make_material
 from vqspeech.evaluation.report import Report, keep_section, kept_section, to_json, write_json
 from vqspeech.evaluation.report_html import write_html
 from vqspeech.evaluation.sexes import find_sexes
+from vqspeech.evaluation.stages import Stages
 from vqspeech.evaluation.subjects import (
     Notify,
     Subject,
@@ -42,6 +43,7 @@ MEASURES = {
     "sound": "Sound",
     "codebook": "Codebook",
 }
+CONVERSIONS = "conversions"  # the stage that makes what all measures judge
 OPTIONAL = ("jiwer", "pocketsphinx", "praatio", "resemblyzer", "torchaudio", "whisper")
 VERSION = 5  # of the measures: counted up when a kept section would come out differently
 
@@ -108,11 +110,15 @@ def evaluate(
         def advance(done: int) -> None:
             watch(f"{name}: conversions", done, len(choices))
 
-        material = make_material(
-            subject.model, subject.store, choices, folder / "material", settings,
-            split=split, sexes=sexes, trained_on=trained, common=common, prior=subject.prior, advance=advance,
-        )  # fmt: skip
-        return material, _measure(material, folder, _key(material, choices), measures, name, notify, watch)
+        stages = Stages(folder)
+        with stages.time(CONVERSIONS):
+            material = make_material(
+                subject.model, subject.store, choices, folder / "material", settings,
+                split=split, sexes=sexes, trained_on=trained, common=common, prior=subject.prior, advance=advance,
+            )  # fmt: skip
+        sections = _measure(material, folder, _key(material, choices), measures, name, notify, watch, stages)
+        notify(f"{name}: {stages.describe([CONVERSIONS, *measures])}")
+        return material, sections
 
     material, sections = run(first, out, names[0])
     other, other_sections = run(opened[1], out / "against", names[1]) if against else (None, ())
@@ -148,6 +154,7 @@ def _measure(
     name: str,
     notify: Notify,
     watch: Watch,
+    stages: Stages,
 ) -> tuple[Section, ...]:
     sections = []
     for number, measure in enumerate(measures):
@@ -157,7 +164,8 @@ def _measure(
         section = kept_section(path, key)
         if section is None:
             try:
-                section = importlib.import_module(f"vqspeech.evaluation.{measure}").measure(material)
+                with stages.time(measure):
+                    section = importlib.import_module(f"vqspeech.evaluation.{measure}").measure(material)
             except Exception as reason:  # one measure that fails takes no other with it, and is not passed over
                 what = str(reason) or type(reason).__name__
                 notify(f"{title}: could not be measured: {what}")

@@ -1,24 +1,21 @@
-"""Sections on disk and on the terminal: plain JSON for programs, a table for people."""
+"""Sections on disk: plain JSON for programs, and the words for people that page and terminal show."""
 
 from __future__ import annotations
 
 import base64
 import json
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from vqspeech.evaluation.figures import Figure, Picture, Section, Table
 from vqspeech.evaluation.pairing import paired
+from vqspeech.evaluation.summarise import summarise
 from vqspeech.files import write_whole
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from vqspeech.summary import Summary
 
 FORMAT = 1  # of report.json
 
@@ -57,6 +54,10 @@ class Report:
             for one in section.figures
             if (section.title, one.name) in others
         ]
+
+    def summary(self) -> Summary:
+        """What may be quoted of the model."""
+        return summarise(self.sections, self.facts)
 
     @property
     def seed(self) -> int:
@@ -104,11 +105,13 @@ def to_json(report: Report) -> dict[str, Any]:
         "format": FORMAT,
         **report.facts,
         "notes": list(report.notes),
+        "summary": report.summary().to_json(),
         "sections": [section_to_json(section) for section in report.sections],
     }
     if report.other_sections:
         written["against"] = {
             **report.other_facts,
+            "summary": summarise(report.other_sections, report.other_facts).to_json(),
             "sections": [section_to_json(section) for section in report.other_sections],
             "differences": [
                 {"section": title, **figure_to_json(difference), "verdict": verdict(difference)}
@@ -201,58 +204,6 @@ def section_from_json(written: dict[str, Any]) -> Section:
         ),
         tuple(Picture(one["title"], base64.b64decode(one["png"]), one["alt"]) for one in written["pictures"]),
     )
-
-
-@contextmanager
-def steps_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar of what is being done, on stderr where that is a terminal; gives `evaluate`'s `watch`."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of)
-
-
-def print_report(report: Report, console: Console | None = None) -> None:
-    """The table in the terminal: every figure, its interval, its controls, what has to be said."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table as Grid
-
-    console = console or Console()
-
-    for note in report.notes:
-        console.print(escape(note), highlight=False)
-    for section in report.sections:
-        grid = Grid("figure", "value [95 %]", "remarks", title=section.title, title_justify="left")
-        for figure in section.figures:
-            style = "yellow" if figure.beats_controls is False else "bold"
-            last = not figure.controls
-            grid.add_row(*map(escape, (figure.name, show(figure), remark(figure))), style=style, end_section=last)
-            for control in figure.controls:
-                last = control is figure.controls[-1]
-                cells = f"  {control.name}", show(control), control.note
-                grid.add_row(*map(escape, cells), style="dim", end_section=last)
-        if section.figures:
-            console.print(grid)
-        else:
-            console.print(f"{section.title}:", highlight=False)
-        for note in section.notes:
-            console.print(escape(f"  {note}"), highlight=False)
-    if report.other_sections:
-        names = report.facts["model"], report.other_facts["model"]
-        grid = Grid("figure", *names, "difference [95 %]", "", title=" against ".join(names), title_justify="left")
-        for title, one, other, difference in report.differences():
-            shown = show(difference) if difference.is_measured else "–"
-            row = f"{title}: {one.name}", show(one), show(other), shown, verdict(difference)
-            grid.add_row(*map(escape, row))
-        console.print(grid)
-        console.print(
-            escape(f"{names[1]}'s own sections, with their controls and notes, are in the report"), highlight=False
-        )
 
 
 def keep_section(path: Path, key: str, section: Section) -> None:

@@ -14,13 +14,17 @@ from vqspeech.audio import to_int16
 from vqspeech.evaluation.figures import Figure, Material, Picture, Section, Trial, Wav
 from vqspeech.evaluation.pictures import plot_spectrograms
 from vqspeech.evaluation.report import Report, remark, show, verdict
+from vqspeech.evaluation.takes import real_speech, resampled
 from vqspeech.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
 EXAMPLES = 6  # trials that can be listened to
+SHOWN_FIRST = 3  # of them on the first screen
+LONG_TABLE = 12  # rows: a longer table is folded
 LONGEST_S = 6.0  # of each
+TARGET_S = 2.0  # of the target's real speech, at least, where there is as much
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 
@@ -47,6 +51,9 @@ def write_html(path: Path, report: Report, material: Material, other: Material |
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         facts=report.facts,
+        summary=report.summary(),
+        shown_first=SHOWN_FIRST,
+        long_table=LONG_TABLE,
         notes=report.notes,
         sections=report.sections,
         plots=[plot_section(section) for section in report.sections],
@@ -76,10 +83,10 @@ def make_examples(material: Material, other: Material | None, report: Report) ->
     made = []
     for place in places:
         trial = trials[place]
-        sounds = _sounds(trial, "")
+        sounds = [*_sounds(trial, "", target_speech(material, trial))]
         if other:
             name = report.other_facts["model"]
-            sounds += [(label, wav) for label, wav in _resampled(other, place, material.sample_rate, name)]
+            sounds += _resampled(other, place, material.sample_rate, name)
         longest = int(LONGEST_S * material.sample_rate)
         sounds = [(label, np.nan_to_num(wav[:longest], posinf=1, neginf=-1).clip(-1, 1)) for label, wav in sounds]
         codes = trial.codes[: -(-longest // material.hop_length)]
@@ -103,20 +110,28 @@ def _said(trial: Trial, longest: int) -> str:
     return said.strip()
 
 
-def _sounds(trial: Trial, whose: str) -> list[tuple[str, Wav]]:
+def target_speech(material: Material, trial: Trial) -> Wav | None:
+    """A real recording of the target's voice, another one than is converted; None where the corpus has none."""
+    if trial.target == trial.speaker:
+        return None
+    found = real_speech(material.store, trial.target, ("train", "valid", "test"), TARGET_S, leave_out={trial.utterance})
+    return np.concatenate([wav for _, wav in found]) if found else None
+
+
+def _sounds(trial: Trial, whose: str, target: Wav | None = None) -> list[tuple[str, Wav]]:
+    real = [] if target is None else [(f"the target's real voice ({trial.target})", target)]
     return [
         (f"source ({trial.speaker})", trial.source),
-        (f"reconstruction{whose}", trial.reconstruction),
+        *real,
         (f"conversion{whose} to {trial.target}", trial.conversion),
+        (f"reconstruction{whose}", trial.reconstruction),
         ("control: source, pitch shifted", trial.shifted),
     ]
 
 
 def _resampled(other: Material, place: int, sample_rate: int, name: str) -> list[tuple[str, Wav]]:
-    import soxr
-
     return [
-        (label, soxr.resample(wav, other.sample_rate, sample_rate).astype(np.float32))
+        (label, resampled(wav, other.sample_rate, sample_rate))
         for label, wav in _sounds(other.trials[place], f" by {name}")[1:3]
     ]
 

@@ -1,0 +1,121 @@
+"""From the sections of an evaluation to the few figures that may be quoted, by the stricter judge of two."""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from vqspeech.evaluation.figures import Figure, Section
+from vqspeech.summary import Line, Summary
+
+# Controls that are shown beside a figure, by the words that people know them by.
+_BESIDE = {
+    "source unchanged": "real speech",
+    "mu-law copy": "mu-law copy",
+    "real recordings of the target": "real target",
+    "random codes": "random codes",
+    "k-means on MFCCs": "k-means on MFCCs",
+    "nothing heard": "",
+    "chance": "chance",
+}
+# What the sources are by these is no ceiling: they are in another voice.
+_VOICES = _BESIDE | {"source unchanged": "source unchanged", "mu-law copy": ""}
+
+
+@dataclass(frozen=True)
+class Quoted:
+    """A line of the summary.
+
+    Attributes
+    ----------
+    kind : see `Line`
+    name : of the line, "" for the figure's own
+    figures : patterns of figures' names; of those that were measured the one that says the worst is taken
+    beside : controls that are shown
+    """
+
+    kind: str
+    name: str
+    figures: tuple[str, ...]
+    beside: dict[str, str]
+
+
+QUOTED = (
+    Quoted("naturalness", "", ("DistillMOS: conversions",), _BESIDE),
+    Quoted("naturalness", "", ("DistillMOS: reconstructions",), _BESIDE),
+    Quoted("naturalness", "", ("DNSMOS OVRL: conversions",), _BESIDE),
+    Quoted("words", "", ("word error rate, *: conversions",), _BESIDE),
+    Quoted("words", "", ("word error rate, *: reconstructions",), _BESIDE),
+    Quoted("words", "", ("right word, *: conversions", "right text, *: conversions"), _BESIDE),
+    Quoted("words", "", ("right *, in the target's voice",), _BESIDE),
+    Quoted("voice", "", ("similarity to the target",), _VOICES),
+    Quoted("voice", "", ("similarity to the source",), _VOICES),
+    Quoted("voice", "", ("nearer to the target than to the source", "conversions heard as the target"), _VOICES),
+    Quoted("units", "", ("ABX error within speakers, codes",), _BESIDE),
+    Quoted("units", "", ("ABX error across speakers, codes",), _BESIDE),
+    Quoted("units", "", ("frames whose phoneme the codes tell",), _BESIDE),
+    Quoted("units", "", ("bit rate",), {}),
+)  # fmt: skip
+
+
+def summarise(sections: Sequence[Section], facts: dict[str, Any]) -> Summary:
+    """The lines of `QUOTED` that were measured.
+
+    Parameters
+    ----------
+    facts : of `Report`
+    """
+    figures = [one for section in sections for one in section.figures if one.is_measured]
+    lines = []
+    for quoted in QUOTED:
+        rivals = [one for one in figures if any(fnmatch.fnmatchcase(one.name, pattern) for pattern in quoted.figures)]
+        if rivals:
+            strictest = min(rivals, key=_praise)
+            others = len(rivals) > 1
+            lines.append(_line(quoted, strictest, "the stricter of " + str(len(rivals)) if others else ""))
+    return Summary(
+        lines=tuple(lines),
+        conversions=int(facts["conversions"]),
+        utterances=int(facts["utterances"]),
+        speakers=len(facts["speakers"]),
+        split=str(facts["split"]),
+        seed=int(facts["seed"]),
+        weights=str(facts["weights"]),
+        version=version("vqspeech"),
+        is_quick=bool(facts.get("quick", False)),
+    )
+
+
+def _praise(figure: Figure) -> float:
+    """The better the figure, the higher."""
+    return figure.value if figure.higher_is_better or figure.higher_is_better is None else -figure.value
+
+
+def _line(quoted: Quoted, figure: Figure, remark: str) -> Line:
+    better = {True: "higher", False: "lower", None: ""}[figure.higher_is_better]
+    beside = [
+        (quoted.beside[control.name], control.value)
+        for control in figure.controls
+        if control.is_measured and quoted.beside.get(control.name)
+    ]
+    return Line(
+        kind=quoted.kind,
+        name=quoted.name or figure.name,
+        value=float(figure.value),
+        low=float(figure.low),
+        high=float(figure.high),
+        unit=figure.unit,
+        count=figure.count,
+        better=better,
+        beside=tuple((name, float(value)) for name, value in beside if math.isfinite(value)),
+        judge="; ".join(filter(None, (_judge(quoted, figure), remark))),
+    )
+
+
+def _judge(quoted: Quoted, figure: Figure) -> str:
+    """The figure's own name where the line has another, and by what it was measured."""
+    return "; ".join(filter(None, (figure.name if quoted.name else "", figure.basis)))
