@@ -400,3 +400,13 @@ def test_noise_is_further_than_the_mu_law_copy(chirp):
     copy = material.pass_mu_law(chirp)
     for distance in (sound.mel_cepstral_distortion, sound.stft_distance):
         assert distance(chirp, copy, 8000) < distance(chirp, noise, 8000)
+
+
+def test_a_quick_look_makes_fewer_conversions_and_says_so(run, corpus, monkeypatch):
+    monkeypatch.setattr(evaluate, "QUICK", ("sound",))
+    monkeypatch.setattr(evaluate, "QUICK_PAIRS", 2)
+    report = evaluate.evaluate(run, data=corpus, quick=True, num_threads=1)
+    assert report.facts["conversions"] == 2 and [section.title for section in report.sections] == ["Sound"]
+    assert "measured with --quick" in report.summary().basis()
+    monkeypatch.setattr(evaluate, "PAIRS", 3)
+    assert "measured with --quick" not in assess(run, corpus).summary().basis()

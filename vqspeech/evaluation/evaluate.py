@@ -33,6 +33,7 @@ from vqspeech.evaluation.subjects import (
 from vqspeech.evaluation.together import both_right
 
 PAIRS = 200
+QUICK_PAIRS = 20
 # One module a section, each with measure(material) -> Section, in the report's order; and its heading if it fails.
 MEASURES = {
     "content": "Conversion: content",
@@ -44,6 +45,7 @@ MEASURES = {
     "codebook": "Codebook",
 }
 CONVERSIONS = "conversions"  # the stage that makes what all measures judge
+QUICK = ("naturalness", "content", "voice", "units", "codebook")  # what --quick measures
 OPTIONAL = ("jiwer", "pocketsphinx", "praatio", "resemblyzer", "torchaudio", "whisper")
 VERSION = 5  # of the measures: counted up when a kept section would come out differently
 
@@ -54,13 +56,14 @@ def evaluate(
     model: str | Path,
     *,
     data: Path | None = None,
-    pairs: int = PAIRS,
+    pairs: int | None = None,
     out: Path | None = None,
     against: str | Path | None = None,
     trained: bool = False,
     seed: int = 0,
     num_threads: int | None = None,
-    measures: Sequence[str] = tuple(MEASURES),
+    measures: Sequence[str] | None = None,
+    quick: bool = False,
     notify: Notify = lambda line: None,
     watch: Watch = lambda what, done, of: None,
 ) -> Report:
@@ -70,12 +73,13 @@ def evaluate(
     ----------
     model, against : run folder or model file; the second is put beside the first, on the same trials
     data : folder of the corpus; see `find_root` for what stands in for it
-    pairs : conversions to make
+    pairs : conversions to make; `PAIRS` if None, or `QUICK_PAIRS`
     out : folder of the report; `evaluation` beside the model file if None
     trained : evaluate on training utterances; the report says so
     seed : of choice, sampling and bootstrap
     num_threads : of sampling; all cores if None
-    measures : names of the modules that measure
+    measures : names of the modules that measure; all of `MEASURES` if None, or those of `QUICK`
+    quick : a rough look: fewer conversions and measures, unless they are given
     notify : is told sentences for the user
     watch : is told the progress
 
@@ -90,6 +94,8 @@ def evaluate(
     CorpusError
         If there is nothing held out to evaluate, or no speaker that the model knows.
     """
+    pairs = pairs if pairs is not None else QUICK_PAIRS if quick else PAIRS
+    measures = measures if measures is not None else [name for name in MEASURES if name in QUICK or not quick]
     if pairs < 1:
         raise VQSpeechError(f"{pairs} conversions asked for with --pairs; at least 1 is needed")
     file = find_model_file(model)
@@ -122,7 +128,10 @@ def evaluate(
 
     material, sections = run(first, out, names[0])
     other, other_sections = run(opened[1], out / "against", names[1]) if against else (None, ())
-    facts, *rest = (facts_of(each, name, split, choices, sexes, trained, seed) for each, name in zip(opened, names))
+    facts, *rest = (
+        facts_of(each, name, split, choices, sexes, trained, seed) | {"quick": quick}
+        for each, name in zip(opened, names)
+    )
     notes = [label, *notes_on(first, choices, pairs, sexes), *(notes_on_two(opened, names) if against else [])]
     report = Report(facts, sections, tuple(filter(None, notes)), rest[0] if rest else {}, other_sections, out)
     write_json(out / "report.json", to_json(report))
