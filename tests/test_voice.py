@@ -391,7 +391,7 @@ def test_a_classifier_is_trained_on_real_training_recordings_and_knows_others():
     ("store", "why"),
     [
         (make_store(train=12, speakers=("ann",)), "one voice"),
-        (make_store(train=3), "ann has 3 training recordings that are not evaluated, 8 of every speaker are needed"),
+        (make_store(train=3), "ann has 3 training recordings that are not evaluated, 4 of at least two speakers"),
     ],
 )
 def test_a_corpus_that_is_too_small_for_a_classifier_says_so(store, why):

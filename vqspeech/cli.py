@@ -221,7 +221,10 @@ def info(model: str | None) -> None:
 @main.command()
 @click.argument("model")
 @click.option("--data", type=PATH, help="Folder of the corpus [the recipe's data.root, else VQSPEECH_DATA].")
-@click.option("--pairs", type=click.IntRange(1), help="Conversions to make and judge [200; 20 with --quick].")
+@click.option(
+    "--pairs", metavar="N|all",
+    help="Conversions to make and judge; all: every utterance to every other voice [200; 20 with --quick].",
+)
 @click.option("--quick", is_flag=True, help="A rough look in minutes: fewer conversions and measures.")
 @click.option(
     "--out", type=PATH, help="Folder of the report [beside a run's model: evaluation; else evaluations/NAME]."

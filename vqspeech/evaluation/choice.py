@@ -13,6 +13,9 @@ from vqspeech.errors import CorpusError
 
 LONGEST_S = 20.0  # longer utterances come last, and are cut
 ENOUGH_S = 6.0  # of speech for a pair of speakers: the judge of voices asks for five seconds
+# Voices that are evaluated at once. The judges need half a minute of each and some passages in each: of a larger corpus
+# so many are drawn, and have enough, where all of them would have too little each.
+MOST_VOICES = 40
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def choose(
     store: Store,
     split: str,
     voices: Sequence[str],
-    pairs: int,
+    pairs: int | None,
     *,
     sexes: Mapping[str, str],
     seed: int,
@@ -62,12 +65,12 @@ def choose(
 
     As few pairs of speakers are used as leave each about `ENOUGH_S` of speech, and every speaker is the source of as
     many as any other. Where there are more conversions to make than utterances, an utterance is converted to several
-    voices.
+    voices. Of more than `MOST_VOICES` so many are drawn, as sources and as targets.
 
     Parameters
     ----------
     voices : of the model; utterances of other speakers are left out, since they cannot be reconstructed
-    pairs : how many to choose; fewer where the corpus has no more
+    pairs : how many to choose, fewer where the corpus has no more; None for every utterance to every other voice
     sexes : speaker to "F" or "M"
     seed : of the order in which a speaker's utterances are taken
     allowed : ids of utterances to choose from; None allows all
@@ -78,8 +81,17 @@ def choose(
         If no utterance is by a speaker whom the model knows.
     """
     utterances = _utterances_of(store, split, voices, seed, allowed)
-    speakers = sorted(utterances)
     known = [voice for voice in voices if voice in store.speakers] or list(voices)
+    if pairs is None:
+        return [
+            Choice(name, speaker, target)
+            for speaker in sorted(utterances)
+            for name, _ in utterances[speaker]
+            for target in [voice for voice in known if voice != speaker] or [speaker]
+        ]
+    known = draw_voices(known, sexes, seed, first=utterances.keys())
+    utterances = {speaker: own for speaker, own in utterances.items() if speaker in known}
+    speakers = sorted(utterances)
     mean_s = np.mean([length_s for own in utterances.values() for _, length_s in own])
     most = max(1, len(known) - 1)
     rounds = int(np.clip(pairs * mean_s / (ENOUGH_S * len(speakers)), 1, most))
@@ -100,6 +112,40 @@ def choose(
         if len(chosen) == before:
             break
     return chosen
+
+
+def draw_voices(
+    voices: Sequence[str],
+    sexes: Mapping[str, str],
+    seed: int,
+    *,
+    most: int = MOST_VOICES,
+    first: Collection[str] = (),
+) -> list[str]:
+    """At most so many voices, in their order: all where there are no more, else drawn, of both sexes alike.
+
+    Parameters
+    ----------
+    sexes : speaker to "F" or "M"
+    first : those that go before others: speakers who can be sources too
+    """
+    if len(voices) <= most:
+        return list(voices)
+    order = np.random.default_rng(seed).permutation(len(voices))
+    drawn: list[str] = []
+    used: Counter[str] = Counter()
+    waiting = [voices[place] for place in order]
+    for some in ([name for name in waiting if name in first], [name for name in waiting if name not in first]):
+        queues: dict[str, list[str]] = defaultdict(list)
+        for name in some:
+            queues[sexes.get(name, "")].append(name)
+        while len(drawn) < most and any(queues.values()):
+            # In turn from each sex; whoever's is not told counts as a third.
+            sex = min((kind for kind, own in queues.items() if own), key=lambda kind: (used[kind], kind))
+            used[sex] += 1
+            drawn.append(queues[sex].pop(0))
+    kept = set(drawn)
+    return [voice for voice in voices if voice in kept]
 
 
 def assign_targets(

@@ -141,8 +141,11 @@ def choose_utterances(material: Material) -> Chosen | str:
     ]
     mean_s = min(_LONGEST_S, store.duration_s(material.split) / max(1, store.split_sizes[material.split]))
     for matched in (True, False) if len(speakers) > 1 else ():
-        fit = _balanced(teaching, speakers, min(_FIT_UTTERANCES, round(_FIT_S / mean_s)), matched)
-        score = _balanced(asked, speakers, min(_SCORE_UTTERANCES, round(_SCORE_S / mean_s)), matched)
+        # The budgets are for all together, but what each needs is theirs, however many there are.
+        most_fit = max(_LEAST_FIT * len(speakers), min(_FIT_UTTERANCES, round(_FIT_S / mean_s)))
+        most_score = max(_LEAST_SCORED * len(speakers), min(_SCORE_UTTERANCES, round(_SCORE_S / mean_s)))
+        fit = _balanced(teaching, speakers, most_fit, matched)
+        score = _balanced(asked, speakers, most_score, matched)
         if len(fit) >= _LEAST_FIT * len(speakers) and len(score) >= _LEAST_SCORED * len(speakers):
             return Chosen(tuple(speakers), tuple(fit), tuple(score), matched)
     return (

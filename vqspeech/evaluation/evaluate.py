@@ -18,17 +18,17 @@ from vqspeech.evaluation.material import Settings, fingerprint, make_material
 from vqspeech.evaluation.report import Report, keep_section, kept_section, to_json, write_json
 from vqspeech.evaluation.report_html import write_html
 from vqspeech.evaluation.sexes import find_sexes
-from vqspeech.evaluation.stages import Stages
+from vqspeech.evaluation.stages import Stages, pace_of
 from vqspeech.evaluation.subjects import (
     Notify,
     Subject,
     choose_for,
     facts_of,
+    heard_voices,
     names_of,
     notes_on,
     notes_on_two,
     open_subject,
-    voices_of,
 )
 from vqspeech.evaluation.together import both_right
 
@@ -44,6 +44,7 @@ MEASURES = {
     "sound": "Sound",
     "codebook": "Codebook",
 }
+ALL = "all"  # of --pairs
 CONVERSIONS = "conversions"  # the stage that makes what all measures judge
 QUICK = ("naturalness", "content", "voice", "units", "codebook")  # what --quick measures
 OPTIONAL = ("jiwer", "pocketsphinx", "praatio", "resemblyzer", "torchaudio", "whisper")
@@ -56,7 +57,7 @@ def evaluate(
     model: str | Path,
     *,
     data: Path | None = None,
-    pairs: int | None = None,
+    pairs: int | str | None = None,
     out: Path | None = None,
     against: str | Path | None = None,
     trained: bool = False,
@@ -73,7 +74,7 @@ def evaluate(
     ----------
     model, against : run folder or model file; the second is put beside the first, on the same trials
     data : folder of the corpus; see `find_root` for what stands in for it
-    pairs : conversions to make; `PAIRS` if None, or `QUICK_PAIRS`
+    pairs : conversions to make, or `ALL`: every utterance to every other voice; `PAIRS` if None, or `QUICK_PAIRS`
     out : folder of the report; `evaluation` beside the model file if None
     trained : evaluate on training utterances; the report says so
     seed : of choice, sampling and bootstrap
@@ -94,10 +95,8 @@ def evaluate(
     CorpusError
         If there is nothing held out to evaluate, or no speaker that the model knows.
     """
-    pairs = pairs if pairs is not None else QUICK_PAIRS if quick else PAIRS
+    number = number_of(QUICK_PAIRS if quick else PAIRS) if pairs is None else number_of(pairs)
     measures = measures if measures is not None else [name for name in MEASURES if name in QUICK or not quick]
-    if pairs < 1:
-        raise VQSpeechError(f"{pairs} conversions asked for with --pairs; at least 1 is needed")
     file = find_model_file(model)
     out = Path(out) if out else file.parent / "evaluation"
     if out.exists() and not out.is_dir():
@@ -109,14 +108,20 @@ def evaluate(
     first, names = opened[0], names_of(opened)
     split, label = choose_split(first.store, trained=trained)
     sexes = find_sexes(first.model.recipe.data, first.root, first.store.speakers)
-    choices = choose_for(opened, split, pairs, sexes, seed)
-    common = voices_of(opened) if against else ()
+    choices = choose_for(opened, split, number, sexes, seed)
+    if number is None:
+        notify(f"{len(choices)} conversions: every utterance to every other voice")
+    voices = heard_voices(opened, choices)
+    common = voices if against or len(voices) < len(first.model.speakers) else ()
 
     def run(subject: Subject, folder: Path, name: str) -> tuple[Material, tuple[Section, ...]]:
+        stages = Stages(folder)
+        tell_pace = pace_of(len(choices), notify)
+
         def advance(done: int) -> None:
             watch(f"{name}: conversions", done, len(choices))
+            tell_pace(done)
 
-        stages = Stages(folder)
         with stages.time(CONVERSIONS):
             material = make_material(
                 subject.model, subject.store, choices, folder / "material", settings,
@@ -132,13 +137,32 @@ def evaluate(
         facts_of(each, name, split, choices, sexes, trained, seed) | {"quick": quick}
         for each, name in zip(opened, names)
     )
-    notes = [label, *notes_on(first, choices, pairs, sexes), *(notes_on_two(opened, names) if against else [])]
+    notes = [label, *notes_on(first, choices, number, sexes, voices), *(notes_on_two(opened, names) if against else [])]
     report = Report(facts, sections, tuple(filter(None, notes)), rest[0] if rest else {}, other_sections, out)
     write_json(out / "report.json", to_json(report))
     watch("report", 0, 1)
     write_html(out / "report.html", report, material, other)
     watch("report", 1, 1)
     return report
+
+
+def number_of(pairs: int | str) -> int | None:
+    """How many conversions are asked for; None for all.
+
+    Raises
+    ------
+    VQSpeechError
+        If it is neither a whole number from 1 on nor `ALL`.
+    """
+    if pairs == ALL:
+        return None
+    try:
+        number = int(pairs)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise VQSpeechError(f"--pairs {pairs}: expected a whole number, at least 1, or {ALL!r}")
+    return number
 
 
 def _key(material: Material, choices: Sequence[Choice]) -> str:

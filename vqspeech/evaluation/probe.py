@@ -9,7 +9,7 @@ classifier of the statistics of real recordings for the voice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ from vqspeech.numba_cache import import_librosa
 
 Wav = NDArray[np.float32]
 MAX_UTTERANCES = 600  # that a judge of voices is made from, whatever the corpus's size
+MAX_SPEAKERS = 40  # that it tells apart: of more, each would have too few of them
+LEAST_UTTERANCES = 2  # of a speaker who is told apart
 MAX_SECONDS = 4.0  # of each
 COPIES = 5  # of each, disturbed
 AT_A_TIME = 64  # that are disturbed together
@@ -60,16 +62,22 @@ class VoiceJudge:
     Parameters
     ----------
     store : prepared corpus; its training split is used, at most `MAX_UTTERANCES` of it
-    num_speakers : the store's first so many are told apart; None: all
+    num_speakers : the store's first so many are told apart; None: all. Of more than `MAX_SPEAKERS` some are drawn
+    first : speakers, as positions in the store's, who are among those if any are
+
+    Attributes
+    ----------
+    speakers : who are told apart, as positions in the store's speakers
     """
 
-    def __init__(self, store: Store, num_speakers: int | None = None) -> None:
+    def __init__(self, store: Store, num_speakers: int | None = None, first: Collection[int] = ()) -> None:
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
         self.sample_rate = store.sample_rate
-        chosen = choose_utterances(store, num_speakers)
+        chosen = choose_utterances(store, num_speakers, first)
+        self.speakers = frozenset(store.speaker(index) for index in chosen)
         limit = int(MAX_SECONDS * store.sample_rate)
         wavs = [store_wav(store, index, limit) for index in chosen]
         heard = [wavs, *(_disturb(wavs, store.sample_rate, seed) for seed in range(COPIES))]
@@ -106,20 +114,26 @@ def _disturb(wavs: Sequence[Wav], sample_rate: int, seed: int) -> list[Wav]:
 
 
 def can_judge_voices(store: Store, num_speakers: int | None = None) -> bool:
-    """Whether a corpus has at least two speakers, and twice as many training utterances as speakers."""
+    """Whether at least two speakers of a corpus have two training utterances each."""
     _, speaker = _train(store, num_speakers)
-    num = len(np.unique(speaker))
-    return num > 1 and len(speaker) >= 2 * num
+    return int((np.unique(speaker, return_counts=True)[1] >= LEAST_UTTERANCES).sum()) > 1
 
 
-def choose_utterances(store: Store, num_speakers: int | None = None) -> list[int]:
-    """The same number of training utterances of every speaker, as far as there are any; about MAX_UTTERANCES."""
+def choose_utterances(store: Store, num_speakers: int | None = None, first: Collection[int] = ()) -> list[int]:
+    """The same number of training utterances of every speaker, as far as there are any; at most MAX_UTTERANCES.
+
+    Speakers with fewer than `LEAST_UTTERANCES` are left out; of more than `MAX_SPEAKERS`, `first` and some drawn ones
+    stay. See `VoiceJudge`.
+    """
     positions, speaker = _train(store, num_speakers)
     order = np.argsort(speaker, kind="stable")
-    _, first, counts = np.unique(speaker[order], return_index=True, return_counts=True)
-    each = max(2, min(20, MAX_UTTERANCES // len(first)))
-    picks = [order[f : f + min(each, count)] for f, count in zip(first, counts, strict=True)]
-    return positions[np.concatenate(picks)].tolist()
+    names, starts, counts = np.unique(speaker[order], return_index=True, return_counts=True)
+    known = np.flatnonzero(counts >= LEAST_UTTERANCES)
+    drawn = np.random.default_rng(len(names)).permutation(known)
+    told = sorted(drawn, key=lambda place: names[place] not in first)[:MAX_SPEAKERS]
+    each = min(20, MAX_UTTERANCES // max(1, len(told)))
+    picks = [order[starts[place] : starts[place] + min(each, counts[place])] for place in sorted(told)]
+    return positions[np.concatenate(picks)].tolist() if picks else []
 
 
 def _train(store: Store, num_speakers: int | None) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
@@ -163,12 +177,15 @@ def judge(conversions: Sequence[Conversion], voices: VoiceJudge | None, sample_r
     figures = {"content": float(np.mean(own)), "content_control": float(np.mean(control))}
     if voices is None:
         return figures
-    heard = np.array(voices.hear([c.converted for c in conversions]))
-    again = np.array(voices.hear([c.reconstruction for c in conversions]))
-    real = np.array(voices.hear(sources))
-    speaker = np.array([c.speaker for c in conversions])
+    known = [c for c in conversions if {c.speaker, c.target} <= voices.speakers]
+    if not known:
+        return figures
+    heard = np.array(voices.hear([c.converted for c in known]))
+    again = np.array(voices.hear([c.reconstruction for c in known]))
+    real = np.array(voices.hear([c.source for c in known]))
+    speaker = np.array([c.speaker for c in known])
     return figures | {
-        "target": float(np.mean(heard == np.array([c.target for c in conversions]))),
+        "target": float(np.mean(heard == np.array([c.target for c in known]))),
         "still_source": float(np.mean(heard == speaker)),
         "own": float(np.mean(again == speaker)),
         "voice_ceiling": float(np.mean(real == speaker)),

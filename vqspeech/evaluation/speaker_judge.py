@@ -42,11 +42,12 @@ NAMES = (
     "conversions heard as the source",
     "reconstructions heard as their speaker",
 )
-_TRAIN_S = 600.0  # of real speech that a classifier is trained on, the same of every speaker
-_LEAST_RECORDINGS = 8  # of every speaker
+_TRAIN_S = 600.0  # of real speech that a classifier of few voices is trained on, the same of every speaker
+_EACH_S = 48.0  # of every speaker at least, however many there are: eight recordings, of which six seconds are taken
+_LEAST_RECORDINGS = 4  # of every speaker
 _PIECE_S = 1.5  # what a classifier trained here hears at once
 _LEAST_PIECE_S = 0.2
-_STEPS = 400
+_STEPS = 400  # for up to 20 voices; 20 more for each beyond
 _BATCH = 32
 _TEST_RECORDINGS = 300
 _RELIABLE = 0.8
@@ -122,40 +123,58 @@ def _trained_on(judge: Judge) -> str:
     return str(judge.report.get("trained_on", "real recordings"))
 
 
-def train_ears(material: Material, *, seconds: float = _TRAIN_S, steps: int = _STEPS) -> Ears | str:
+def train_ears(material: Material, *, seconds: float = _TRAIN_S, steps: int | None = None) -> Ears | str:
     """Train a classifier of the voices on real training recordings that are not among the trials.
 
-    The same corpus, seed, torch and number of threads give the same hash.
+    A voice with too few recordings is left out. The same corpus, seed, torch and number of threads give the same hash.
+
+    Parameters
+    ----------
+    seconds : of speech altogether, but at least `_EACH_S` of every voice
+    steps : of training; they grow with the number of voices if None
     """
     from vqspeech.evaluation.judge_training import disturb_for_speaker, train_judge
 
-    store, rate = material.store, material.sample_rate
-    speakers = material.voices
-    if len(speakers) < 2:
+    if len(material.voices) < 2:
         return "no speaker classifier: there is one voice to hear"
-    tried = {trial.utterance for trial in material.trials}
-    wavs: list[Wav] = []
-    labels: list[str] = []
-    for name in speakers:
-        found = real_speech(store, name, ["train"], seconds / len(speakers), leave_out=tried)
-        if len(found) < _LEAST_RECORDINGS:
-            return (
-                f"no speaker classifier: {name} has {len(found)} training recordings that are not evaluated, "
-                f"{_LEAST_RECORDINGS} of every speaker are needed"
-            )
-        own = [piece for _, wav in found for piece in cut(wav, rate)]
-        wavs += own
-        labels += [name] * len(own)
+    found, few = _recordings(material, max(_EACH_S, seconds / len(material.voices)))
+    if len(found) < 2:
+        name, count = next(iter(few.items()))
+        return (
+            f"no speaker classifier: {name} has {count} training recordings that are not evaluated, "
+            f"{_LEAST_RECORDINGS} of at least two speakers are needed"
+        )
+    rate = material.sample_rate
+    pieces = {name: [piece for wav in own for piece in cut(wav, rate)] for name, own in found.items()}
+    wavs = [piece for own in pieces.values() for piece in own]
+    labels = [name for name, own in pieces.items() for _ in own]
     batch = min(_BATCH, len(wavs))
+    steps = steps or max(_STEPS, 20 * len(found))
     epochs = max(1, round(steps / (len(wavs) // batch)))
     judge = train_judge(
         "speaker", wavs, labels, rate, disturb_for_speaker, epochs=epochs, batch_size=batch, seed=material.seed
     )
+    left_out = f"; too few recordings to know {', '.join(list(few)[:8])}{', ...' * (len(few) > 8)}" if few else ""
     return Ears(
         judge,
         _PIECE_S,
-        f"trained on {len(wavs)} pieces of real training recordings with noise, filters and mu-law, {epochs} epochs",
+        f"trained on {len(wavs)} pieces of real training recordings of {len(found)} voices with noise, filters and "
+        f"mu-law, {epochs} epochs{left_out}",
     )
+
+
+def _recordings(material: Material, each_s: float) -> tuple[dict[str, list[Wav]], dict[str, int]]:
+    """Training recordings of each voice that has enough of them, and how many the others have."""
+    tried = {trial.utterance for trial in material.trials}
+    found: dict[str, list[Wav]] = {}
+    few: dict[str, int] = {}
+    for name in material.voices:
+        own = real_speech(material.store, name, ["train"], each_s, leave_out=tried)
+        if len(own) < _LEAST_RECORDINGS:
+            few[name] = len(own)
+        else:
+            found[name] = [wav for _, wav in own]
+    return found, few
 
 
 def judge_speakers(material: Material, ears: Ears | str | None = None) -> tuple[tuple[Figure, ...], tuple[str, ...]]:
@@ -183,7 +202,8 @@ def _examine(material: Material, ears: Ears) -> list[Figure]:
     """Accuracy on real recordings that it was not trained on, and on their mu-law copies."""
     from vqspeech.mu_law import mu_law_decode, mu_law_encode
 
-    store, speakers = material.store, material.voices
+    store = material.store
+    speakers = [name for name in material.voices if name in ears.judge.classes]
     split = "test" if store.split_sizes["test"] else "valid"
     each = -(-_TEST_RECORDINGS // len(speakers))
     tests: list[tuple[str, str, Wav]] = []
@@ -217,8 +237,13 @@ def _shares(
     }
 
 
+def _known(trials: Sequence[Trial], ears: Ears) -> list[Trial]:
+    """Trials between voices that the classifier knows."""
+    return [trial for trial in trials if {trial.speaker, trial.target} <= {*ears.judge.classes}]
+
+
 def _conversions(material: Material, ears: Ears) -> list[Figure]:
-    trials = conversions(material)
+    trials = _known(conversions(material), ears)
     if not trials:
         return [missing(name, "no conversions to another speaker", unit="%") for name in NAMES[2:4]]
     both = ("target", "speaker")
@@ -247,7 +272,9 @@ def _conversions(material: Material, ears: Ears) -> list[Figure]:
 
 
 def _reconstructions(material: Material, ears: Ears) -> Figure:
-    trials = list({trial.utterance: trial for trial in material.trials}.values())
+    trials = _known(list({trial.utterance: trial for trial in material.trials}.values()), ears)
+    if not trials:
+        return missing(NAMES[4], "no recordings of a speaker whom the classifier knows", unit="%")
     copies = _shares(material, ears, trials, CONTROLS["mu-law copy"], "speaker")["speaker"]
     real = _shares(material, ears, trials, CONTROLS["source unchanged"], "speaker")["speaker"]
     controls = [

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from vqspeech.evaluation.report import write_json
 
 FILE = "seconds.json"
+LONG_S = 300.0  # of conversions to come: worth a sentence
 
 
 class Stages:
@@ -42,6 +43,22 @@ class Stages:
         """The stages in a sentence, the longest first: "content 81 s, sound 12 s"."""
         known = sorted((stage for stage in stages if stage in self.seconds), key=lambda stage: -self.seconds[stage])
         return ", ".join(f"{stage} {self.seconds[stage]:.0f} s" for stage in known)
+
+
+def pace_of(total: int, notify: Callable[[str], None]) -> Callable[[int], None]:
+    """A function that is told how many of `total` are done, and says once how long all will take, if that is long."""
+    begun = time.perf_counter()
+    told = False
+
+    def tell(done: int) -> None:
+        nonlocal told
+        took = time.perf_counter() - begun
+        left = took / max(1, done) * (total - done)
+        if not told and left > LONG_S:
+            notify(f"{done} of {total} conversions took {took:.0f} s: {left / 60:.0f} minutes more for the others")
+            told = True
+
+    return tell
 
 
 def _read(path: Path) -> dict[str, float]:

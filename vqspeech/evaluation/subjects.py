@@ -12,7 +12,7 @@ from vqspeech.data.corpora import find_root, find_utterances
 from vqspeech.data.preparation import fingerprint_of, prepare, store_folder
 from vqspeech.data.store import Store, read_meta
 from vqspeech.errors import CheckpointError, CorpusError
-from vqspeech.evaluation.choice import LONGEST_S, Choice, choose
+from vqspeech.evaluation.choice import LONGEST_S, MOST_VOICES, Choice, choose
 from vqspeech.evaluation.figures import NO_PRIOR
 from vqspeech.evaluation.material import fingerprint
 from vqspeech.models.prior import Prior
@@ -91,7 +91,9 @@ def voices_of(subjects: Sequence[Subject]) -> list[str]:
     return [voice for voice in first.model.speakers if all(voice in other.model.speakers for other in others)]
 
 
-def choose_for(subjects: Sequence[Subject], split: str, pairs: int, sexes: dict[str, str], seed: int) -> list[Choice]:
+def choose_for(
+    subjects: Sequence[Subject], split: str, pairs: int | None, sexes: dict[str, str], seed: int
+) -> list[Choice]:
     """Utterances that were held out of all the models' trainings, and voices that all know.
 
     Raises
@@ -150,12 +152,28 @@ def facts_of(
     }
 
 
-def notes_on(subject: Subject, choices: Sequence[Choice], pairs: int, sexes: dict[str, str]) -> list[str]:
+def heard_voices(subjects: Sequence[Subject], choices: Sequence[Choice]) -> tuple[str, ...]:
+    """The voices that judges tell apart: all that the models have in common, or those that were drawn of them."""
+    voices = voices_of(subjects)
+    if len(voices) <= MOST_VOICES:
+        return tuple(voices)
+    chosen = {name for choice in choices for name in (choice.speaker, choice.target)}
+    return tuple(voice for voice in voices if voice in chosen)
+
+
+def notes_on(
+    subject: Subject, choices: Sequence[Choice], pairs: int | None, sexes: dict[str, str], voices_heard: Sequence[str]
+) -> list[str]:
     """What has to be said of the choice of utterances and voices, and of one model's corpus."""
     speakers = {choice.speaker for choice in choices}
     voices = {choice.target for choice in choices}
     notes = []
-    if len(choices) < pairs:
+    if len(voices_heard) < len(subject.model.speakers) and len(subject.model.speakers) > MOST_VOICES:
+        notes.append(
+            f"{len(voices_heard)} of the model's {len(subject.model.speakers)} voices were drawn by the seed, as "
+            "sources and as targets: all judges hear these alone"
+        )
+    if pairs and len(choices) < pairs:
         notes.append(f"{len(choices)} conversions made of the {pairs} asked for: the corpus has no more")
     if all(choice.speaker == choice.target for choice in choices):
         notes.append("one voice only: each conversion is to the speaker's own voice, and says nothing about another's")

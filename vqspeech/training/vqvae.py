@@ -172,8 +172,6 @@ class VQVAETask:
         return share(figures)  # all processes have to come to the same diagnosis
 
     def _probe(self, model: VQVAE) -> dict[str, float]:
-        if self.voices is None and can_judge_voices(self.store, self.num_voices):
-            self.voices = VoiceJudge(self.store, self.num_voices)
         train = self.recipe.train
         limit = int(train.probe_seconds * model.sample_rate)
         chosen = self.valid_batches.spread(train.probe_utterances)
@@ -183,6 +181,8 @@ class VQVAETask:
         # Every other speaker in turn, so that targets are spread whatever the number of probes.
         num = self.num_voices
         targets = [(speaker + 1 + n % max(1, num - 1)) % num for n, speaker in enumerate(speakers)]
+        if self.voices is None and can_judge_voices(self.store, num):
+            self.voices = VoiceJudge(self.store, num, {*speakers, *targets})
         requests = [
             Request(wav, model.speakers[voice], n)
             for voices in (speakers, targets)
