@@ -65,7 +65,10 @@ def test_of_two_recognisers_the_one_that_hears_more_errors_is_quoted():
 
 def test_an_easy_test_is_never_quoted():
     ranked = share("true transcript ranked first, PocketSphinx: conversions", 1.0)
-    assert summary_of(ranked).lines == ()
+    one_of_six = share("right text, PocketSphinx: conversions", 1.0, basis="closed grammar of 6 texts")
+    assert summary_of(ranked, one_of_six).lines == ()
+    words = share("right word, classifier of this corpus: conversions", 0.9)
+    assert [line.name for line in summary_of(one_of_six, words).lines] == [words.name]  # of a corpus of words it counts
 
 
 def test_what_was_not_measured_is_left_out_and_an_empty_summary_says_nothing():

@@ -120,7 +120,7 @@ def can_judge_voices(store: Store, num_speakers: int | None = None) -> bool:
 
 
 def choose_utterances(store: Store, num_speakers: int | None = None, first: Collection[int] = ()) -> list[int]:
-    """The same number of training utterances of every speaker, as far as there are any; at most MAX_UTTERANCES.
+    """The same number of training utterances of every speaker, as far as there are any; about MAX_UTTERANCES.
 
     Speakers with fewer than `LEAST_UTTERANCES` are left out; of more than `MAX_SPEAKERS`, `first` and some drawn ones
     stay. See `VoiceJudge`.
@@ -131,7 +131,7 @@ def choose_utterances(store: Store, num_speakers: int | None = None, first: Coll
     known = np.flatnonzero(counts >= LEAST_UTTERANCES)
     drawn = np.random.default_rng(len(names)).permutation(known)
     told = sorted(drawn, key=lambda place: names[place] not in first)[:MAX_SPEAKERS]
-    each = min(20, MAX_UTTERANCES // max(1, len(told)))
+    each = max(LEAST_UTTERANCES, min(20, MAX_UTTERANCES // max(1, len(told))))
     picks = [order[starts[place] : starts[place] + min(each, counts[place])] for place in sorted(told)]
     return positions[np.concatenate(picks)].tolist() if picks else []
 

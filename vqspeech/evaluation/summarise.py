@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -36,13 +36,18 @@ class Quoted:
     name : of the line, "" for the figure's own
     figures : patterns of figures' names; of those that were measured the one that says the worst is taken
     beside : controls that are shown
+    needs : a pattern of a figure without which the line is no fair one
     """
 
     kind: str
     name: str
     figures: tuple[str, ...]
     beside: dict[str, str]
+    needs: str = "*"
 
+
+# Of few sentences the right one is easily told: only where the corpus is one of single words is that a measure.
+_CLOSED = "right word, *: conversions"
 
 QUOTED = (
     Quoted("naturalness", "", ("DistillMOS: conversions",), _BESIDE),
@@ -50,8 +55,8 @@ QUOTED = (
     Quoted("naturalness", "", ("DNSMOS OVRL: conversions",), _BESIDE),
     Quoted("words", "", ("word error rate, *: conversions",), _BESIDE),
     Quoted("words", "", ("word error rate, *: reconstructions",), _BESIDE),
-    Quoted("words", "", ("right word, *: conversions", "right text, *: conversions"), _BESIDE),
-    Quoted("words", "", ("right *, in the target's voice",), _BESIDE),
+    Quoted("words", "", (_CLOSED, "right text, *: conversions"), _BESIDE, _CLOSED),
+    Quoted("words", "", ("right *, in the target's voice",), _BESIDE, _CLOSED),
     Quoted("voice", "", ("similarity to the target",), _VOICES),
     Quoted("voice", "", ("similarity to the source",), _VOICES),
     Quoted("voice", "", ("nearer to the target than to the source", "conversions heard as the target"), _VOICES),
@@ -72,8 +77,8 @@ def summarise(sections: Sequence[Section], facts: dict[str, Any]) -> Summary:
     figures = [one for section in sections for one in section.figures if one.is_measured]
     lines = []
     for quoted in QUOTED:
-        rivals = [one for one in figures if any(fnmatch.fnmatchcase(one.name, pattern) for pattern in quoted.figures)]
-        if rivals:
+        rivals = [one for one in figures if any(map(_matches(one), quoted.figures))]
+        if rivals and any(_matches(one)(quoted.needs) for one in figures):
             strictest = min(rivals, key=_praise)
             others = len(rivals) > 1
             lines.append(_line(quoted, strictest, "the stricter of " + str(len(rivals)) if others else ""))
@@ -88,6 +93,10 @@ def summarise(sections: Sequence[Section], facts: dict[str, Any]) -> Summary:
         version=version("vqspeech"),
         is_quick=bool(facts.get("quick", False)),
     )
+
+
+def _matches(figure: Figure) -> Callable[[str], bool]:
+    return lambda pattern: fnmatch.fnmatchcase(figure.name, pattern)
 
 
 def _praise(figure: Figure) -> float:
