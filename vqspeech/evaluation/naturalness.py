@@ -1,0 +1,123 @@
+"""How natural conversions sound, beside reconstructions, real speech, its mu-law copy and random codes."""
+
+# T samples.
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from vqspeech.evaluation.figures import Figure, Material, Section, Table, Trial, Wav, missing
+from vqspeech.evaluation.opinion import LONGEST_S, LOWEST, RATE, Opinion, find_opinions
+from vqspeech.evaluation.statistics import Sample, figure
+from vqspeech.evaluation.takes import is_heard
+
+TITLE = "Naturalness"
+MAX_TRIALS = 40  # that are judged: DistillMOS and DNSMOS together take a fifth of a second for a second of sound
+NAMES = ("DistillMOS", "DNSMOS OVRL", "DNSMOS SIG", "DNSMOS P.808")
+LABELS = {
+    "conversion": "conversions",
+    "reconstruction": "reconstructions",
+    "source": "source unchanged",
+    "mu_law": "mu-law copy",
+    "shifted": "pitch-shifted source",
+    "random": "random codes",
+}
+_BLIND = (
+    "Mean opinion scores, 1 to 5, by networks: gauges, never instead of listeners. They know neither the words nor whose "
+    "voice it should be. DistillMOS gave MelGAN 3.4 to 3.7 where people said 2.5, and statistical synthesis too little"
+)
+Scores = dict[str, dict[str, list[Sample]]]  # scale -> way -> samples
+
+
+def measure(material: Material) -> Section:
+    """Scores of every kind of take by every judge that is installed; what is missing becomes a note."""
+    opinions, notes = find_opinions()
+    trials = spread(material.trials)
+    notes = [_BLIND, *notes, *_remarks(material, trials)]
+    figures: list[Figure] = []
+    tables: list[Table] = []
+    for opinion in opinions:
+        scores = listen(opinion, trials, material.sample_rate)
+        for scale, agreement in opinion.agreement.items():
+            figures += _figures(scale, scores[scale], opinion.basis, agreement, material.seed)
+        if "DistillMOS" in scores:
+            tables.append(_by_voice(scores["DistillMOS"]))
+    if not figures:
+        why = "no judge of naturalness is installed: see the notes"
+        figures = [missing(f"{NAMES[0]}: conversions", why, higher_is_better=True)]
+    return Section(TITLE, tuple(figures), tuple(notes), tuple(tables))
+
+
+def spread(trials: Sequence[Trial], most: int = MAX_TRIALS) -> list[Trial]:
+    """At most so many trials, evenly spread."""
+    return [trials[place] for place in np.unique(np.linspace(0, len(trials) - 1, min(len(trials), most)).astype(int))]
+
+
+def listen(opinion: Opinion, trials: Sequence[Trial], sample_rate: int) -> Scores:
+    """A judge's scores of every take of the trials; equal sound is judged once."""
+    known: dict[bytes, dict[str, float]] = {}
+    scores: Scores = {scale: defaultdict(list) for scale in opinion.agreement}
+    for trial in trials:
+        for way in LABELS:
+            wav: Wav = getattr(trial, way)
+            key = hashlib.sha256(np.ascontiguousarray(wav).tobytes()).digest()
+            if key not in known:
+                known[key] = opinion.score(wav, sample_rate)
+            for scale, score in known[key].items():
+                scores[scale][way].append((score, trial.speaker, trial.utterance, trial.target))
+    return scores
+
+
+def _figures(scale: str, samples: dict[str, list[Sample]], basis: str, agreement: str, seed: int) -> list[Figure]:
+    def make(way: str, ceiling: bool = False) -> Figure:
+        return figure(LABELS[way], samples[way], seed=seed, higher_is_better=True, is_ceiling=ceiling, basis=basis)
+
+    ceilings = [make(way, True) for way in ("source", "mu_law", "shifted")]
+    own = {way: make(way) for way in ("conversion", "reconstruction")}
+    beside = (replace(own["reconstruction"], is_ceiling=True), *ceilings, make("random"))
+    return [
+        replace(own["conversion"], name=f"{scale}: conversions", controls=beside, note=agreement),
+        replace(own["reconstruction"], name=f"{scale}: reconstructions", controls=beside[1:]),
+    ]
+
+
+def _remarks(material: Material, trials: Sequence[Trial]) -> list[str]:
+    notes = []
+    if len(trials) < len(material.trials):
+        notes.append(f"{len(trials)} of {len(material.trials)} trials, evenly spread, were judged")
+    if any(len(trial.source) > LONGEST_S * material.sample_rate for trial in trials):
+        notes.append(f"the first {LONGEST_S:g} s of each take were judged")
+    if material.sample_rate < RATE:
+        notes.append(
+            f"The judges expect {RATE // 1000} kHz: sound of {material.sample_rate / 1000:g} kHz was brought up to it "
+            "and lacks what lies above, real speech as well, which stands beside and is the most that can be had"
+        )
+    for way, label in LABELS.items():
+        if lost := sum(not is_heard(getattr(trial, way)) for trial in trials):
+            notes.append(f"{label}: {lost} of {len(trials)} are silent or not finite and count as {LOWEST:g}")
+    return notes
+
+
+def _by_voice(samples: dict[str, list[Sample]]) -> Table:
+    """DistillMOS of the conversions to each voice beside that of the voice's own recordings, the lowest first."""
+    into: dict[str, list[float]] = defaultdict(list)
+    for value, _, _, target in samples["conversion"]:  # type: ignore[misc]
+        into[target].append(value)
+    real: dict[str, dict[str, list[float]]] = {way: defaultdict(list) for way in ("source", "mu_law")}
+    for way, own in real.items():
+        for value, speaker, *_ in samples[way]:
+            own[speaker].append(value)
+
+    def mean(values: Sequence[float]) -> str:
+        return f"{np.mean(values):.2f}" if values else "–"
+
+    rows = tuple(
+        (voice, mean(into[voice]), str(len(into[voice])), *(mean(real[way][voice]) for way in ("source", "mu_law")))
+        for voice in sorted(into, key=lambda voice: float(np.mean(into[voice])))
+    )
+    header = ("voice", "conversions to it", "n", "its own recordings", "their mu-law copies")
+    return Table("DistillMOS, voice by voice", header, rows)
