@@ -9,7 +9,7 @@ the disturbances are there so that those do not decide, and the accuracy on mu-l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -223,18 +223,21 @@ def _examine(material: Material, ears: Ears) -> list[Figure]:
     return found
 
 
-def _shares(
-    material: Material, ears: Ears, trials: Sequence[Trial], take: Take, *names: str
-) -> dict[str, list[Sample]]:
-    """Whether each take is heard as the trial's `names` ("speaker", "target")."""
+Answer = tuple[str, str, str, str]  # who was heard, and the trial: speaker, utterance, target
+
+
+def _listen(material: Material, ears: Ears, trials: Sequence[Trial], take: Take) -> tuple[Answer, ...]:
+    """Who is heard in each take."""
     heard = ears.hear([take(trial) for trial in trials], material.sample_rate)
-    return {
-        name: [
-            (float(who == getattr(trial, name)), trial.speaker, trial.utterance, trial.target)
-            for who, trial in zip(heard, trials, strict=True)
-        ]
-        for name in names
-    }
+    return tuple((who, trial.speaker, trial.utterance, trial.target) for who, trial in zip(heard, trials, strict=True))
+
+
+def _right(answers: Sequence[Answer], name: str) -> list[Sample]:
+    """Whether each take is heard as the trial's "speaker" or "target"."""
+    return [
+        (float(who == (target if name == "target" else speaker)), speaker, utterance, target)
+        for who, speaker, utterance, target in answers
+    ]
 
 
 def _known(trials: Sequence[Trial], ears: Ears) -> list[Trial]:
@@ -246,14 +249,13 @@ def _conversions(material: Material, ears: Ears) -> list[Figure]:
     trials = _known(conversions(material), ears)
     if not trials:
         return [missing(name, "no conversions to another speaker", unit="%") for name in NAMES[2:4]]
-    both = ("target", "speaker")
-    own = _shares(material, ears, trials, conversion, *both)
-    rivals = {name: _shares(material, ears, trials, take, *both) for name, take in CONTROLS.items()}
-    right = rivals["source unchanged"]["speaker"]
+    own = _listen(material, ears, trials, conversion)
+    rivals = {name: _listen(material, ears, trials, take) for name, take in CONTROLS.items()}
+    right = _right(rivals["source unchanged"], "speaker")
     figures = []
     for label, name, better in ((NAMES[2], "target", True), (NAMES[3], "speaker", False)):
         controls = [
-            figure(control, found[name], seed=material.seed, unit="%", is_ceiling=control == REFERENCE)
+            figure(control, _right(found, name), seed=material.seed, unit="%", is_ceiling=control == REFERENCE)
             for control, found in rivals.items()
         ]
         if better:
@@ -262,12 +264,11 @@ def _conversions(material: Material, ears: Ears) -> list[Figure]:
                 _chance(ears),
                 figure(ceiling, right, seed=material.seed, unit="%", is_ceiling=True),
             ]
-        figures.append(
-            figure(
-                label, own[name], seed=material.seed, unit="%", higher_is_better=better, controls=controls,
-                basis=ears.basis,
-            )
+        found = figure(
+            label, _right(own, name), seed=material.seed, unit="%", higher_is_better=better, controls=controls,
+            basis=ears.basis,
         )  # fmt: skip
+        figures.append(replace(found, answers=own) if better else found)
     return figures
 
 
@@ -275,14 +276,14 @@ def _reconstructions(material: Material, ears: Ears) -> Figure:
     trials = _known(list({trial.utterance: trial for trial in material.trials}.values()), ears)
     if not trials:
         return missing(NAMES[4], "no recordings of a speaker whom the classifier knows", unit="%")
-    copies = _shares(material, ears, trials, CONTROLS["mu-law copy"], "speaker")["speaker"]
-    real = _shares(material, ears, trials, CONTROLS["source unchanged"], "speaker")["speaker"]
+    copies = _right(_listen(material, ears, trials, CONTROLS["mu-law copy"]), "speaker")
+    real = _right(_listen(material, ears, trials, CONTROLS["source unchanged"]), "speaker")
     controls = [
         figure("mu-law copy", copies, seed=material.seed, unit="%", is_ceiling=True),
         figure("source unchanged", real, seed=material.seed, unit="%", is_ceiling=True),
         _chance(ears),
     ]
-    own = _shares(material, ears, trials, reconstruction, "speaker")["speaker"]
+    own = _right(_listen(material, ears, trials, reconstruction), "speaker")
     return figure(
         NAMES[4], own, seed=material.seed, unit="%", higher_is_better=True, controls=controls, basis=ears.basis
     )
