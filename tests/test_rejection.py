@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,8 @@ RATE = 8000
 
 # Tables that quote this hash were judged by these ears. A new judge means new tables, not a new hash here alone.
 FROZEN_HASH = "46c6e9291cddab2dbb352e3524d01027bc5c0358af4924aac2c2151f65d83e47"
+WITHOUT_CODES = REPOSITORY / "recipes" / "fsdd" / "rejecting_judge_without_codes.safetensors"
+WITHOUT_CODES_HASH = "af5e1a820af614a3377088c7fe13e3e58c7b1353ce0a126ebf869a38ad501fed"
 
 
 def say(word: str, seed: int) -> np.ndarray:
@@ -42,6 +43,12 @@ def say(word: str, seed: int) -> np.ndarray:
 def recordings(count: int, seed: int = 0) -> tuple[list[np.ndarray], list[str]]:
     words = [("up", "down")[number % 2] for number in range(count)]
     return [say(word, seed + number) for number, word in enumerate(words)], words
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """The benchmarks' folder, to import from."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
 
 
 @pytest.fixture(scope="module")
@@ -109,19 +116,41 @@ def test_shuffled_codes_are_the_same_codes_in_another_order():
         assert sorted(mixed.tolist()) == sorted(own.tolist()) and not np.array_equal(own, mixed)
 
 
-def test_the_frozen_judge_is_the_one_that_the_recipes_table_names():
-    frozen = load_judge(FROZEN, JUDGE)
-    assert frozen.sha256 == FROZEN_HASH
+@pytest.mark.parametrize(("file", "sha256"), [(FROZEN, FROZEN_HASH), (WITHOUT_CODES, WITHOUT_CODES_HASH)])
+def test_the_frozen_judges_are_those_that_the_recipes_table_names(file, sha256):
+    frozen = load_judge(file, JUDGE)
+    assert frozen.sha256 == sha256
     assert frozen.classes == (*"0123456789", NOTHING)
-    assert FROZEN.stat().st_size < 200_000
+    assert file.stat().st_size < 200_000
+    assert sha256[:12] in (file.parent / "README.md").read_text()
+
+
+def test_one_judge_was_taught_shuffled_codes_and_the_other_was_not(benchmarks):
+    import digit_judges
+
+    own, fair = (load_judge(file, JUDGE) for file in digit_judges.FROZEN)
+    assert own.report["trained_on"] == {"words": 2400, "noise": 600, "babble": 600, "shuffled codes": 600}
+    assert fair.report["trained_on"] == {"words": 2400, "noise": 600, "babble": 600}
+    assert "shuffled_by" in own.report and "shuffled_by" not in fair.report
+    assert digit_judges.name_of(own) == "taught babble, noise and shuffled codes"
+    assert digit_judges.name_of(fair) == "taught babble and noise"
+
+
+def test_the_rows_of_generation_say_what_they_are(benchmarks):
+    import generation
+
+    assert "counts of pairs of the training codes" in generation.WHAT["bigram"]
+    assert set(generation.WHAT) == {"chance", "unigram", "bigram", "trigram"}
 
 
 @pytest.mark.real_data
-def test_the_frozen_judge_hears_real_test_recordings_and_takes_neither_noise_nor_babble_for_a_digit(fsdd):
-    sys.path.insert(0, str(REPOSITORY / "benchmarks"))
+@pytest.mark.parametrize("file", [FROZEN, WITHOUT_CODES])
+def test_a_frozen_judge_hears_real_digits_and_takes_neither_noise_nor_babble_for_one(
+    fsdd, benchmarks, file
+):
     import judges as benchmark
 
-    frozen = load_judge(FROZEN, JUDGE)
+    frozen = load_judge(file, JUDGE)
     wavs, digits, _ = benchmark.load_takes(fsdd, benchmark.TEST_TAKES)
     assert len(wavs) == 300
     for copies in (wavs, [pass_mu_law(wav) for wav in wavs]):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.data.store import Store
+from vqspeech.evaluation.choice import draw_voices
 from vqspeech.evaluation.figures import Figure, Material, Section, missing
 from vqspeech.evaluation.statistics import Sample, figure
 
@@ -35,12 +36,14 @@ class Chosen:
     speakers : who can be told apart
     fit, score : utterances as positions in the store, as many of every speaker
     matched : whether all speakers say the same texts
+    drawn_of : how many speakers had enough utterances
     """
 
     speakers: tuple[str, ...]
     fit: tuple[int, ...]
     score: tuple[int, ...]
     matched: bool
+    drawn_of: int = 0
 
 
 def measure(material: Material) -> Section:
@@ -112,7 +115,9 @@ def _notes(material: Material, chosen: Chosen) -> tuple[str, ...]:
             "Texts are not matched (too few are said by every speaker, or the corpus has none): a part of what the "
             "probe finds may be what is said, not who says it"
         )
-    if left_out := [name for name in material.voices if name not in chosen.speakers]:
+    if chosen.drawn_of > num:
+        notes.append(f"{num} of {chosen.drawn_of} speakers with enough utterances were drawn by the seed")
+    elif left_out := [name for name in material.voices if name not in chosen.speakers]:
         notes.append(f"too few utterances, left out: {', '.join(left_out[:8])}{', ...' * (len(left_out) > 8)}")
     if material.trained_on:
         notes.append("Both halves are utterances that the model was trained on")
@@ -136,9 +141,11 @@ def choose_utterances(material: Material) -> Chosen | str:
         names = {index: store.utterance_id(index) for own in asked.values() for each in own.values() for index in each}
         asked = _only(asked, {index for index, name in names.items() if name in scored})
         teaching = _only(teaching, {index for index, name in names.items() if name not in scored})
-    speakers = [
+    enough = [
         name for name in everyone if _count(teaching[name]) >= _LEAST_FIT and _count(asked[name]) >= _LEAST_SCORED
     ]
+    tried = {name for trial in material.trials for name in (trial.speaker, trial.target)}
+    speakers = draw_voices(enough, material.sexes, material.seed, first=tried)
     mean_s = min(_LONGEST_S, store.duration_s(material.split) / max(1, store.split_sizes[material.split]))
     for matched in (True, False) if len(speakers) > 1 else ():
         # The budgets are for all together, but what each needs is theirs, however many there are.
@@ -147,7 +154,7 @@ def choose_utterances(material: Material) -> Chosen | str:
         fit = _balanced(teaching, speakers, most_fit, matched)
         score = _balanced(asked, speakers, most_score, matched)
         if len(fit) >= _LEAST_FIT * len(speakers) and len(score) >= _LEAST_SCORED * len(speakers):
-            return Chosen(tuple(speakers), tuple(fit), tuple(score), matched)
+            return Chosen(tuple(speakers), tuple(fit), tuple(score), matched, drawn_of=len(enough))
     return (
         f"too few utterances: at least two speakers with {_LEAST_FIT} to learn from and {_LEAST_SCORED} others to "
         "score are needed; give a larger corpus"

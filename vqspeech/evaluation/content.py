@@ -227,11 +227,17 @@ def _by_classifier(material: Material, heard: Sequence[Heard], texts: Texts) -> 
     if judge is None:
         return [], notes
     spoken = [own for own in heard if own.words in judge.words]
-    samples = _each_way(spoken, lambda own, wav: float(judge.hear(wav, material.sample_rate) == own.words), _wrong)
+    heard_as = _each_way(spoken, lambda own, wav: judge.hear(wav, material.sample_rate), lambda own: ())
+    samples: dict[str, list[Sample]] = {
+        way: [own.sample(float(words == own.words)) for own, (words, *_) in zip(spoken, answers, strict=True)]
+        for way, answers in heard_as.items()
+    }
     chance = Figure("chance", 1 / len(judge.words))
     name = "right word, classifier of this corpus"
     basis = f"judge {judge.judge.sha256[:12]}"
-    return beside_controls(name, samples, chance, material.seed, unit="%", note=judge.note, basis=basis), notes
+    first, *others = beside_controls(name, samples, chance, material.seed, unit="%", note=judge.note, basis=basis)
+    answers = tuple((" ".join(words), *trial) for words, *trial in heard_as["conversion"])
+    return [replace(first, answers=answers), *others], notes
 
 
 def _by_transcribers(material: Material, heard: Sequence[Heard], texts: Texts) -> tuple[list[Figure], list[str]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from vqspeech.checkpoint import find_model_file
 from vqspeech.data.preparation import num_cores
 from vqspeech.errors import VQSpeechError
+from vqspeech.evaluation.breakdown import break_down
 from vqspeech.evaluation.choice import Choice, choose_split
 from vqspeech.evaluation.figures import Material, Section
 from vqspeech.evaluation.material import Settings, fingerprint, make_material
@@ -48,7 +49,7 @@ ALL = "all"  # of --pairs
 CONVERSIONS = "conversions"  # the stage that makes what all measures judge
 QUICK = ("naturalness", "content", "voice", "units", "codebook")  # what --quick measures
 OPTIONAL = ("jiwer", "pocketsphinx", "praatio", "resemblyzer", "torchaudio", "whisper")
-VERSION = 5  # of the measures: counted up when a kept section would come out differently
+VERSION = 6  # of the measures: counted up when a kept section would come out differently
 
 Watch = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
 
@@ -209,7 +210,9 @@ def _measure(
         sections.append(section)
     watch(f"{name}: measured", len(measures), len(measures))
     joined = both_right(sections, material.seed)
-    return (joined, *sections) if joined else tuple(sections)
+    every = (joined, *sections) if joined else tuple(sections)
+    weak = break_down(every, material)
+    return (*every, weak) if weak else every
 
 
 def _lacks_package(section: Section) -> bool:

@@ -45,6 +45,8 @@ class Figure:
     draws : values of the resamples, where no samples are kept; of two figures they are comparable draw by draw where
         `drawn` is the same
     drawn : hash of what the draws were made of
+    answers : (what the judge heard, speaker, utterance, target) of each trial, where it names something, "" where it
+        heard nothing; kept out of report.json
     """
 
     name: str
@@ -62,6 +64,7 @@ class Figure:
     basis: str = ""
     draws: tuple[float, ...] = field(default=(), repr=False, compare=False)
     drawn: str = ""
+    answers: tuple[tuple[str, ...], ...] = field(default=(), repr=False, compare=False)
 
     @property
     def is_measured(self) -> bool:

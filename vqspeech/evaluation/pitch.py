@@ -25,7 +25,9 @@ _HOP = 20  # samples, 10 ms
 _TROUGHS = (2, 4)
 _RESOLUTION = 0.2  # semitones; five times quicker than librosa's 0.1
 _LEAST_FRAMES = 5  # voiced, for a median
-_REAL_S = 20.0  # of real speech, for a speaker's own median and range
+_REAL_S = 20.0  # of real speech, for a speaker's own median and range, where there are few speakers
+_ALL_REAL_S = 400.0  # of all speakers together
+_LEAST_REAL_S = 8.0  # of a speaker, however many there are
 _MOST_S = 150.0  # of conversions that are looked at, spread over all, and as much of each control
 _LONGEST_S = 6.0  # of one take
 _APART = 1.0  # semitones between source and target below which "nearer" says nothing
@@ -77,7 +79,9 @@ def measure(material: Material) -> Section:
     if not every:
         return Section(TITLE, tuple(missing(name, "no conversions to another speaker") for name in _NAMES))
     trials = spread(every, _MOST_S * material.sample_rate)
-    own = {name: _own_pitch(material, name) for name in sorted({n for t in trials for n in (t.speaker, t.target)})}
+    names = sorted({name for trial in trials for name in (trial.speaker, trial.target)})
+    each_s = max(_LEAST_REAL_S, min(_REAL_S, _ALL_REAL_S / len(names)))
+    own = {name: _own_pitch(material, name, each_s) for name in names}
     takes: dict[str, Take] = {"": conversion, **CONTROLS}
     heard = {
         name: [measure_pitch(take(trial), sample_rate=material.sample_rate) for trial in trials]
@@ -113,13 +117,13 @@ def semitones(a: float, b: float) -> float:
     return abs(12 * math.log2(a / b)) if a > 0 and b > 0 else math.nan
 
 
-def _own_pitch(material: Material, speaker: str) -> Pitch:
+def _own_pitch(material: Material, speaker: str, seconds: float) -> Pitch:
     """A speaker's pitch in real speech, training recordings where there are any."""
     store = material.store
     judged = {trial.utterance for trial in material.trials}
     others = [split for split in SPLITS if split != material.split]
-    found = real_speech(store, speaker, others, _REAL_S, leave_out=judged)
-    found = found or real_speech(store, speaker, [material.split], _REAL_S, leave_out=judged)
+    found = real_speech(store, speaker, others, seconds, leave_out=judged)
+    found = found or real_speech(store, speaker, [material.split], seconds, leave_out=judged)
     return measure_pitch(*(wav for _, wav in found), sample_rate=store.sample_rate)
 
 

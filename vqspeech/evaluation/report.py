@@ -146,6 +146,8 @@ def figure_to_json(figure: Figure, *, samples: bool = False) -> dict[str, Any]:
     }
     if samples and figure.statistic:  # what has no named statistic cannot be paired
         written["samples"] = [[_plain(value), *trial] for value, *trial in figure.samples]
+    if samples and figure.answers:
+        written["answers"] = [list(answer) for answer in figure.answers]
     if samples and figure.draws:
         written |= {"draws": list(figure.draws), "drawn": figure.drawn}
     return written
@@ -171,6 +173,7 @@ def figure_from_json(written: dict[str, Any]) -> Figure:
         basis=written["basis"],
         draws=tuple(written.get("draws", ())),
         drawn=written.get("drawn", ""),
+        answers=tuple(tuple(answer) for answer in written.get("answers", ())),
     )
 
 

@@ -9,13 +9,14 @@ the disturbances are there so that those do not decide, and the accuracy on mu-l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vqspeech.errors import CheckpointError
+from vqspeech.evaluation.choice import draw_voices
 from vqspeech.evaluation.figures import Figure, Material, Trial, Wav, missing
 from vqspeech.evaluation.statistics import Sample, figure
 from vqspeech.evaluation.takes import (
@@ -45,11 +46,13 @@ NAMES = (
 _TRAIN_S = 600.0  # of real speech that a classifier of few voices is trained on, the same of every speaker
 _EACH_S = 48.0  # of every speaker at least, however many there are: eight recordings, of which six seconds are taken
 _LEAST_RECORDINGS = 4  # of every speaker
+_MOST_VOICES = 128  # that a classifier tells apart: 128 times 48 s are 400 MB at 16 kHz
 _PIECE_S = 1.5  # what a classifier trained here hears at once
 _LEAST_PIECE_S = 0.2
 _STEPS = 400  # for up to 20 voices; 20 more for each beyond
 _BATCH = 32
 _TEST_RECORDINGS = 300
+_LONGEST_S = 6.0  # of one of them: `real_speech` takes no more
 _RELIABLE = 0.8
 
 
@@ -137,7 +140,9 @@ def train_ears(material: Material, *, seconds: float = _TRAIN_S, steps: int | No
 
     if len(material.voices) < 2:
         return "no speaker classifier: there is one voice to hear"
-    found, few = _recordings(material, max(_EACH_S, seconds / len(material.voices)))
+    tried = [name for trial in material.trials for name in (trial.speaker, trial.target)]
+    asked = draw_voices(material.voices, material.sexes, material.seed, most=_MOST_VOICES, first=set(tried))
+    found, few = _recordings(material, asked, max(_EACH_S, seconds / len(asked)))
     if len(found) < 2:
         name, count = next(iter(few.items()))
         return (
@@ -155,6 +160,8 @@ def train_ears(material: Material, *, seconds: float = _TRAIN_S, steps: int | No
         "speaker", wavs, labels, rate, disturb_for_speaker, epochs=epochs, batch_size=batch, seed=material.seed
     )
     left_out = f"; too few recordings to know {', '.join(list(few)[:8])}{', ...' * (len(few) > 8)}" if few else ""
+    if len(asked) < len(material.voices):
+        left_out += f"; {len(asked)} of {len(material.voices)} voices were drawn by the seed, others are not judged"
     return Ears(
         judge,
         _PIECE_S,
@@ -163,12 +170,14 @@ def train_ears(material: Material, *, seconds: float = _TRAIN_S, steps: int | No
     )
 
 
-def _recordings(material: Material, each_s: float) -> tuple[dict[str, list[Wav]], dict[str, int]]:
+def _recordings(
+    material: Material, voices: Sequence[str], each_s: float
+) -> tuple[dict[str, list[Wav]], dict[str, int]]:
     """Training recordings of each voice that has enough of them, and how many the others have."""
     tried = {trial.utterance for trial in material.trials}
     found: dict[str, list[Wav]] = {}
     few: dict[str, int] = {}
-    for name in material.voices:
+    for name in voices:
         own = real_speech(material.store, name, ["train"], each_s, leave_out=tried)
         if len(own) < _LEAST_RECORDINGS:
             few[name] = len(own)
@@ -208,7 +217,7 @@ def _examine(material: Material, ears: Ears) -> list[Figure]:
     each = -(-_TEST_RECORDINGS // len(speakers))
     tests: list[tuple[str, str, Wav]] = []
     for name in speakers:
-        tests += [(name, who, wav) for who, wav in real_speech(store, name, [split], 1e9)[:each]]
+        tests += [(name, who, wav) for who, wav in real_speech(store, name, [split], each * _LONGEST_S)[:each]]
     seed = material.seed
     copies = [mu_law_decode(mu_law_encode(wav)).astype(np.float32) for _, _, wav in tests]
     found = []
@@ -223,18 +232,21 @@ def _examine(material: Material, ears: Ears) -> list[Figure]:
     return found
 
 
-def _shares(
-    material: Material, ears: Ears, trials: Sequence[Trial], take: Take, *names: str
-) -> dict[str, list[Sample]]:
-    """Whether each take is heard as the trial's `names` ("speaker", "target")."""
+Answer = tuple[str, str, str, str]  # who was heard, and the trial: speaker, utterance, target
+
+
+def _listen(material: Material, ears: Ears, trials: Sequence[Trial], take: Take) -> tuple[Answer, ...]:
+    """Who is heard in each take."""
     heard = ears.hear([take(trial) for trial in trials], material.sample_rate)
-    return {
-        name: [
-            (float(who == getattr(trial, name)), trial.speaker, trial.utterance, trial.target)
-            for who, trial in zip(heard, trials, strict=True)
-        ]
-        for name in names
-    }
+    return tuple((who, trial.speaker, trial.utterance, trial.target) for who, trial in zip(heard, trials, strict=True))
+
+
+def _right(answers: Sequence[Answer], name: str) -> list[Sample]:
+    """Whether each take is heard as the trial's "speaker" or "target"."""
+    return [
+        (float(who == (target if name == "target" else speaker)), speaker, utterance, target)
+        for who, speaker, utterance, target in answers
+    ]
 
 
 def _known(trials: Sequence[Trial], ears: Ears) -> list[Trial]:
@@ -246,14 +258,13 @@ def _conversions(material: Material, ears: Ears) -> list[Figure]:
     trials = _known(conversions(material), ears)
     if not trials:
         return [missing(name, "no conversions to another speaker", unit="%") for name in NAMES[2:4]]
-    both = ("target", "speaker")
-    own = _shares(material, ears, trials, conversion, *both)
-    rivals = {name: _shares(material, ears, trials, take, *both) for name, take in CONTROLS.items()}
-    right = rivals["source unchanged"]["speaker"]
+    own = _listen(material, ears, trials, conversion)
+    rivals = {name: _listen(material, ears, trials, take) for name, take in CONTROLS.items()}
+    right = _right(rivals["source unchanged"], "speaker")
     figures = []
     for label, name, better in ((NAMES[2], "target", True), (NAMES[3], "speaker", False)):
         controls = [
-            figure(control, found[name], seed=material.seed, unit="%", is_ceiling=control == REFERENCE)
+            figure(control, _right(found, name), seed=material.seed, unit="%", is_ceiling=control == REFERENCE)
             for control, found in rivals.items()
         ]
         if better:
@@ -262,12 +273,11 @@ def _conversions(material: Material, ears: Ears) -> list[Figure]:
                 _chance(ears),
                 figure(ceiling, right, seed=material.seed, unit="%", is_ceiling=True),
             ]
-        figures.append(
-            figure(
-                label, own[name], seed=material.seed, unit="%", higher_is_better=better, controls=controls,
-                basis=ears.basis,
-            )
+        found = figure(
+            label, _right(own, name), seed=material.seed, unit="%", higher_is_better=better, controls=controls,
+            basis=ears.basis,
         )  # fmt: skip
+        figures.append(replace(found, answers=own) if better else found)
     return figures
 
 
@@ -275,14 +285,14 @@ def _reconstructions(material: Material, ears: Ears) -> Figure:
     trials = _known(list({trial.utterance: trial for trial in material.trials}.values()), ears)
     if not trials:
         return missing(NAMES[4], "no recordings of a speaker whom the classifier knows", unit="%")
-    copies = _shares(material, ears, trials, CONTROLS["mu-law copy"], "speaker")["speaker"]
-    real = _shares(material, ears, trials, CONTROLS["source unchanged"], "speaker")["speaker"]
+    copies = _right(_listen(material, ears, trials, CONTROLS["mu-law copy"]), "speaker")
+    real = _right(_listen(material, ears, trials, CONTROLS["source unchanged"]), "speaker")
     controls = [
         figure("mu-law copy", copies, seed=material.seed, unit="%", is_ceiling=True),
         figure("source unchanged", real, seed=material.seed, unit="%", is_ceiling=True),
         _chance(ears),
     ]
-    own = _shares(material, ears, trials, reconstruction, "speaker")["speaker"]
+    own = _right(_listen(material, ears, trials, reconstruction), "speaker")
     return figure(
         NAMES[4], own, seed=material.seed, unit="%", higher_is_better=True, controls=controls, basis=ears.basis
     )

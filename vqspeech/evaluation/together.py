@@ -9,6 +9,7 @@ from vqspeech.evaluation.statistics import Sample, figure
 
 TITLE = "Conversion: content and voice"
 HEARD_AS_TARGET = "conversions heard as the target"  # the figure of `speaker_judge`
+IN_VOICE = ", in the target's voice"  # how the figures made here end
 _SUFFIX = ": conversions"  # of the figures of `content` that are of conversions
 
 
@@ -43,7 +44,7 @@ def _figure(name: str, joined: list[Sample], content: Figure, voice: Figure, see
         if control.name in voices and (pairs := _join(control, voices[control.name]))
     ]
     return figure(
-        f"{name}, in the target's voice", joined, seed=seed, unit="%", higher_is_better=True, controls=controls,
+        f"{name}{IN_VOICE}", joined, seed=seed, unit="%", higher_is_better=True, controls=controls,
         basis="; ".join(filter(None, (content.basis, voice.basis))),
     )  # fmt: skip
 
