@@ -26,9 +26,7 @@ from vqspeech.terminal import PATH, force_option, say, tell
 @click.option("--dedup", is_flag=True, help="Runs of equal codes as one; npz and jsonl keep how long each lasts.")
 @click.option("--vectors", is_flag=True, help="Codebook vectors in npz too.")
 @force_option
-def units(
-    model: str, sources: tuple[Path, ...], out: Path, form: str, dedup: bool, vectors: bool, force: bool
-) -> None:
+def units(model: str, sources: tuple[Path, ...], out: Path, form: str, dedup: bool, vectors: bool, force: bool) -> None:
     """Write recordings (files, folders) as unit sequences, for benchmarks of units and for language models."""
     from vqspeech.checkpoint import load_model
     from vqspeech.shelf import resolve

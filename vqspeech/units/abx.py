@@ -209,9 +209,7 @@ def _checked_codes(codes: NDArray, distance: str | NDArray) -> tuple[NDArray[np.
     return codes.astype(np.int64), 1.0 - np.eye(max(1, len(values)))
 
 
-def _checked_features(
-    frames: NDArray, distance: str | NDArray
-) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+def _checked_features(frames: NDArray, distance: str | NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
     from vqspeech.units import dtw
 
     if not isinstance(distance, str) or distance not in DISTANCES:

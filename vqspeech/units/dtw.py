@@ -1,7 +1,7 @@
 """Dynamic time warping of many pairs of sequences at once, compiled: the mean frame distance along the best path.
 
 The rule is ZeroSpeech's (Schatz 2016; libri-light's and fastabx's code). Steps (1, 0), (0, 1) and (1, 1) cost the
-distance of the frame pair they reach, and the sum along the cheapest path is divided by the number of frame pairs on it.
+distance of the frame pair they reach, and the sum along the cheapest path is divided by its number of frame pairs.
 Among equally cheap paths the one is taken that, seen from the end, goes diagonally where it can, else stays in the row,
 else in the column. Where distances tie, as those of codes do, it therefore matters which of two sequences is the row.
 """

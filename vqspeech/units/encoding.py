@@ -7,15 +7,17 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.audio import EXPECTED, find_recordings
-from vqspeech.codes import encode_recording
 from vqspeech.errors import AudioError, VQSpeechError
 from vqspeech.files import is_pipe
-from vqspeech.models.vqvae import VQVAE
+
+if TYPE_CHECKING:
+    from vqspeech.models.vqvae import VQVAE
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ def encode_recordings(
     AudioError
         If a recording cannot be read and `failed` is None.
     """
+    from vqspeech.codes import encode_recording
+
     for name, path in sources.items():
         try:
             codes, num_samples = encode_recording(model, path)
