@@ -52,12 +52,13 @@ def fill_gaps(labels: Iterable[tuple[float, float, str]], duration_s: float) -> 
     reached = 0.0
     for start_s, end_s, name in sorted(labels, key=lambda label: label[:2]):
         end_s = min(end_s, duration_s)
+        if end_s <= max(start_s, reached):
+            continue
         if start_s > reached + _SHORTEST_S:
-            phones.append(Phone(reached, min(start_s, duration_s), SILENCE))
-        start_s = max(reached, start_s) if start_s > reached + _SHORTEST_S else reached
-        if end_s > start_s:
-            phones.append(Phone(start_s, end_s, plain_name(name)))
-            reached = end_s
+            phones.append(Phone(reached, start_s, SILENCE))
+            reached = start_s
+        phones.append(Phone(reached, end_s, plain_name(name)))
+        reached = end_s
     if duration_s > reached + _SHORTEST_S:
         phones.append(Phone(reached, duration_s, SILENCE))
     return phones
