@@ -38,7 +38,7 @@ SHARE = 0.5  # of the recordings that are scored
 
 def prepare_corpus(data: Path, corpus: str, sample_rate: int, minutes: float, share: float, folder: Path) -> Store:
     """A store of the recordings, untrimmed, so that label files fit; about `minutes` of them in the test split."""
-    options: dict = {"sample_rate": sample_rate, "trim_db": 0, "test_share": share, "valid_share": 0.0}
+    options: dict = {"sample_rate": sample_rate, "trim_db": 0, "test_share": min(share, 1 - 1e-9), "valid_share": 0.0}
     root = data
     if corpus == "metadata":
         root = folder / "manifest.jsonl"

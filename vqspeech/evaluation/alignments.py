@@ -11,7 +11,15 @@ from pathlib import Path
 from vqspeech.data.phonemes import OTHER, Label
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError, DependencyError
-from vqspeech.evaluation.label_files import JSONL, LAB, TEXTGRID, LabelFiles, read_textgrid
+from vqspeech.evaluation.label_files import (
+    JSONL,
+    LAB,
+    SHORT_OR_LONG,
+    TEXTGRID,
+    LabelFiles,
+    WrongLengthError,
+    read_textgrid,
+)
 from vqspeech.evaluation.phone_classes import class_of
 from vqspeech.evaluation.probe import store_wav
 from vqspeech.evaluation.sphinx import Sphinx, Words, to_pcm, words_of
@@ -94,6 +102,9 @@ def align_utterances(
                 sphinx = sphinx or Sphinx()
                 labels = _align(sphinx, store, index, words)
                 found.append(Aligned(index, labels, SPHINX, labels))
+        except WrongLengthError as reason:
+            told = f"{name} ({reason.end_s:.2f} s for {reason.duration_s:.2f} s)"
+            lost.setdefault(SHORT_OR_LONG, []).append(told)
         except DependencyError as reason:
             lost.setdefault(f"have no phoneme times: {reason}", []).append(name)
         except CorpusError as reason:

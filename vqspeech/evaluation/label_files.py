@@ -20,7 +20,24 @@ from vqspeech.files import find_files
 TEXTGRID, LAB, JSONL = "TextGrids of a forced aligner", "festival's lab files", "align.jsonl"
 JSONL_NAME = "align.jsonl"
 EXPECTED = f"SPEAKER/UTTERANCE.TextGrid, UTTERANCE.lab or {JSONL_NAME}"
+SHORT_OR_LONG = (
+    "have labels of another duration than the prepared recording (if it was trimmed, set data.trim_db to 0 and prepare "
+    "again)"
+)
 _TOLERANCE_S = 0.05  # between the labels' end and the recording's
+
+
+class WrongLengthError(CorpusError):
+    """Labels that do not last as long as their recording.
+
+    Attributes
+    ----------
+    end_s, duration_s : of the labels and of the recording, seconds
+    """
+
+    def __init__(self, end_s: float, duration_s: float, name: str) -> None:
+        self.end_s, self.duration_s = end_s, duration_s
+        super().__init__(f"{SHORT_OR_LONG} ({name} lasts {end_s:.2f} s, the recording {duration_s:.2f} s)")
 
 
 class LabelFiles:
@@ -97,14 +114,9 @@ class LabelFiles:
 
 
 def check_length(end_s: float, duration_s: float | None, name: str) -> None:
-    """A CorpusError where labels do not last as long as the recording: its ends were trimmed, and no time would fit."""
-    if duration_s is None or abs(end_s - duration_s) <= _TOLERANCE_S:
-        return
-    what = "a TextGrid" if name.lower().endswith(".textgrid") else "labels"
-    raise CorpusError(
-        f"have {what} of another duration than the prepared recording (set data.trim_db to 0, prepare again; "
-        f"{name} lasts {end_s:.2f} s, the recording {duration_s:.2f} s)"
-    )
+    """A WrongLengthError where labels do not last as long as the recording: no time of theirs could be trusted."""
+    if duration_s is not None and abs(end_s - duration_s) > _TOLERANCE_S:
+        raise WrongLengthError(end_s, duration_s, name)
 
 
 def read_textgrid(path: Path, duration_s: float | None = None) -> list[Label]:

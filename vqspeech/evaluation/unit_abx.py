@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -97,22 +98,32 @@ def _bounded(
         chosen = set(names)
         own = [item for item in items if item.speaker in chosen]
         for limits in _LIMITS:
-            task = plan_task(own, mode, any_context=any_context, limits=limits, seed=seed)
-            if _cost(task, frames, rate) <= MAX_FRAME_PAIRS or (limits is _LIMITS[-1] and len(names) <= 2):
+            cheap = most_frame_pairs(own, frames, rate, mode, any_context, limits) <= MAX_FRAME_PAIRS
+            if cheap or (limits is _LIMITS[-1] and len(names) <= 2):
                 drawn = f"at most {limits.max_items} items of a phone, context and speaker"
                 if mode == ACROSS:
                     drawn += f", X by at most {limits.max_x} speakers"
                 if len(names) < len(every):
                     drawn += f"; {len(names)} of {len(every)} speakers, drawn"
-                return task, drawn
+                return plan_task(own, mode, any_context=any_context, limits=limits, seed=seed), drawn
         names = names[: max(2, len(names) // 2)]
 
 
-def _cost(task: Task, frames: Sequences, rate: float) -> float:
-    """Frame pairs of a task, at most."""
-    spans = [frames_of(item, rate, len(frames[item.file])) for item in task.items]
-    lengths = np.array([stop - start + _PER_ITEM for start, stop in spans], np.float64)
-    return sum(float(lengths[members].sum()) ** 2 / 2 for members in task.groups)
+def most_frame_pairs(
+    items: Sequence[Item], frames: Sequences, rate: float, mode: str, any_context: bool, limits: Limits
+) -> float:
+    """Frame pairs that the task of these items has at most, with the cost of comparing an item, however short."""
+    found: dict[tuple, dict[tuple, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for item in items:
+        start, stop = frames_of(item, rate, len(frames[item.file]))
+        context = () if any_context else (item.before, item.after)
+        group = (*context, item.speaker) if mode == WITHIN else context
+        found[group][item.speaker, item.phone].append(stop - start + _PER_ITEM)
+    total = 0.0
+    for lengths in found.values():
+        if len({phone for _, phone in lengths}) > 1:
+            total += sum(sum(sorted(own)[-limits.max_items :]) for own in lengths.values()) ** 2 / 2
+    return total
 
 
 def abx_figures(
