@@ -15,7 +15,7 @@ from vqspeech.audio import load_audio, save_audio
 from vqspeech.cli import main
 from vqspeech.codes import encode_file
 from vqspeech.errors import CodesError
-from vqspeech.units import UnitsWriter, bit_rate, encode_recordings, write_units
+from vqspeech.units import UnitsWriter, bit_rate, encode_recordings, read_items, write_units
 from vqspeech.units.files import FORMATS, read_text_units
 
 RATE, HOP = 8000, 16  # the tiny model's
@@ -135,6 +135,37 @@ def test_names_that_a_format_cannot_write_are_refused_or_told(tiny_run, folder):
     (folder / "bob" / "a|b.flac").rename(folder / "bob" / "a b.flac")
     result = CliRunner().invoke(main, ["units", str(tiny_run), str(folder), "--out", "out"])
     assert result.exit_code == 0 and "'a b': item files cannot name" in result.stderr
+
+
+def test_labels_become_an_item_file_that_fits_the_units(tiny_run, folder, codes):
+    """Triphones of the recordings that have labels, by the names that the units have."""
+    Path("labels/ann").mkdir(parents=True)
+    Path("labels/ann/one.lab").write_text("#\n" + "".join(f"{n * 0.04:.2f} 26 {p}\n" for n, p in enumerate("KATS", 1)))
+    Path("labels/two.lab").write_text("#\n9.0 26 K\n")
+    result = CliRunner().invoke(
+        main, ["units", str(tiny_run), str(folder), "--out", "out", "--format", "jsonl", "--labels", "labels"]
+    )
+    assert result.exit_code == 1 and "such as one have labels of another duration" in result.stderr  # 0.16 s of labels for 0.26 s
+    assert "no labels of these recordings" in result.stderr and not Path("out/units.item").exists()
+    Path("labels/ann/one.lab").write_text(
+        "#\n" + "".join(f"{end} 26 {p}\n" for end, p in zip((0.06, 0.12, 0.2, 0.2625), "KATS"))
+    )
+    result = CliRunner().invoke(
+        main, ["units", str(tiny_run), str(folder), "--out", "out", "--force", "--labels", "labels"]
+    )
+    assert result.exit_code == 0 and "out/units.item: 2 triphones" in result.stdout
+    assert "such as two have labels of another duration" in result.stderr
+    items = read_items("out/units.item")
+    assert [(one.file, one.phone, one.before, one.after, one.speaker) for one in items] == [
+        ("one", "A", "K", "T", "ann"), ("one", "T", "A", "S", "ann"),
+    ]  # fmt: skip
+    assert items[0].file in read_text_units("out/units.txt")
+    assert "exists" in refuse("units", tiny_run, folder, "--out", "out", "--format", "npz", "--labels", "labels")
+
+
+def test_the_verb_offers_every_format():
+    (option,) = [option for option in main.commands["units"].params if option.name == "form"]
+    assert tuple(option.type.choices) == FORMATS
 
 
 def test_nothing_to_encode_and_no_model_are_told(tiny_run, place):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vqspeech.terminal import PATH, force_option, say, tell
+from vqspeech.terminal import PATH, force_option, free_target, say, tell
 
 
 @click.command()
@@ -25,8 +25,23 @@ from vqspeech.terminal import PATH, force_option, say, tell
 )
 @click.option("--dedup", is_flag=True, help="Runs of equal codes as one; npz and jsonl keep how long each lasts.")
 @click.option("--vectors", is_flag=True, help="Codebook vectors in npz too.")
+@click.option(
+    "--labels",
+    type=PATH,
+    help="Folder of phone times (TextGrids, festival's lab files, align.jsonl): write units.item too, triphones as "
+    "ZeroSpeech's item file. The speaker is the recording's folder.",
+)
 @force_option
-def units(model: str, sources: tuple[Path, ...], out: Path, form: str, dedup: bool, vectors: bool, force: bool) -> None:
+def units(
+    model: str,
+    sources: tuple[Path, ...],
+    out: Path,
+    form: str,
+    dedup: bool,
+    vectors: bool,
+    labels: Path | None,
+    force: bool,
+) -> None:
     """Write recordings (files, folders) as unit sequences, for benchmarks of units and for language models."""
     from vqspeech.checkpoint import load_model
     from vqspeech.shelf import resolve
@@ -44,7 +59,8 @@ def units(model: str, sources: tuple[Path, ...], out: Path, form: str, dedup: bo
         sample_rate=loaded.sample_rate, hop_length=loaded.hop_length, force=force,
     )  # fmt: skip
     writer.check(found)
-    summary = Summary()
+    items = free_target(out / "units.item", out, force) if labels else None
+    summary, lasts = Summary(), []
     if found:
         with writer, seconds_bar() as advance:
             encoded = encode_recordings(
@@ -53,13 +69,21 @@ def units(model: str, sources: tuple[Path, ...], out: Path, form: str, dedup: bo
             for recording in encoded:
                 writer.write(recording)
                 summary.add(recording)
+                lasts.append((recording.name, found[recording.name].absolute().parent.name, recording.duration_s))
                 advance(recording.duration_s)
     if summary.num_files:
         say(f"{writer.target('*')}: {summary.describe()}")
+    if labels and items and lasts:
+        from vqspeech.evaluation.unit_items import write_item_file
+
+        count, unused = write_item_file(items, lasts, labels)
+        say(f"{items}: {count} triphones")
+        for problem in unused:
+            tell(problem)
     spaced = [name for name in found if name.split() != [name]]
     if spaced:
         tell(f"{len(spaced)} names hold spaces, such as {spaced[0]!r}: item files cannot name these recordings")
-    for problem in problems.values():
-        tell(f"Error: {problem}")
+    for error in problems.values():
+        tell(f"Error: {error}")
     if problems:
         sys.exit(1)

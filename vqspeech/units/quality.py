@@ -43,8 +43,8 @@ def phone_normalised_information(counts: ArrayLike) -> float:
 
     Examples
     --------
-    >>> phone_normalised_information([[2, 0], [1, 1]])
-    0.3836885465963444
+    >>> round(phone_normalised_information([[2, 0], [1, 1]]), 9)
+    0.383688547
     """
     counts = np.asarray(counts, np.float64)
     if not counts.sum():
