@@ -7,7 +7,8 @@
 The section "Units" of `vqspeech evaluate` on any recordings with phone times or English texts: a folder of one speaker
 with metadata.csv (`id|text`), or a corpus that recipes know. Whether the model was trained on them is for the caller to
 know: `english` never heard the rhasspy voices, and was trained on most of VCTK's p225 to p228. k-means is fitted on the
-half of the recordings that is not scored; with `--share 1` all are scored, and it is fitted on them.
+half of the recordings that is not scored, which for a voice that the model never heard favours it: `--fit-on` names
+other recordings. With `--share 1` all are scored, and without `--fit-on` it is fitted on them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-from vqspeech.audio import find_recordings
+import numpy as np
+
+from vqspeech.audio import find_recordings, load_audio
 from vqspeech.checkpoint import load_model
 from vqspeech.config import DataConfig
 from vqspeech.data.preparation import prepare
@@ -29,7 +32,7 @@ from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError, VQSpeechError
 from vqspeech.evaluation.alignments import align_utterances
 from vqspeech.evaluation.report import section_to_json, show
-from vqspeech.evaluation.units import MAX_MINUTES, choose_utterances, measure
+from vqspeech.evaluation.units import CONTROL_MINUTES, MAX_MINUTES, choose_utterances, measure
 from vqspeech.shelf import resolve
 from vqspeech.units import fill_gaps, make_items, write_items
 
@@ -67,6 +70,21 @@ def write_manifest(data: Path, path: Path, minutes: float) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def load_spread(folder: Path, sample_rate: int) -> list[np.ndarray]:
+    """Recordings of a folder, drawn by a fixed seed, about as long as the control is fitted on."""
+    files = find_recordings(folder).readable
+    if not files:
+        raise CorpusError(f"no recordings in {folder}. Give a folder that has some with --fit-on")
+    wavs, seconds = [], 0.0
+    order = np.random.default_rng(0).permutation(len(files))
+    for place in order:
+        wavs.append(load_audio(files[place], sample_rate))
+        seconds += len(wavs[-1]) / sample_rate
+        if seconds >= 60 * CONTROL_MINUTES:
+            break
+    return wavs
+
+
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -77,6 +95,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=MAX_MINUTES, help="of speech that is scored")
     parser.add_argument(
         "--share", type=float, default=SHARE, help="of the recordings, scored; k-means hears the others"
+    )
+    parser.add_argument(
+        "--fit-on", type=Path, help="folder of recordings that k-means is fitted on, six minutes of them"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="one minute")
@@ -94,8 +115,9 @@ def main() -> int:
                 model=model, store=store, split="test", seed=options.seed, sample_rate=model.sample_rate,
                 hop_length=model.hop_length, root=options.labels or options.data,
             )  # fmt: skip
+            training = load_spread(options.fit_on, model.sample_rate) if options.fit_on else None
             start = time.perf_counter()
-            section = measure(material)  # type: ignore[arg-type]
+            section = measure(material, training=training)  # type: ignore[arg-type]
             seconds = time.perf_counter() - start
             if options.items:
                 write_items(options.items, items_of(store, options.labels or options.data))

@@ -87,11 +87,21 @@ def test_a_text_of_the_aligner_is_no_label(tmp_path, store):
 
 def test_align_jsonl_is_read_and_bad_lines_are_told(tmp_path):
     lines = [json.dumps(DUTCH), "", "no json", json.dumps({"id": "x"}), json.dumps({"id": "none", "words": []})]
+    lines.append('{"id": "y", "words": [{"phones": [{"start": NaN, "duration": 1, "phone": "a"}]}]}')
     found, problems = read_align_jsonl(write(tmp_path / "align.jsonl", "\n".join(lines)))
     assert list(found) == ["one"]
     assert [name for _, _, name in found["one"]] == ["ˈeː", "ɣ", "SIL"]
-    assert [problem.split(" of ")[0] for problem in problems] == ["line 3", "line 4"]
+    assert [problem.split(" of ")[0] for problem in problems] == ["line 3", "line 4", "line 6"]
     assert "line 3" in LabelFiles(tmp_path).note
+
+
+def test_label_files_that_cannot_be_read_stop_nothing(tmp_path, store):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "align.jsonl").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "labels" / "one.lab").symlink_to(tmp_path / "nowhere")
+    found = align_utterances(store, range(2), tmp_path / "labels")
+    assert not found.utterances and find_labels(tmp_path / "labels").fingerprint()
+    assert any("cannot be read" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("place", ["one.lab", "ann/one.lab", "deep/down/one.lab"])

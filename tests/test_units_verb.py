@@ -128,6 +128,13 @@ def test_a_bad_recording_is_told_and_the_rest_is_written(tiny_run, folder):
     assert len(read_text_units("out/units.txt")) == 3
 
 
+def test_where_nothing_can_be_read_nothing_is_written(tiny_run, place):
+    Path("bad.wav").write_bytes(b"RIFF, but no sound")
+    result = CliRunner().invoke(main, ["units", str(tiny_run), "bad.wav", "--out", "out"])
+    assert result.exit_code == 1 and "none of 1 recordings can be read. " in result.stderr
+    assert not [path for path in Path("out").rglob("*") if path.is_file()]
+
+
 def test_names_that_a_format_cannot_write_are_refused_or_told(tiny_run, folder):
     (folder / "bob" / "three.flac").rename(folder / "bob" / "a|b.flac")
     assert "ends a name in the format text" in refuse("units", tiny_run, folder)
@@ -145,7 +152,7 @@ def test_labels_become_an_item_file_that_fits_the_units(tiny_run, folder, codes)
     result = CliRunner().invoke(
         main, ["units", str(tiny_run), str(folder), "--out", "out", "--format", "jsonl", "--labels", "labels"]
     )
-    assert result.exit_code == 1 and "such as one have labels of another duration" in result.stderr  # 0.16 s of labels for 0.26 s
+    assert result.exit_code == 1 and "such as one have labels of another duration" in result.stderr
     assert "no labels of these recordings" in result.stderr and not Path("out/units.item").exists()
     Path("labels/ann/one.lab").write_text(
         "#\n" + "".join(f"{end} 26 {p}\n" for end, p in zip((0.06, 0.12, 0.2, 0.2625), "KATS"))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from vqspeech.errors import VQSpeechError
 from vqspeech.terminal import PATH, force_option, free_target, say, tell
 
 
@@ -71,6 +72,8 @@ def units(
                 summary.add(recording)
                 lasts.append((recording.name, found[recording.name].absolute().parent.name, recording.duration_s))
                 advance(recording.duration_s)
+            if not summary.num_files:  # the error leaves no empty file behind
+                raise VQSpeechError(f"none of {len(found)} recordings can be read. {next(iter(problems.values()))}")
     if summary.num_files:
         say(f"{writer.target('*')}: {summary.describe()}")
     if labels and items and lasts:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,11 @@ class LabelFiles:
             if path.suffix.lower() in self._paths:
                 self._paths[path.suffix.lower()][path.relative_to(folder).with_suffix("").as_posix()] = path
             elif path.name == JSONL_NAME:
-                found, wrong = read_align_jsonl(path)
+                try:
+                    found, wrong = read_align_jsonl(path)
+                except CorpusError as reason:
+                    problems.append(f"label files {reason}")
+                    continue
                 self._lines |= found
                 problems += wrong
         for path in self._files:  # by the file's name alone only where that is unique
@@ -80,8 +85,10 @@ class LabelFiles:
         """Hex digest of names, sizes and times of all files: another one means that labels may have changed."""
         digest = hashlib.sha256()
         for path in self._files:
-            status = path.stat()
-            digest.update(repr((str(path), status.st_size, status.st_mtime_ns)).encode())
+            digest.update(str(path).encode("utf-8", "surrogateescape"))
+            with suppress(OSError):  # a link that leads nowhere has a name alone
+                status = path.stat()
+                digest.update(repr((status.st_size, status.st_mtime_ns)).encode())
         return digest.hexdigest()
 
     def read(self, utterance: str, speaker: str, duration_s: float) -> tuple[list[Label], str] | None:
@@ -240,8 +247,12 @@ def read_align_jsonl(path: Path) -> tuple[dict[str, list[Label]], list[str]]:
                 for phone in phones
             ]
             name = str(entry["id"])
+            if not all(0 <= start_s <= end_s < math.inf for start_s, end_s, _ in labels):
+                raise ValueError
         except (ValueError, KeyError, TypeError):
-            problems.append(f"line {number} of {path.name} holds no id and words with phones, and was passed over")
+            problems.append(
+                f"line {number} of {path.name} holds no id and words with phones and their times: passed over"
+            )
             continue
         if labels:
             found[name] = sorted(labels)

@@ -78,12 +78,13 @@ class Rates:
         return self.sample_rate / self.hop_length
 
 
-def measure(material: Material, folder: Path | None = None) -> Section:
+def measure(material: Material, folder: Path | None = None, training: Sequence[Wav] | None = None) -> Section:
     """Score the codes of the split as units.
 
     Parameters
     ----------
     folder : of label files; None takes VQSPEECH_ALIGNMENTS, else the recordings'
+    training : what the control, k-means, is fitted on; None takes training utterances of the corpus
     """
     model, store = material.model, material.store
     chosen = choose_utterances(store, material.split)
@@ -100,7 +101,8 @@ def measure(material: Material, folder: Path | None = None) -> Section:
         [fill_gaps(labels[index], store.length(index) / store.sample_rate) if labels else [] for index in used],
     )
     codebook = model.lookup(np.arange(model.num_codes)).cpu().numpy()
-    training = [store_wav(store, index) for index in code_phonemes.spread(store, "train", CONTROL_MINUTES)]
+    if training is None:
+        training = [store_wav(store, index) for index in code_phonemes.spread(store, "train", CONTROL_MINUTES)]
     rates = Rates(model.num_codes, material.sample_rate, material.hop_length, codebook)
     section = measure_units(speech, rates, training, material.seed)
     notes = [*aligned.notes]
