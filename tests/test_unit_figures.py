@@ -13,6 +13,7 @@ import pytest
 
 from vqspeech.evaluation import unit_abx
 from vqspeech.evaluation.evaluate import MEASURES
+from vqspeech.evaluation.mfcc import centre_vectors, cluster_mfccs, fit_clusters, normalised_mfccs, quantize
 from vqspeech.evaluation.pairing import paired
 from vqspeech.evaluation.report import section_from_json, section_to_json
 from vqspeech.evaluation.unit_abx import KMEANS, MAX_FRAME_PAIRS, plan_abx
@@ -189,6 +190,24 @@ def test_one_short_utterance_crashes_nothing(phones):
     assert set(found) == set(UNITS)
     assert "no phone is said twice" in found["ABX error within speakers, codes"].note
     assert found["bit rate"].is_measured and not math.isfinite(found["bit rate"].low)
+
+
+# The control
+
+
+def test_clusters_of_mfccs_are_told_apart_by_all_their_coefficients():
+    """Standardised centres and frames: no coefficient outweighs another, as the level would."""
+    wavs = [say(talk(seed), seed) for seed in range(3)]
+    kmeans = fit_clusters(wavs, 8, RATE, HOP)
+    frames = centre_vectors(kmeans)[kmeans.labels_]
+    np.testing.assert_allclose(frames.mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose(frames.std(0), 1, atol=1e-9)
+    own = normalised_mfccs(wavs[0], 60, RATE, HOP)
+    np.testing.assert_allclose([own.mean(0), own.std(0)], [np.zeros(13), np.ones(13)], atol=1e-9)
+    lengths = [len(wav) // HOP for wav in wavs]
+    again = cluster_mfccs(wavs, wavs, lengths, 8, RATE, HOP)
+    for codes, same in zip(quantize(kmeans, wavs, lengths, RATE, HOP), again):
+        np.testing.assert_array_equal(codes, same)
 
 
 # A bounded time

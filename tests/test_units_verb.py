@@ -13,7 +13,7 @@ from commands import call, refuse
 
 from vqspeech.audio import load_audio, save_audio
 from vqspeech.cli import main
-from vqspeech.codes import encode_file
+from vqspeech.codes import encode_file, load_codes
 from vqspeech.errors import CodesError
 from vqspeech.units import UnitsWriter, bit_rate, encode_recordings, read_items, write_units
 from vqspeech.units.files import FORMATS, read_text_units
@@ -193,6 +193,10 @@ def test_from_python(tiny_model, folder, codes):
     assert np.array_equal(read_text_units("out/units.txt")["two"], codes["two"])
     (encoded,) = encode_recordings(tiny_model, {"one": sources["one"]}, vectors=True)
     assert encoded.vectors.shape == (len(encoded.codes), 4) and encoded.duration_s == 2100 / RATE
+    write_units("again", encode_recordings(tiny_model, sources), "npz", model=tiny_model)
+    assert np.array_equal(load_codes("again/two.npz", tiny_model)[0], codes["two"])
+    with pytest.raises(CodesError, match="two.npz exists|one.npz exists"):
+        write_units("again", encode_recordings(tiny_model, sources), "npz", model=tiny_model)
     with pytest.raises(CodesError, match=", ".join(FORMATS)):
         UnitsWriter("out", "hdf5")
     with pytest.raises(CodesError, match="vectors=True"):

@@ -55,10 +55,7 @@ def units(
 
         found, problems = find_sources(sources)
         loaded = load_model(resolve(model))
-    writer = UnitsWriter(
-        out, form, dedup=dedup, vectors=vectors, model_id=loaded.fingerprint(), num_codes=loaded.num_codes,
-        sample_rate=loaded.sample_rate, hop_length=loaded.hop_length, force=force,
-    )  # fmt: skip
+    writer = UnitsWriter(out, form, dedup=dedup, vectors=vectors, model=loaded, force=force)
     writer.check(found)
     items = free_target(out / "units.item", out, force) if labels else None
     summary, lasts = Summary(), []

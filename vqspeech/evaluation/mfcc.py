@@ -112,8 +112,9 @@ def centre_vectors(kmeans: KMeans) -> NDArray[np.float64]:
 
     Angles between plain cepstra are angles between levels: the first coefficient outweighs the others.
     """
-    frames = kmeans.cluster_centers_[kmeans.labels_]
-    return (kmeans.cluster_centers_ - frames.mean(0)) / np.maximum(frames.std(0), 1e-9)
+    centres = kmeans.cluster_centers_.astype(np.float64)
+    frames = centres[kmeans.labels_]
+    return (centres - frames.mean(0)) / np.maximum(frames.std(0), 1e-9)
 
 
 def normalised_mfccs(

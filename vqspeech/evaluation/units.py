@@ -156,8 +156,8 @@ def measure_units(speech: Speech, rates: Rates, training_wavs: Sequence[Wav] = (
     quality, more = _quality(speech, rows, rates, seed)
     notes += [
         "ABX: X is nearer to another phone than to its own; mean over contexts (and X's speakers), speakers, pairs of "
-        "phones; codes are equal or not, vectors are compared by angle; intervals: contexts drawn, phones where there "
-        "is one context alone",
+        "phones; codes are equal or not, vectors are compared by angle, of k-means the standardised centres; "
+        "intervals: contexts drawn, phones where there is one context alone",
         "phoneme errors and boundaries: each unit is read as its likeliest phone on these very utterances, as "
         f"DiscoPhon does; a boundary counts within {1000 * TOLERANCE_S:g} ms; intervals: speakers and utterances drawn",
     ]

@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from vqspeech.errors import CodesError
 from vqspeech.files import write_whole
 from vqspeech.units.encoding import Encoded
 from vqspeech.units.quality import deduplicate
+
+if TYPE_CHECKING:
+    from vqspeech.models.vqvae import VQVAE
 
 FORMATS = ("text", "jsonl", "npz", "npy", "zerospeech")
 _TOGETHER = {"text": "units.txt", "jsonl": "units.jsonl"}  # one file for all recordings
@@ -41,8 +44,7 @@ class UnitsWriter:
     form : one of `FORMATS`
     dedup : runs of equal codes as one code; npz and jsonl keep how many frames each lasts
     vectors : write codebook entries beside the codes (npz; npy and zerospeech hold nothing else)
-    model_id : that the codes belong to, see `VQVAE.fingerprint`; in npz alone
-    num_codes, sample_rate, hop_length : of the model, likewise
+    model : that made the codes; npz then says which it was, and `vqspeech decode` can speak it
     force : overwrite
 
     Raises
@@ -52,8 +54,8 @@ class UnitsWriter:
     """
 
     def __init__(
-        self, folder: str | Path, form: str = "text", *, dedup: bool = False, vectors: bool = False, model_id: str = "",
-        num_codes: int = 0, sample_rate: int = 0, hop_length: int = 0, force: bool = False,
+        self, folder: str | Path, form: str = "text", *, dedup: bool = False, vectors: bool = False,
+        model: VQVAE | None = None, force: bool = False,
     ) -> None:  # fmt: skip
         if form not in FORMATS:
             raise CodesError(f"the format {form!r} is not known. Choose one of {', '.join(FORMATS)}")
@@ -64,7 +66,7 @@ class UnitsWriter:
             )
         self.folder, self.form, self.dedup, self.force = Path(folder), form, dedup, force
         self.needs_vectors = form in _PER_FRAME or (vectors and form == "npz")
-        self._facts = {"model": model_id, "num_codes": num_codes, "sample_rate": sample_rate, "hop_length": hop_length}
+        self._facts = {} if model is None else _facts_of(model)
         self._open = ExitStack()
         self._lines: IO[str] | None = None
 
@@ -123,7 +125,7 @@ class UnitsWriter:
             "end_s": np.minimum(ends / encoded.code_rate, encoded.duration_s),
             "code_rate": np.array(encoded.code_rate),
             "num_samples": np.array(encoded.num_samples),
-            **{name: np.array(value) for name, value in self._facts.items()},
+            **self._facts,
         }
         if self.needs_vectors:
             arrays["vectors"] = _vectors_of(encoded)[ends - lengths]  # those of a run are equal
@@ -136,10 +138,24 @@ def _vectors_of(encoded: Encoded) -> NDArray[np.float32]:
     return encoded.vectors
 
 
-def write_units(folder: str | Path, recordings: Iterable[Encoded], form: str = "text", *, dedup: bool = False) -> None:
-    """Write all recordings; parameters and errors as in `UnitsWriter`, which see for more."""
-    with UnitsWriter(folder, form, dedup=dedup, vectors=True) as writer:
+def _facts_of(model: VQVAE) -> dict[str, NDArray]:
+    """What `codes.load_codes` asks of a file, beside the codes and their number of samples."""
+    return {
+        "model": np.array(model.fingerprint()),
+        "num_codes": np.array(model.num_codes),
+        "sample_rate": np.array(model.sample_rate),
+        "hop_length": np.array(model.hop_length),
+    }
+
+
+def write_units(
+    folder: str | Path, recordings: Iterable[Encoded], form: str = "text", *, dedup: bool = False,
+    vectors: bool = False, model: VQVAE | None = None, force: bool = False,
+) -> None:  # fmt: skip
+    """Write all recordings; parameters and errors as in `UnitsWriter`."""
+    with UnitsWriter(folder, form, dedup=dedup, vectors=vectors, model=model, force=force) as writer:
         for encoded in recordings:
+            writer.check([encoded.name])
             writer.write(encoded)
 
 
