@@ -93,6 +93,12 @@ def test_texts_are_aligned_and_what_cannot_be_is_told(texts):
     assert any("neither phoneme times nor a text" in note for note in found.notes)
 
 
+def test_an_utterance_is_aligned_once_however_many_ask(texts, monkeypatch):
+    first = align_utterances(texts, range(len(texts)))
+    monkeypatch.setattr(Sphinx, "align", lambda *_: pytest.fail("aligned again"))
+    assert align_utterances(texts, range(len(texts))) == first
+
+
 def test_a_recording_too_short_for_its_text_is_told():
     sphinx, words = Sphinx(), words_of("this is far too long a text for so short a recording")
     short = np.random.default_rng(0).normal(0, 0.1, 3000)

@@ -34,6 +34,7 @@ VERBS = [
     "sample",
     "compress",
     "decompress",
+    "units",
     "listening-test",
     "demo",
     "listening-test",

@@ -18,6 +18,7 @@ RESULTS = {
     "encode": ("encode", "--model", MODEL, "in.wav"),
     "decode": ("decode", "--model", MODEL, "--speaker", "bob", "codes.npz"),
     "info": ("info", MODEL),
+    "units": ("units", MODEL, "in.wav"),
     "sample": ("sample", "--model", MODEL, "--duration", "0.05"),
     "sample --speaker": ("sample", "--model", MODEL, "--speaker", "bob", "--duration", "0.05"),
     "compress": ("compress", "--model", MODEL, "in.wav"),

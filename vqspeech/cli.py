@@ -29,6 +29,7 @@ from vqspeech.terminal import (
     tell,
     voice_options,
 )
+from vqspeech.unit_verbs import units
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -263,5 +264,5 @@ def demo(recipe: Path, out: Path, overrides: tuple[str, ...]) -> None:
         sys.exit(130)
 
 
-for _verb in (models, enroll, pack, bench, sample, compress, decompress, listening_test):
+for _verb in (models, enroll, pack, bench, sample, compress, decompress, units, listening_test):
     main.add_command(_verb)

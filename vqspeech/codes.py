@@ -88,6 +88,19 @@ def encode_file(model: VQVAE, source: Path, target: Path) -> int:
     CodesError
         If the target cannot be written.
     """
+    codes, num_samples = encode_recording(model, source)
+    save_codes(target, codes, model, num_samples)
+    return len(codes)
+
+
+def encode_recording(model: VQVAE, source: Path) -> tuple[NDArray[np.int64], int]:
+    """Codes (N,) of a recording and its samples at the model's rate, in constant memory but for the codes.
+
+    Raises
+    ------
+    AudioError
+        If the recording cannot be read or is empty.
+    """
     import torch
 
     stream = model.encoding()
@@ -101,6 +114,4 @@ def encode_file(model: VQVAE, source: Path, target: Path) -> int:
         raise AudioError(
             f"{reader.name} is empty or shorter than one sample at {model.sample_rate} Hz. Give a longer recording"
         )
-    codes = torch.cat(pieces).cpu().numpy()
-    save_codes(target, codes, model, num_samples)
-    return len(codes)
+    return torch.cat(pieces).cpu().numpy(), num_samples

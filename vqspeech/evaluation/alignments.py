@@ -1,31 +1,51 @@
-"""Which phoneme is said when: the corpus's own times, else a forced aligner's TextGrids, else PocketSphinx's."""
+"""Which phoneme is said when: the corpus's own times, else label files, else PocketSphinx's forced alignment."""
 
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vqspeech.data.phonemes import Label
+from vqspeech.data.phonemes import OTHER, Label
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError, DependencyError
+from vqspeech.evaluation.label_files import (
+    JSONL,
+    LAB,
+    SHORT_OR_LONG,
+    TEXTGRID,
+    LabelFiles,
+    WrongLengthError,
+    read_textgrid,
+)
 from vqspeech.evaluation.phone_classes import class_of
 from vqspeech.evaluation.probe import store_wav
-from vqspeech.evaluation.sphinx import Sphinx, to_pcm, words_of
+from vqspeech.evaluation.sphinx import Sphinx, Words, to_pcm, words_of
+from vqspeech.units.phones import SILENCE, plain_name
 
-EXACT, TEXTGRID, SPHINX = "the corpus's exact times", "TextGrids of a forced aligner", "PocketSphinx forced alignment"
+EXACT, SPHINX = "the corpus's exact times", "PocketSphinx forced alignment"
 FOLDER_VARIABLE = "VQSPEECH_ALIGNMENTS"
-_TOLERANCE_S = 0.05  # between a TextGrid's end and the recording's
+_BY_SPHINX: dict[tuple[str, str, int, Words], list[Label] | None] = {}  # two sections ask for the same, and it is slow
 
 
 @dataclass(frozen=True)
 class Aligned:
-    """An utterance of a store, by its position, and its phonemes as (start_s, end_s, class)."""
+    """An utterance of a store, by its position, with its phonemes' times.
+
+    Attributes
+    ----------
+    index : position in the store
+    labels : (start_s, end_s, class), of the 41 classes
+    source : where the times are from
+    phones : (start_s, end_s, name) by the labels' own names, of whatever language
+    """
 
     index: int
     labels: list[Label]
     source: str
+    phones: list[Label]
 
 
 @dataclass(frozen=True)
@@ -36,51 +56,66 @@ class Alignments:
     notes: tuple[str, ...]
 
 
-def align_utterances(store: Store, indices: Sequence[int], folder: Path | None = None) -> Alignments:
+def find_labels(folder: Path | None = None, beside: Path | None = None) -> LabelFiles | None:
+    """The label files to use: below `folder`, else VQSPEECH_ALIGNMENTS, else `beside`, a corpus's folder, if any are.
+
+    A manifest's recordings may lie anywhere: nothing is looked for beside them.
+    """
+    folder = folder or (Path(os.environ[FOLDER_VARIABLE]) if os.environ.get(FOLDER_VARIABLE) else None)
+    if folder:
+        return LabelFiles(folder)
+    return LabelFiles(beside, is_asked_for=False) if beside and beside.is_dir() else None
+
+
+def align_utterances(
+    store: Store, indices: Sequence[int], folder: Path | None = None, beside: Path | None = None
+) -> Alignments:
     """Find or make the phoneme times of utterances.
 
     Parameters
     ----------
     indices : positions in the store
-    folder : TextGrids, as the Montreal Forced Aligner writes them; None takes VQSPEECH_ALIGNMENTS
+    folder : of label files, see `label_files`; None takes VQSPEECH_ALIGNMENTS
+    beside : folder of the corpus, which may hold such files too; searched where no folder was named
 
     Returns
     -------
     alignments : of the utterances that have times; its notes tell why others have none
     """
-    folder = folder or (Path(os.environ[FOLDER_VARIABLE]) if os.environ.get(FOLDER_VARIABLE) else None)
+    files = find_labels(folder, beside)
     found: list[Aligned] = []
     lost: dict[str, list[str]] = {}
-    grids = TextGrids(folder) if folder else None
     sphinx: Sphinx | None = None
     for index in indices:
-        name = store.utterance_id(index)
+        name, speaker = store.utterance_id(index), store.speakers[store.speaker(index)]
         try:
             if (labels := store.labels(index)) is not None:
-                found.append(Aligned(index, labels, EXACT))
-            elif grids and (path := grids.find(name, store.speakers[store.speaker(index)])):
-                labels = read_textgrid(path, store.length(index) / store.sample_rate)
-                found.append(Aligned(index, labels, TEXTGRID))
+                found.append(Aligned(index, labels, EXACT, labels))
+            elif files and (read := files.read(name, speaker, store.length(index) / store.sample_rate)):
+                phones, source = read
+                found.append(
+                    Aligned(index, [(start, end, class_of(own)) for start, end, own in phones], source, phones)
+                )
             elif not (words := words_of(store.text(index) or "")):
                 raise CorpusError("have neither phoneme times nor a text to align")
             else:
                 sphinx = sphinx or Sphinx()
-                if unknown := sphinx.unknown(words):
-                    raise CorpusError(f"have words outside the dictionary ({', '.join(unknown[:3])})")
-                labels = sphinx.align(words, to_pcm(store_wav(store, index), store.sample_rate))
-                if labels is None:
-                    raise CorpusError("are too short for their text")
-                found.append(Aligned(index, labels, SPHINX))
+                labels = _align(sphinx, store, index, words)
+                found.append(Aligned(index, labels, SPHINX, labels))
+        except WrongLengthError as reason:
+            told = f"{name} ({reason.end_s:.2f} s for {reason.duration_s:.2f} s)"
+            lost.setdefault(SHORT_OR_LONG, []).append(told)
         except DependencyError as reason:
             lost.setdefault(f"have no phoneme times: {reason}", []).append(name)
         except CorpusError as reason:
             lost.setdefault(str(reason), []).append(name)
     notes = []
-    for source in (EXACT, TEXTGRID, SPHINX):
-        if count := sum(aligned.source == source for aligned in found):
-            notes.append(f"phoneme times of {count} utterances: {source}")
-    if grids and grids.note:
-        notes.append(grids.note)
+    for kind in (EXACT, TEXTGRID, JSONL, LAB, SPHINX):
+        if count := sum(aligned.source == kind for aligned in found):
+            notes.append(f"phoneme times of {count} utterances: {kind}")
+    if files is not None and files.note:
+        notes.append(files.note)
+    notes += _unmapped(found)
     reasons = list(lost.items())
     for why, names in reasons[:10]:
         notes.append(f"{len(names)} of {len(indices)} utterances {why}: {_listed(names)}")
@@ -89,77 +124,42 @@ def align_utterances(store: Store, indices: Sequence[int], folder: Path | None =
     return Alignments(tuple(found), tuple(notes))
 
 
-class TextGrids:
-    """The TextGrid files below a folder, found by the utterances' ids.
-
-    Attributes
-    ----------
-    note : what is wrong with the folder, else empty
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._by_name: dict[str, Path | None] = {}
-        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".textgrid")
-        self.note = "" if paths else f"no TextGrids in {folder}: expected SPEAKER/UTTERANCE.TextGrid"
-        for path in paths:
-            self._by_name[path.relative_to(folder).with_suffix("").as_posix()] = path
-        for path in paths:  # by the file's name alone only where that is unique
-            if path.parent != folder:
-                self._by_name[path.stem] = None if path.stem in self._by_name else path
-
-    def find(self, utterance: str, speaker: str) -> Path | None:
-        """The file of an utterance: by its id, with or without ending, in its speaker's folder, or anywhere."""
-        plain = utterance.partition("#")[0]
-        stem = Path(plain).stem
-        for name in (utterance, plain, str(Path(plain).with_suffix("")), f"{speaker}/{stem}", stem):
-            if path := self._by_name.get(name):
-                return path
-        return None
+def _align(sphinx: Sphinx, store: Store, index: int, words: Words) -> list[Label]:
+    if unknown := sphinx.unknown(words):
+        raise CorpusError(f"have words outside the dictionary ({', '.join(unknown[:3])})")
+    key = str(store.folder), store.fingerprint, index, words
+    if key not in _BY_SPHINX:
+        _BY_SPHINX[key] = sphinx.align(words, to_pcm(store_wav(store, index), store.sample_rate))
+    labels = _BY_SPHINX[key]
+    if labels is None:
+        raise CorpusError("are too short for their text")
+    return labels
 
 
-def read_textgrid(path: Path, duration_s: float | None = None) -> list[Label]:
-    """Read the tier of phones, as the Montreal Forced Aligner writes it ("phones", "ann - phones").
-
-    Parameters
-    ----------
-    path : long or short TextGrid
-    duration_s : the recording's; another one means that its ends were trimmed, and the times would not fit
-
-    Returns
-    -------
-    labels : (start_s, end_s, class)
-
-    Raises
-    ------
-    CorpusError
-        If the file cannot be read, has no such tier, or is not as long as the recording.
-    DependencyError
-        If praatio is not installed.
-    """
-    try:
-        from praatio import textgrid
-        from praatio.data_classes.interval_tier import IntervalTier
-    except ImportError:
-        raise DependencyError(
-            "TextGrids are read by praatio, which is not installed. Install it: pip install 'vqspeech[evaluate]'"
-        ) from None
-    try:
-        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True, reportingMode="silence")
-    except Exception as reason:  # noqa: BLE001 - praatio fails in many ways on what is not a TextGrid
-        raise CorpusError(f"have a TextGrid that cannot be read ({path.name}: {type(reason).__name__})") from None
-    for name in grid.tierNames:
-        tier = grid.getTier(name)
-        if name.lower().split(" - ")[-1].strip() in ("phones", "phone") and isinstance(tier, IntervalTier):
-            break
-    else:
-        raise CorpusError(f'have a TextGrid without a tier "phones" ({path.name} has {", ".join(grid.tierNames)})')
-    if duration_s is not None and abs(grid.maxTimestamp - duration_s) > _TOLERANCE_S:
-        raise CorpusError(
-            "have a TextGrid of another duration than the prepared recording (set data.trim_db to 0, prepare again; "
-            f"{path.name} lasts {grid.maxTimestamp:.2f} s, the recording {duration_s:.2f} s)"
-        )
-    return [(float(entry.start), float(entry.end), class_of(entry.label)) for entry in tier.entries]
+def _unmapped(found: Sequence[Aligned]) -> list[str]:
+    """A sentence about phones that the table of 41 classes does not know."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    total = 0.0
+    for aligned in found:
+        for (start_s, end_s, name), (_, _, own_class) in zip(aligned.phones, aligned.labels, strict=True):
+            total += end_s - start_s
+            if own_class == OTHER and plain_name(name) != SILENCE:
+                seconds[plain_name(name)] += end_s - start_s
+    if not seconds:
+        return []
+    names = sorted(seconds, key=lambda name: -seconds[name])
+    share = sum(seconds.values()) / total
+    return [
+        f"{len(names)} phones are not among the 41 English classes and count as {OTHER} where these are asked for "
+        f"({share:.0%} of the time): {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
+    ]
 
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+__all__ = [
+    "EXACT", "FOLDER_VARIABLE", "JSONL", "LAB", "SPHINX", "TEXTGRID", "Aligned", "Alignments", "align_utterances",
+    "find_labels", "read_textgrid",
+]  # fmt: skip

@@ -60,11 +60,11 @@ def measure(material: Material, folder: Path | None = None) -> Section:
 
     Parameters
     ----------
-    folder : of TextGrids, for corpora without exact times; None takes the environment's VQSPEECH_ALIGNMENTS
+    folder : of label files, for corpora without exact times; None takes VQSPEECH_ALIGNMENTS, else the recordings'
     """
     model, store = material.model, material.store
     chosen = spread(store, material.split, MAX_MINUTES)
-    aligned = align_utterances(store, chosen, folder)
+    aligned = align_utterances(store, chosen, folder, material.root)
     notes = list(aligned.notes)
     if len(chosen) < store.split_sizes[material.split]:
         notes.append(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -41,6 +40,7 @@ MEASURES = {
     "voice": "Conversion: voice",
     "pitch": "Conversion: pitch",
     "code_phonemes": "Codes to phonemes",
+    "units": "Units",
     "code_speakers": "Codes to speaker",
     "sound": "Sound",
     "codebook": "Codebook",
@@ -126,7 +126,8 @@ def evaluate(
         with stages.time(CONVERSIONS):
             material = make_material(
                 subject.model, subject.store, choices, folder / "material", settings,
-                split=split, sexes=sexes, trained_on=trained, common=common, prior=subject.prior, advance=advance,
+                split=split, sexes=sexes, trained_on=trained, common=common, prior=subject.prior,
+                root=subject.root, advance=advance,
             )  # fmt: skip
         sections = _measure(material, folder, _key(material, choices), measures, name, notify, watch, stages)
         notify(f"{name}: {stages.describe([CONVERSIONS, *measures])}")
@@ -167,11 +168,12 @@ def number_of(pairs: int | str) -> int | None:
 
 
 def _key(material: Material, choices: Sequence[Choice]) -> str:
-    """What a kept section depends on; an optional judge that was installed since, or TextGrids, are among it."""
-    from vqspeech.evaluation.alignments import FOLDER_VARIABLE
+    """What a kept section depends on; an optional judge that was installed since, or labels, are among it."""
+    from vqspeech.evaluation.alignments import find_labels
     from vqspeech.evaluation.speaker_judge import frozen_judges
 
-    judges = [name for name in OPTIONAL if importlib.util.find_spec(name)] + [os.environ.get(FOLDER_VARIABLE, "")]
+    labels = find_labels(beside=material.root)
+    judges = [name for name in OPTIONAL if importlib.util.find_spec(name)] + [labels.fingerprint() if labels else ""]
     model, store = fingerprint(material.model), material.store.fingerprint
     prior = material.prior if isinstance(material.prior, str) else material.prior.fingerprint()
     frozen = frozen_judges(material)
@@ -218,5 +220,5 @@ def _measure(
 def _lacks_package(section: Section) -> bool:
     """Whether a judge is missing or does not load, which may be mended until the next call: then it is asked again."""
     notes = [*section.notes, *(figure.note for figure in section.figures)]
-    advice = "vqspeech[evaluate]", "weights", "force-reinstall", "TextGrid"  # what may be followed until then
+    advice = "vqspeech[evaluate]", "weights", "force-reinstall"  # what may be followed until then
     return any(each in note for note in notes for each in advice)

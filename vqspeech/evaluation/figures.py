@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vqspeech.data.store import Store
     from vqspeech.models.prior import Prior
     from vqspeech.models.vqvae import VQVAE
@@ -182,6 +184,7 @@ class Material:
     trained_on : whether the model was trained on these utterances
     common : of two models that are compared, the voices that both have; empty for one model alone
     prior : over the model's codes, or a sentence that says why there is none
+    root : the corpus's folder or manifest, beside whose recordings label files may lie
     """
 
     model: VQVAE
@@ -195,6 +198,7 @@ class Material:
     trained_on: bool = False
     common: tuple[str, ...] = ()
     prior: Prior | str = NO_PRIOR
+    root: Path | None = None
 
     @property
     def voices(self) -> tuple[str, ...]:

@@ -54,6 +54,7 @@ def make_material(
     trained_on: bool = False,
     common: Sequence[str] = (),
     prior: Prior | str = NO_PRIOR,
+    root: Path | None = None,
     advance: Advance | None = None,
 ) -> Material:
     """Reconstruct and convert the chosen utterances free-running, and make the controls.
@@ -62,7 +63,7 @@ def make_material(
     ----------
     choices : from `choice.choose`; their ids are looked up in `split` of the store
     folder : keeps one file a conversion; those of the same model, recording, target and seed are read, not made again
-    trained_on, common, prior : see `Material`
+    trained_on, common, prior, root : see `Material`
     advance : is told the number of conversions that are there
     """
     index_of = {store.utterance_id(index): index for index in store.utterances(split)}
@@ -106,7 +107,7 @@ def make_material(
         )
     return Material(
         model, store, split, tuple(trials), settings.seed, model.sample_rate, model.hop_length, dict(sexes),
-        trained_on, tuple(common), prior,
+        trained_on, tuple(common), prior, root,
     )  # fmt: skip
 
 

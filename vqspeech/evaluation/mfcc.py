@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.numba_cache import import_librosa
+
+if TYPE_CHECKING:
+    from sklearn.cluster import KMeans
 
 # Plain coefficients: with their first and second differences (39 values) the clusters tell phonemes less well on the
 # embedded corpus (K = 128, 50 Hz: 45.0 % of frames against 46.6 %), and the control should be the stronger one.
@@ -71,6 +75,14 @@ def cluster_mfccs(
     -------
     codes : list of int arrays, shape (num_frames[i],), in [0, num_codes)
     """
+    kmeans = fit_clusters(fit_on, num_codes, sample_rate, hop_length, seed=seed)
+    return quantize(kmeans, wavs, num_frames, sample_rate, hop_length)
+
+
+def fit_clusters(
+    fit_on: Sequence[NDArray[np.floating]], num_codes: int, sample_rate: int, hop_length: int, *, seed: int = 0
+) -> KMeans:
+    """k-means of MFCCs, at most 50,000 frames; parameters as in `cluster_mfccs`."""
     from sklearn.cluster import KMeans
 
     features = np.concatenate(
@@ -78,8 +90,36 @@ def cluster_mfccs(
     )
     if len(features) > _MAX_FIT_FRAMES:
         features = np.random.default_rng(seed).permutation(features)[:_MAX_FIT_FRAMES]
-    kmeans = KMeans(min(num_codes, len(features)), n_init=1, max_iter=100, random_state=seed).fit(features)
+    return KMeans(min(num_codes, len(features)), n_init=1, max_iter=100, random_state=seed).fit(features)
+
+
+def quantize(
+    kmeans: KMeans,
+    wavs: Sequence[NDArray[np.floating]],
+    num_frames: Sequence[int],
+    sample_rate: int,
+    hop_length: int,
+) -> list[NDArray[np.int64]]:
+    """The nearest cluster of each frame of recordings; parameters and result as in `cluster_mfccs`."""
     return [
         kmeans.predict(mfcc_frames(wav, frames, sample_rate, hop_length)).astype(np.int64)
         for wav, frames in zip(wavs, num_frames, strict=True)
     ]
+
+
+def centre_vectors(kmeans: KMeans) -> NDArray[np.float64]:
+    """The clusters' centres (K, 13), each coefficient with mean 0 and variance 1 over the frames they were fitted on.
+
+    Angles between plain cepstra are angles between levels: the first coefficient outweighs the others.
+    """
+    centres = kmeans.cluster_centers_.astype(np.float64)
+    frames = centres[kmeans.labels_]
+    return (centres - frames.mean(0)) / np.maximum(frames.std(0), 1e-9)
+
+
+def normalised_mfccs(
+    wav: NDArray[np.floating], num_frames: int, sample_rate: int, hop_length: int
+) -> NDArray[np.float64]:
+    """MFCCs (num_frames, 13) with mean 0 and variance 1 over the recording, as ZeroSpeech's baselines are compared."""
+    frames = mfcc_frames(wav, num_frames, sample_rate, hop_length).astype(np.float64)
+    return (frames - frames.mean(0)) / np.maximum(frames.std(0), 1e-9)

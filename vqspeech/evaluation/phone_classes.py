@@ -22,6 +22,7 @@ _IPA = {
 }  # fmt: skip
 _CLASS_OF_IPA = {symbol: name for name, symbols in _IPA.items() for symbol in symbols.split()}
 _FILLERS = "spn +NSN+ +SPN+"  # spoken noise, unknown words
+_PAUSES = ("pau", "h#", "#")  # of festival and TIMIT
 
 
 def class_of(name: str) -> str:
@@ -34,6 +35,8 @@ def class_of(name: str) -> str:
     """
     plain = name.strip().removeprefix("<").removesuffix(">")
     found = from_arpabet(plain)
+    if plain.lower() in _PAUSES:
+        return SILENCE
     if found != OTHER:
         return found
     symbol = unicodedata.normalize("NFC", plain)
@@ -50,7 +53,7 @@ def table() -> Table:
     for name in PHONEMES:
         arpabet = f"{name}, with 0, 1 or 2 on vowels" if _is_vowel(name) else name
         if name == SILENCE:
-            arpabet = "sil sp <sil> (empty)"
+            arpabet = "sil sp <sil> pau h# (empty)"
         if name == OTHER:
             arpabet = f"{_FILLERS}, all others"
         espeak = ESPEAK.get(name, "all others, such as ?")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vqspeech.evaluation.figures import Figure
+from vqspeech.units.segmentation import Boundaries
 
 Statistic = Callable[[NDArray[Any]], float]
 # Value (a number, or a row of numbers for the statistic), speaker, utterance; and what tells the trials of an utterance
@@ -83,6 +84,11 @@ def error_rate(rows: NDArray[Any]) -> float:
     return equal_error_rate(rows[rows[:, 1] == 1, 0], rows[rows[:, 1] == 0, 0])
 
 
+def r_value(rows: NDArray[Any]) -> float:
+    """R-value of boundaries, of rows (hits, found, true): shape (R, 3)."""
+    return Boundaries(*map(int, np.asarray(rows).sum(0))).r_value
+
+
 STATISTICS: dict[str, Statistic] = {
     "mean": np.mean,
     "median": np.median,
@@ -91,6 +97,7 @@ STATISTICS: dict[str, Statistic] = {
     "usage": usage,
     "bit rate": bit_rate,
     "equal error rate": error_rate,
+    "R-value": r_value,
 }
 # Lower in any resample than in the whole, since a resample has fewer kinds: their intervals are centred.
 LOWERED = ("perplexity", "usage", "bit rate")
