@@ -34,6 +34,8 @@ $(READY): $(DEMO)
 	$(PIP) install -c constraints.txt -e '.[demo,compress,hub,listening,media,dev]'
 	@$(PIP) install -c constraints.txt -e '.[evaluate]' || \
 	    echo 'Some judges of vqspeech evaluate could not be installed (they need a C compiler and the headers of Python).'
+	@$(PIP) install -c constraints.txt -e '.[naturalness]' || \
+	    echo 'DistillMOS or DNSMOS could not be installed (onnxruntime has no wheel for this machine): no naturalness.'
 	@$(PIP) install -c constraints.txt -e '.[perturb]' || \
 	    echo 'pyworld could not be installed (it needs a C++ compiler and the headers of Python): no perturbation.'
 	$(BIN)/python -m vqspeech.torchaudio_remedy

@@ -226,6 +226,7 @@ def info(model: str | None) -> None:
     "--pairs", metavar="N|all",
     help="Conversions to make and judge; all: every utterance to every other voice [200; 20 with --quick].",
 )
+@click.option("--language", default="", help="Of the corpus's texts, for the judges of words, as in en [they tell].")
 @click.option("--quick", is_flag=True, help="A rough look in minutes: fewer conversions and measures.")
 @click.option(
     "--out", type=PATH, help="Folder of the report [beside a run's model: evaluation; else evaluations/NAME]."

@@ -3,47 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from vqspeech.errors import VQSpeechError
 from vqspeech.evaluation.decoys import NUM_DECOYS, are_sentences, choose_decoys, make_up
-from vqspeech.evaluation.figures import Figure, Material, Section, Trial, Wav, missing
+from vqspeech.evaluation.figures import Figure, Material, Section, Wav, missing
+from vqspeech.evaluation.open_words import by_transcribers
 from vqspeech.evaluation.ranking import Chain, alignment_costs, make_chain, rank
-from vqspeech.evaluation.sphinx import Senones, Sphinx, Words, to_pcm, words_of
-from vqspeech.evaluation.statistics import Sample, figure
+from vqspeech.evaluation.sphinx import Senones, Sphinx, Words, to_pcm
+from vqspeech.evaluation.statistics import Sample
 from vqspeech.evaluation.takes import is_heard
 from vqspeech.evaluation.texts import Texts, find_texts
-from vqspeech.evaluation.transcribers import find_transcribers, word_errors
+from vqspeech.evaluation.ways import LABELS, WAYS, Heard, beside_controls, each_way
 from vqspeech.evaluation.word_judges import find_word_judge
 
 TITLE = "Conversion: content"
-WAYS = ("conversion", "reconstruction", "source", "mu_law", "shifted", "random")
-LABELS = {
-    "conversion": "conversions",
-    "reconstruction": "reconstructions",
-    "source": "source unchanged",
-    "mu_law": "mu-law copy",
-    "shifted": "pitch-shifted source",
-    "random": "random codes",
-}
 MAX_RANKED = 100  # trials: the cost of all states of the acoustic model is 30 ms for each second of sound
-MAX_TRANSCRIBED = 40  # trials that a large recogniser hears
 _CHOSEN, _FIRST, _RANK = "right text, PocketSphinx", "true transcript ranked first, PocketSphinx", "its mean rank"
-
-
-@dataclass(frozen=True)
-class Heard:
-    """A trial whose text can be judged."""
-
-    trial: Trial
-    words: Words
-
-    def sample(self, value: object) -> Sample:
-        """For `statistics.figure`."""
-        return value, self.trial.speaker, self.trial.utterance, self.trial.target
 
 
 def measure(material: Material) -> Section:
@@ -53,7 +32,7 @@ def measure(material: Material) -> Section:
     figures: list[Figure] = []
     if texts.of:
         heard = [Heard(trial, texts.of[trial.utterance]) for trial in material.trials if trial.utterance in texts.of]
-        for judge in (_by_sphinx, _by_classifier, _by_transcribers):
+        for judge in (by_transcribers, _by_classifier, _by_sphinx):
             try:
                 found, remarks = judge(material, heard, texts)
             except VQSpeechError as reason:
@@ -78,59 +57,6 @@ def _faults(material: Material) -> list[str]:
                 f"wrong ({names})"
             )
     return notes
-
-
-def beside_controls(
-    name: str,
-    samples: dict[str, list[Sample]],
-    chance: Figure,
-    seed: int,
-    *,
-    unit: str = "",
-    statistic: str = "mean",
-    higher_is_better: bool = True,
-    note: str = "",
-    basis: str = "",
-) -> list[Figure]:
-    """Figures of conversions and of reconstructions, each beside chance, random codes and what is sure to be better.
-
-    Parameters
-    ----------
-    samples : for each of `WAYS`, (value, speaker, utterance, target) of each trial
-    basis : see `Figure`
-    """
-
-    def make(way: str, ceiling: bool = False) -> Figure:
-        return figure(
-            LABELS[way], samples[way], seed=seed, unit=unit, statistic=statistic,
-            higher_is_better=higher_is_better, is_ceiling=ceiling, basis=basis,
-        )  # fmt: skip
-
-    # Sources, and sources but for their pitch or their bits, hold all of what was said: no model can do better.
-    ceilings = [make(way, True) for way in ("source", "mu_law", "shifted")]
-    floors = [make("random"), replace(chance, unit=unit, higher_is_better=higher_is_better)]
-    own = {way: make(way) for way in ("conversion", "reconstruction")}
-    other = replace(own["reconstruction"], is_ceiling=True)
-    return [
-        replace(own["conversion"], name=f"{name}: conversions", controls=(other, *ceilings, *floors), note=note),
-        replace(own["reconstruction"], name=f"{name}: reconstructions", controls=(*ceilings, *floors)),
-    ]
-
-
-def _each_way(
-    heard: Sequence[Heard], judge: Callable[[Heard, Wav], object], nothing: Callable[[Heard], object]
-) -> dict[str, list[Sample]]:
-    """Judge every trial every way; sound that is silent or not finite gets `nothing`. Equal sound is judged once."""
-    known: dict[tuple[Words, bytes], object] = {}
-    samples: dict[str, list[Sample]] = {way: [] for way in WAYS}
-    for own in heard:
-        for way in WAYS:
-            wav = getattr(own.trial, way)
-            key = (own.words, hashlib.sha256(np.ascontiguousarray(wav).tobytes()).digest())
-            if key not in known:
-                known[key] = judge(own, wav) if is_heard(wav) else nothing(own)
-            samples[way].append(own.sample(known[key]))
-    return samples
 
 
 def _wrong(own: Heard) -> float:
@@ -163,11 +89,11 @@ def _by_sphinx(material: Material, heard: Sequence[Heard], texts: Texts) -> tupl
 
 def _choose(material: Material, sphinx: Sphinx, spoken: Sequence[Heard], known: Sequence[Words]) -> list[Figure]:
     sphinx.listen_for(known)
-    samples = _each_way(
+    samples = each_way(
         spoken, lambda own, wav: float(sphinx.choose(to_pcm(wav, material.sample_rate)) == own.words), _wrong
     )
     chance = Figure("chance", 1 / len(known))
-    note = f"closed grammar of {len(known)} texts"
+    note = f"closed grammar of {len(known)} texts, an easy test"
     basis = f"{note} ({hashlib.sha256(repr(sorted(known)).encode()).hexdigest()[:6]})"
     return beside_controls(_CHOSEN, samples, chance, material.seed, unit="%", note=note, basis=basis)
 
@@ -208,13 +134,13 @@ def _rank(
         return rank(totals[0], totals[1:])
 
     with Senones() as senones:
-        ranks = _each_way(judged, judge, lambda own: float(NUM_DECOYS + 1))
+        ranks = each_way(judged, judge, lambda own: float(NUM_DECOYS + 1))
     first: dict[str, list[Sample]] = {
         way: [own.sample(float(place[0] < 1.5)) for own, place in zip(judged, ranks[way], strict=True)] for way in WAYS
     }
     chance = Figure("chance", 1 / (NUM_DECOYS + 1))
     middle = Figure("chance", 1 + NUM_DECOYS / 2)
-    note = f"among {NUM_DECOYS} other texts of about its length, each by its best alignment"
+    note = f"an easy test: among {NUM_DECOYS} other texts of about its length, each by its best alignment"
     basis = f"{len(chains)} texts ({hashlib.sha256(repr(sorted(chains)).encode()).hexdigest()[:6]})"
     return [
         *beside_controls(_FIRST, first, chance, material.seed, unit="%", note=note, basis=basis),
@@ -227,7 +153,7 @@ def _by_classifier(material: Material, heard: Sequence[Heard], texts: Texts) -> 
     if judge is None:
         return [], notes
     spoken = [own for own in heard if own.words in judge.words]
-    heard_as = _each_way(spoken, lambda own, wav: judge.hear(wav, material.sample_rate), lambda own: ())
+    heard_as = each_way(spoken, lambda own, wav: judge.hear(wav, material.sample_rate), lambda own: ())
     samples: dict[str, list[Sample]] = {
         way: [own.sample(float(words == own.words)) for own, (words, *_) in zip(spoken, answers, strict=True)]
         for way, answers in heard_as.items()
@@ -238,21 +164,3 @@ def _by_classifier(material: Material, heard: Sequence[Heard], texts: Texts) -> 
     first, *others = beside_controls(name, samples, chance, material.seed, unit="%", note=judge.note, basis=basis)
     answers = tuple((" ".join(words), *trial) for words, *trial in heard_as["conversion"])
     return [replace(first, answers=answers), *others], notes
-
-
-def _by_transcribers(material: Material, heard: Sequence[Heard], texts: Texts) -> tuple[list[Figure], list[str]]:
-    transcribers, notes = find_transcribers()
-    places = np.unique(np.linspace(0, len(heard) - 1, min(len(heard), MAX_TRANSCRIBED)).round().astype(int))
-    chosen = [heard[place] for place in places]
-    figures: list[Figure] = []
-    for transcriber in transcribers:
-
-        def errors(own: Heard, wav: Wav, hear: Callable[[Wav, int], str] = transcriber.hear) -> tuple[int, int]:
-            return word_errors(own.words, words_of(hear(wav, material.sample_rate))), len(own.words)
-
-        samples = _each_way(chosen, errors, lambda own: (len(own.words), len(own.words)))  # every word is missing
-        figures += beside_controls(
-            f"word error rate, {transcriber.name}", samples, Figure("nothing heard", 1.0), material.seed,
-            unit="%", statistic="ratio", higher_is_better=False, note=f"{len(chosen)} trials",
-        )  # fmt: skip
-    return figures, notes

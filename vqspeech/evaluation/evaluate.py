@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from vqspeech.checkpoint import find_model_file
@@ -36,6 +37,7 @@ PAIRS = 200
 QUICK_PAIRS = 20
 # One module a section, each with measure(material) -> Section, in the report's order; and its heading if it fails.
 MEASURES = {
+    "naturalness": "Naturalness",
     "content": "Conversion: content",
     "voice": "Conversion: voice",
     "pitch": "Conversion: pitch",
@@ -48,8 +50,11 @@ MEASURES = {
 ALL = "all"  # of --pairs
 CONVERSIONS = "conversions"  # the stage that makes what all measures judge
 QUICK = ("naturalness", "content", "voice", "units", "codebook")  # what --quick measures
-OPTIONAL = ("jiwer", "pocketsphinx", "praatio", "resemblyzer", "torchaudio", "whisper")
-VERSION = 6  # of the measures: counted up when a kept section would come out differently
+OPTIONAL = (
+    "distillmos", "jiwer", "onnxruntime", "pocketsphinx", "praatio", "resemblyzer", "speechmos", "torchaudio",
+    "whisper",
+)  # fmt: skip
+VERSION = 7  # of the measures: counted up when a kept section would come out differently
 
 Watch = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
 
@@ -66,6 +71,7 @@ def evaluate(
     num_threads: int | None = None,
     measures: Sequence[str] | None = None,
     quick: bool = False,
+    language: str = "",
     notify: Notify = lambda line: None,
     watch: Watch = lambda what, done, of: None,
 ) -> Report:
@@ -82,6 +88,7 @@ def evaluate(
     num_threads : of sampling; all cores if None
     measures : names of the modules that measure; all of `MEASURES` if None, or those of `QUICK`
     quick : a rough look: fewer conversions and measures, unless they are given
+    language : of the corpus's texts, such as "de", for the judges of words; "" lets the texts tell
     notify : is told sentences for the user
     watch : is told the progress
 
@@ -129,6 +136,7 @@ def evaluate(
                 split=split, sexes=sexes, trained_on=trained, common=common, prior=subject.prior,
                 root=subject.root, advance=advance,
             )  # fmt: skip
+        material = replace(material, language=language)
         sections = _measure(material, folder, _key(material, choices), measures, name, notify, watch, stages)
         notify(f"{name}: {stages.describe([CONVERSIONS, *measures])}")
         return material, sections
@@ -178,7 +186,10 @@ def _key(material: Material, choices: Sequence[Choice]) -> str:
     prior = material.prior if isinstance(material.prior, str) else material.prior.fingerprint()
     frozen = frozen_judges(material)
     hashes = (frozen.content.sha256, frozen.speaker.sha256) if frozen else ()
-    said = (VERSION, model, store, material.split, material.seed, choices, judges, hashes, material.common, prior)
+    said = (
+        VERSION, model, store, material.split, material.seed, choices, judges, hashes, material.common, prior,
+        material.language,
+    )  # fmt: skip
     return hashlib.sha256(repr(said).encode()).hexdigest()
 
 

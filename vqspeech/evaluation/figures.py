@@ -185,6 +185,7 @@ class Material:
     common : of two models that are compared, the voices that both have; empty for one model alone
     prior : over the model's codes, or a sentence that says why there is none
     root : the corpus's folder or manifest, beside whose recordings label files may lie
+    language : of the texts, such as "de"; "" where it was not said: then the texts tell
     """
 
     model: VQVAE
@@ -199,6 +200,7 @@ class Material:
     common: tuple[str, ...] = ()
     prior: Prior | str = NO_PRIOR
     root: Path | None = None
+    language: str = ""
 
     @property
     def voices(self) -> tuple[str, ...]:

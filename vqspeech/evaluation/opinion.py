@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import importlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def load_distillmos() -> Opinion:
 
     try:
         import_torchaudio()
-        distillmos = __import__("distillmos")
+        distillmos: Any = importlib.import_module("distillmos")
         with contextlib.redirect_stdout(io.StringIO()):  # it prints where its weights lie
             model: Any = distillmos.ConvTransformerSQAModel().eval()
     except Exception as reason:  # noqa: BLE001 - a package that does not load is one that is not at hand
@@ -109,8 +110,7 @@ def load_dnsmos() -> Opinion:
 
     try:
         import_librosa()
-        from speechmos import dnsmos
-
+        dnsmos: Any = importlib.import_module("speechmos.dnsmos")
         folder = Path(dnsmos.__file__).parent / "dnsmos_models"
         weights = [folder / "sig_bak_ovr.onnx", folder / "model_v8.onnx"]
         model: Any = dnsmos.DNSMOS(*map(str, weights))

@@ -185,6 +185,7 @@ class Sphinx:
         return None if heard is None else self._grammar.get(heard.hypstr.strip())
 
     def _hear(self, pcm: bytes) -> None:
+        self._decoder.reinit_feat()  # else what was heard before changes what is heard now
         self._decoder.start_utt()
         try:
             self._decoder.process_raw(pcm, full_utt=True)
@@ -218,6 +219,7 @@ class Senones:
         """Costs in units of 1024 ln 1.0001, 0 for a frame's best state: (F, Q); None for less than 0.1 s."""
         if len(pcm) < 2 * _SHORTEST_S * RATE:
             return None
+        self._decoder.reinit_feat()
         self._decoder.start_utt()
         self._decoder.process_raw(pcm, full_utt=True)
         self._decoder.end_utt()

@@ -55,6 +55,7 @@ QUOTED = (
     Quoted("naturalness", "", ("DNSMOS OVRL: conversions",), _BESIDE),
     Quoted("words", "", ("word error rate, *: conversions",), _BESIDE),
     Quoted("words", "", ("word error rate, *: reconstructions",), _BESIDE),
+    Quoted("words", "", ("words lost, *: conversions",), {"random codes": "random codes"}),
     Quoted("words", "", (_CLOSED, "right text, *: conversions"), _BESIDE, _CLOSED),
     Quoted("words", "", ("right *, in the target's voice",), _BESIDE, _CLOSED),
     Quoted("voice", "", ("similarity to the target",), _VOICES),

@@ -1,4 +1,4 @@
-"""Large recognisers, where they are installed and their weights lie on this machine: nothing is downloaded."""
+"""Recognisers of any words, where they are installed and their weights are here: nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from vqspeech.errors import DependencyError
 from vqspeech.evaluation.figures import Wav
-from vqspeech.evaluation.sphinx import RATE, Words
+from vqspeech.evaluation.sphinx import RATE, Words, to_pcm
 
 _WHISPER_MODELS = ("large-v3-turbo", "medium.en", "small.en", "base.en", "tiny.en", "medium", "small", "base", "tiny")
 _PIPELINES = ("WAV2VEC2_ASR_LARGE_960H", "WAV2VEC2_ASR_BASE_960H")
@@ -30,7 +30,7 @@ class Transcriber:
 def find_transcribers() -> tuple[list[Transcriber], list[str]]:
     """The recognisers at hand, and a note on each that is not."""
     found, notes = [], []
-    for load in (_load_whisper, _load_wav2vec2):
+    for load in (_load_sphinx, _load_whisper, _load_wav2vec2):
         try:
             found.append(load())
         except DependencyError as reason:
@@ -59,6 +59,33 @@ def word_errors(said: Words, heard: Words) -> int:
         ) from None
     found = jiwer.process_words(" ".join(said), " ".join(heard))
     return found.substitutions + found.deletions + found.insertions
+
+
+def _load_sphinx() -> Transcriber:
+    """PocketSphinx with its own general language model of US English, and the beams that it comes with."""
+    try:
+        from pocketsphinx import Decoder
+
+        decoder = Decoder(loglevel="FATAL")
+    except Exception as reason:  # a compiled part that does not load raises other errors than ImportError
+        raise DependencyError(
+            f"PocketSphinx does not load ({type(reason).__name__}). Install it: pip install 'vqspeech[evaluate]'"
+        ) from reason
+
+    def hear(wav: Wav, sample_rate: int) -> str:
+        pcm = to_pcm(wav, sample_rate)
+        if not pcm:
+            return ""
+        decoder.reinit_feat()  # else what was heard before changes what is heard now
+        decoder.start_utt()
+        try:
+            decoder.process_raw(pcm, full_utt=True)
+        finally:
+            decoder.end_utt()
+        heard = decoder.hyp()
+        return heard.hypstr if heard else ""
+
+    return Transcriber("PocketSphinx", hear)
 
 
 def _load_whisper() -> Transcriber:

@@ -173,4 +173,6 @@ def describe(figures: dict[str, Any]) -> str:
         line += f"  free-running: content {probe['content']:.2f} (control {probe['content_control']:.2f})"
         if "target" in probe:
             line += f", target {probe['target']:.0%}, still source {probe['still_source']:.0%}, own {probe['own']:.0%}"
+        if "distillmos" in probe:
+            line += f", DistillMOS {probe['distillmos']:.2f}"
     return line

@@ -20,7 +20,7 @@ from vqspeech.data.store import Store
 from vqspeech.data.variants import Variants
 from vqspeech.distributed import all_reduce_sum, rank, share, world_size
 from vqspeech.errors import CorpusError
-from vqspeech.evaluation.probe import Conversion, VoiceJudge, can_judge_voices, judge, store_wav
+from vqspeech.evaluation.probe import Conversion, VoiceJudge, can_judge_voices, judge, opinions, store_wav
 from vqspeech.losses import FrameSpectrum, cross_entropy, previous_classes, vqvae_losses
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.nn.jitter import draw_carriers
@@ -192,7 +192,8 @@ class VQVAETask:
         spoken = convert_many(model, requests, voice, num_threads=max(1, torch.get_num_threads()))
         own, other = spoken[: len(chosen)], spoken[len(chosen) :]
         self.conversions = [Conversion(*each) for each in zip(wavs, speakers, targets, own, other, strict=True)]
-        return judge(self.conversions, self.voices, model.sample_rate)
+        rate = model.sample_rate
+        return judge(self.conversions, self.voices, rate) | opinions(self.conversions, rate)
 
     def diagnose(self, history: list[dict[str, Any]]) -> str | None:
         """See `evidence.diagnose`; the first steps, in which no model has learned anything, do not count."""

@@ -1,0 +1,90 @@
+"""The ways in which an utterance's text is heard, and figures of what was heard beside their controls."""
+
+# T samples.
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vqspeech.evaluation.figures import Figure, Trial, Wav
+from vqspeech.evaluation.sphinx import Words
+from vqspeech.evaluation.statistics import Sample, figure
+from vqspeech.evaluation.takes import is_heard
+
+WAYS = ("conversion", "reconstruction", "source", "mu_law", "shifted", "random")
+LABELS = {
+    "conversion": "conversions",
+    "reconstruction": "reconstructions",
+    "source": "source unchanged",
+    "mu_law": "mu-law copy",
+    "shifted": "pitch-shifted source",
+    "random": "random codes",
+}
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A trial whose text can be judged."""
+
+    trial: Trial
+    words: Words
+
+    def sample(self, value: object) -> Sample:
+        """For `statistics.figure`."""
+        return value, self.trial.speaker, self.trial.utterance, self.trial.target
+
+
+def beside_controls(
+    name: str,
+    samples: dict[str, list[Sample]],
+    chance: Figure,
+    seed: int,
+    *,
+    unit: str = "",
+    statistic: str = "mean",
+    higher_is_better: bool = True,
+    note: str = "",
+    basis: str = "",
+) -> list[Figure]:
+    """Figures of conversions and of reconstructions, each beside chance, random codes and what is sure to be better.
+
+    Parameters
+    ----------
+    samples : for each of `WAYS`, (value, speaker, utterance, target) of each trial
+    basis : see `Figure`
+    """
+
+    def make(way: str, ceiling: bool = False) -> Figure:
+        return figure(
+            LABELS[way], samples[way], seed=seed, unit=unit, statistic=statistic,
+            higher_is_better=higher_is_better, is_ceiling=ceiling, basis=basis,
+        )  # fmt: skip
+
+    # Sources, and sources but for their pitch or their bits, hold all of what was said: no model can do better.
+    ceilings = [make(way, True) for way in ("source", "mu_law", "shifted")]
+    floors = [make("random"), replace(chance, unit=unit, higher_is_better=higher_is_better)]
+    own = {way: make(way) for way in ("conversion", "reconstruction")}
+    other = replace(own["reconstruction"], is_ceiling=True)
+    return [
+        replace(own["conversion"], name=f"{name}: conversions", controls=(other, *ceilings, *floors), note=note),
+        replace(own["reconstruction"], name=f"{name}: reconstructions", controls=(*ceilings, *floors)),
+    ]
+
+
+def each_way(
+    heard: Sequence[Heard], judge: Callable[[Heard, Wav], object], nothing: Callable[[Heard], object]
+) -> dict[str, list[Sample]]:
+    """Judge every trial every way; sound that is silent or not finite gets `nothing`. Equal sound is judged once."""
+    known: dict[tuple[Words, bytes], object] = {}
+    samples: dict[str, list[Sample]] = {way: [] for way in WAYS}
+    for own in heard:
+        for way in WAYS:
+            wav = getattr(own.trial, way)
+            key = (own.words, hashlib.sha256(np.ascontiguousarray(wav).tobytes()).digest())
+            if key not in known:
+                known[key] = judge(own, wav) if is_heard(wav) else nothing(own)
+            samples[way].append(own.sample(known[key]))
+    return samples
