@@ -304,10 +304,9 @@ def test_a_recogniser_at_hand_counts_word_errors(store, tiny_model, monkeypatch)
     def hear(wav, sample_rate):
         return texts.get(wav.tobytes(), "")
 
-    monkeypatch.setattr(content, "_by_sphinx", lambda *_: ([], []))  # nothing is asked of it here
-    monkeypatch.setattr(content, "find_transcribers", lambda: ([Transcriber("an oracle", hear)], []))
+    monkeypatch.setattr(words_module, "find_transcribers", lambda: ([Transcriber("an oracle", hear)], []))
     broken = replace(trials[0], conversion=np.full(8000, np.nan, np.float32))
-    section = content.measure(make_material(tiny_model, few, [broken, *trials[1:]]))
+    section = words_module.measure(make_material(tiny_model, few, [broken, *trials[1:]]))
     (figure,) = (f for f in section.figures if f.name == "word error rate, an oracle: conversions")
     lengths = [len(words_of(trial.text)) for trial in trials]
     assert figure.value == pytest.approx(lengths[0] / sum(lengths))
@@ -320,7 +319,7 @@ def test_recognisers_without_weights_say_how_to_get_them(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setitem(sys.modules, "whisper", None)
     found, notes = transcribers.find_transcribers()
-    assert found == [] and len(notes) == 2
+    assert {one.name for one in found} <= {"PocketSphinx"} and len(notes) == 2
     assert "pip install openai-whisper" in notes[0] and "nothing is downloaded" in notes[1]
 
 

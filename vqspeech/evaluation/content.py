@@ -11,7 +11,6 @@ import numpy as np
 from vqspeech.errors import VQSpeechError
 from vqspeech.evaluation.decoys import NUM_DECOYS, are_sentences, choose_decoys, make_up
 from vqspeech.evaluation.figures import Figure, Material, Section, Wav, missing
-from vqspeech.evaluation.open_words import by_transcribers
 from vqspeech.evaluation.ranking import Chain, alignment_costs, make_chain, rank
 from vqspeech.evaluation.sphinx import Senones, Sphinx, Words, to_pcm
 from vqspeech.evaluation.statistics import Sample
@@ -32,7 +31,7 @@ def measure(material: Material) -> Section:
     figures: list[Figure] = []
     if texts.of:
         heard = [Heard(trial, texts.of[trial.utterance]) for trial in material.trials if trial.utterance in texts.of]
-        for judge in (by_transcribers, _by_classifier, _by_sphinx):
+        for judge in (_by_sphinx, _by_classifier):
             try:
                 found, remarks = judge(material, heard, texts)
             except VQSpeechError as reason:

@@ -38,6 +38,7 @@ QUICK_PAIRS = 20
 # One module a section, each with measure(material) -> Section, in the report's order; and its heading if it fails.
 MEASURES = {
     "naturalness": "Naturalness",
+    "words": "Words",
     "content": "Conversion: content",
     "voice": "Conversion: voice",
     "pitch": "Conversion: pitch",
@@ -49,7 +50,7 @@ MEASURES = {
 }
 ALL = "all"  # of --pairs
 CONVERSIONS = "conversions"  # the stage that makes what all measures judge
-QUICK = ("naturalness", "content", "voice", "units", "codebook")  # what --quick measures
+QUICK = ("naturalness", "words", "content", "voice", "units", "codebook")  # what --quick measures
 OPTIONAL = (
     "distillmos", "jiwer", "onnxruntime", "pocketsphinx", "praatio", "resemblyzer", "speechmos", "torchaudio",
     "whisper",

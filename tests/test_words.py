@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from vqspeech import example_recording
 from vqspeech.audio import load_audio
-from vqspeech.evaluation import open_words
+from vqspeech.evaluation import words
 from vqspeech.evaluation.figures import Material, Trial
-from vqspeech.evaluation.open_words import by_transcribers
 from vqspeech.evaluation.sphinx import words_of
 from vqspeech.evaluation.texts import Texts
 from vqspeech.evaluation.transcribers import Transcriber, find_transcribers, word_errors
 from vqspeech.evaluation.ways import WAYS, Heard
+from vqspeech.evaluation.words import by_transcribers, measure
 
 SAID = ("the", "cat", "sat")
 HEARD = {
@@ -40,9 +40,9 @@ def trial(number: int, speaker: str = "ann") -> Trial:
 
 def ask(monkeypatch, heard: list[Heard], language: str = ""):
     told = Transcriber("parrot", lambda wav, rate: HEARD[WAYS[round(float(wav[0]) * 10)]])
-    monkeypatch.setattr(open_words, "find_transcribers", lambda: ([told], []))
+    monkeypatch.setattr(words, "find_transcribers", lambda: ([told], []))
     material = Material(SimpleNamespace(speakers=("ann", "bob")), None, "test", (), 0, 16000, 64, {}, language=language)
-    figures, notes = by_transcribers(material, heard, Texts({}, (), {}))
+    figures, notes = by_transcribers(material, heard)
     return {one.name: one for one in figures}, notes
 
 
@@ -116,10 +116,24 @@ def test_a_corpus_of_another_language_has_a_note_and_no_figures(monkeypatch):
 
 def test_a_name_that_no_dictionary_has_counts_and_is_told(monkeypatch):
     pytest.importorskip("pocketsphinx")
-    words = words_of("the old man of zzyzx walked slowly down to the sea")
-    found, notes = ask(monkeypatch, [Heard(trial(0), words)])
+    strange = words_of("the old man of zzyzx walked slowly down to the sea")
+    found, notes = ask(monkeypatch, [Heard(trial(0), strange)])
     assert found["word error rate, parrot: conversions"].is_measured
     assert notes == ["1 words are outside PocketSphinx's dictionary and count as errors, in sources too (zzyzx)"]
+
+
+def test_a_corpus_without_texts_says_so_and_one_without_recognisers_too(monkeypatch):
+    def found_in(texts: Texts):
+        monkeypatch.setattr(words, "find_texts", lambda _: texts)
+        monkeypatch.setattr(words, "find_transcribers", lambda: ([], ["PocketSphinx does not load. Install it"]))
+        speakers = SimpleNamespace(speakers=("ann", "bob"))
+        return measure(Material(speakers, None, "test", (trial(0),), 0, 16000, 64, {}))
+
+    silent = found_in(Texts({}, (), {}, ("1 of 1 utterances have no text",)))
+    assert not silent.figures[0].is_measured and silent.figures[0].note == "no text to compare with"
+    assert silent.notes == ("1 of 1 utterances have no text",)
+    deaf = found_in(Texts({"u0": SAID}, (SAID,), {}))
+    assert not deaf.figures[0].is_measured and "PocketSphinx does not load. Install it" in deaf.notes
 
 
 # PocketSphinx itself

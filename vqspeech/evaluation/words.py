@@ -13,19 +13,37 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from vqspeech.errors import DependencyError
-from vqspeech.evaluation.figures import Figure, Material, Wav
+from vqspeech.evaluation.figures import Figure, Material, Section, Wav, missing
 from vqspeech.evaluation.sphinx import Sphinx, words_of
 from vqspeech.evaluation.statistics import Sample, ratio
-from vqspeech.evaluation.texts import Texts
+from vqspeech.evaluation.texts import find_texts
 from vqspeech.evaluation.transcribers import find_transcribers, word_errors
 from vqspeech.evaluation.ways import WAYS, Heard, beside_controls, each_way
 
+TITLE = "Words"
 MAX_TRANSCRIBED = 30  # trials that are heard: PocketSphinx takes a fifth of a second for a second of sound, six ways
 FOREIGN = 0.3  # share of a speaker's words outside the dictionary above which it is another language
 ENGLISH = "en"
 
 
-def by_transcribers(material: Material, heard: Sequence[Heard], texts: Texts) -> tuple[list[Figure], list[str]]:
+def measure(material: Material) -> Section:
+    """Word errors of conversions, reconstructions, sources and controls; what cannot be measured becomes a note."""
+    texts = find_texts(material)
+    heard = [Heard(trial, texts.of[trial.utterance]) for trial in material.trials if trial.utterance in texts.of]
+    figures: list[Figure] = []
+    notes: list[str] = []
+    if heard:
+        try:
+            figures, notes = by_transcribers(material, heard)
+        except DependencyError as reason:
+            notes = [str(reason)]
+    if not figures:
+        why = "no text to compare with" if not heard else "see the notes"
+        figures = [missing("word error rate", why, unit="%", higher_is_better=False)]
+    return Section(TITLE, tuple(figures), (*texts.notes, *notes))
+
+
+def by_transcribers(material: Material, heard: Sequence[Heard]) -> tuple[list[Figure], list[str]]:
     """Word error rates, and how far they lie above those of the same sources: "words lost".
 
     Left out are utterances with numbers in digits, and speakers whose texts are not English: all recognisers at hand
