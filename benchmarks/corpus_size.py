@@ -5,9 +5,9 @@
 Each size is measured in a process of its own: made-up speakers (a buzz at a pitch of their own, through resonances of
 their own), 20 training utterances and 4 others of each, 2 s at 8 kHz; 60 conversions that are recordings of the target.
 Seconds are of one processor, whatever else it does. Megabytes are the most that the process had until then, beyond what
-it had before the first measure. `evaluate` draws 40 voices of more; --pairs all keeps all of them, and the measures then
-draw: rows of both. The codes are those of fsdd's encoder, from the box. The shares heard right say nothing about a
-model, only that the measures work.
+it had before the first measure. `evaluate` draws 40 voices of more. With --pairs all it keeps all of them, and the
+measures draw: rows of both. The codes are those of fsdd's encoder, from the box. The shares heard right say nothing
+about a model, only that the measures work.
 """
 
 from __future__ import annotations
