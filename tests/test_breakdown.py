@@ -145,6 +145,14 @@ def test_a_passage_counts_for_its_target_and_for_a_source_or_a_word_only_where_i
     assert table(section, "Conversions by sexes")["F to M"]["similarity to target"] == "0.900 (1)"
 
 
+def test_it_is_said_where_not_every_pair_of_voices_occurs():
+    """ann to bob and cat, bob to ann and cat, cat to ann and bob: all six."""
+    assert not [note for note in break_down(sections(), material()).notes if "pairs of voices" in note]
+    fewer = material()
+    fewer.trials = tuple(t for t in fewer.trials if (t.speaker, t.target) != ("bob", "cat"))
+    assert [note for note in break_down(sections(), fewer).notes if note.startswith("5 of 6 pairs of voices occur")]
+
+
 def test_conversions_to_ones_own_voice_are_left_out():
     own = [(1.0, "ann", "a1", "ann"), (1.0, "ann", "a2", "ann")]
     trials = [SimpleNamespace(utterance=u, speaker=s, target=t, text="one") for _, s, u, t in own]

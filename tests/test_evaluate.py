@@ -189,6 +189,21 @@ def test_fewer_conversions_than_asked_for_are_said(run, corpus):
     assert any("of the 1000 asked for" in note for note in report.notes)
 
 
+def test_all_pairs_are_every_utterance_to_every_other_voice_and_said_before(run, corpus, store):
+    said: list[str] = []
+    report = assess(run, corpus, pairs="all", measures=["codebook"], notify=said.append)
+    assert report.facts["conversions"] == 2 * store.split_sizes["test"]
+    assert said[0].startswith(f"{2 * store.split_sizes['test']} conversions: every utterance to every other voice")
+    assert not any("asked for" in note for note in report.notes)
+
+
+def test_pairs_that_are_neither_a_number_nor_all_are_refused_by_the_command(run, corpus):
+    from vqspeech.cli import main
+
+    done = CliRunner().invoke(main, ["evaluate", str(run), "--data", str(corpus), "--pairs", "some"])
+    assert done.exit_code == 1 and "--pairs some: expected a whole number, at least 1, or 'all'" in done.output
+
+
 def test_no_conversions_are_refused(run, corpus):
     with pytest.raises(VQSpeechError, match="at least 1"):
         assess(run, corpus, pairs=0)

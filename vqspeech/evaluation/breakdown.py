@@ -86,6 +86,7 @@ def break_down(sections: Sequence[Section], material: Material) -> Section | Non
         f"stands in brackets where a judge heard another number. Groups of fewer than {FEW} are listed last. "
         + "; ".join(f"{name}: {chosen[name].name}" for name in judged)
     ]
+    notes += _confounded(material)
     for title, group in _groups(material):
         table, weakest = _tabulate(title, group, judged, chosen, material)
         if table:
@@ -95,6 +96,19 @@ def break_down(sections: Sequence[Section], material: Material) -> Section | Non
     tables += [table for table, _ in confused]
     pictures = [picture for _, picture in confused]
     return Section(TITLE, (), tuple(notes), tuple(tables), tuple(pictures))
+
+
+def _confounded(material: Material) -> list[str]:
+    """A note where not every voice is converted to every other: then one weak voice weakens its partners' rows."""
+    pairs = {(trial.speaker, trial.target) for trial in material.trials if trial.speaker != trial.target}
+    sources, targets = {source for source, _ in pairs}, {target for _, target in pairs}
+    possible = sum(source != target for source in sources for target in targets)
+    if len(pairs) == possible:
+        return []
+    return [
+        f"{len(pairs)} of {possible} pairs of voices occur: a weak target shows in the rows of its sources too, and "
+        "the other way round. --pairs all has every pair"
+    ]
 
 
 def _confusions(name: str, found: Figure, material: Material) -> tuple[Table, Picture] | None:

@@ -144,8 +144,8 @@ def choose_utterances(material: Material) -> Chosen | str:
     enough = [
         name for name in everyone if _count(teaching[name]) >= _LEAST_FIT and _count(asked[name]) >= _LEAST_SCORED
     ]
-    tried = {name for trial in material.trials for name in (trial.speaker, trial.target)}
-    speakers = draw_voices(enough, material.sexes, material.seed, first=tried)
+    needed = {name for trial in material.trials for name in (trial.speaker, trial.target)}
+    speakers = draw_voices(enough, material.sexes, material.seed, first=needed)
     mean_s = min(_LONGEST_S, store.duration_s(material.split) / max(1, store.split_sizes[material.split]))
     for matched in (True, False) if len(speakers) > 1 else ():
         # The budgets are for all together, but what each needs is theirs, however many there are.

@@ -30,6 +30,7 @@ from vqspeech.evaluation.subjects import (
     notes_on,
     notes_on_two,
     open_subject,
+    work_ahead,
 )
 from vqspeech.evaluation.together import both_right
 
@@ -119,7 +120,7 @@ def evaluate(
     sexes = find_sexes(first.model.recipe.data, first.root, first.store.speakers)
     choices = choose_for(opened, split, number, sexes, seed)
     if number is None:
-        notify(f"{len(choices)} conversions: every utterance to every other voice")
+        notify(work_ahead(first.store, split, choices))
     voices = heard_voices(opened, choices)
     common = voices if against or len(voices) < len(first.model.speakers) else ()
 

@@ -140,8 +140,8 @@ def train_ears(material: Material, *, seconds: float = _TRAIN_S, steps: int | No
 
     if len(material.voices) < 2:
         return "no speaker classifier: there is one voice to hear"
-    tried = [name for trial in material.trials for name in (trial.speaker, trial.target)]
-    asked = draw_voices(material.voices, material.sexes, material.seed, most=_MOST_VOICES, first=set(tried))
+    needed = {name for trial in material.trials for name in (trial.speaker, trial.target)}
+    asked = draw_voices(material.voices, material.sexes, material.seed, most=_MOST_VOICES, first=needed)
     found, few = _recordings(material, asked, max(_EACH_S, seconds / len(asked)))
     if len(found) < 2:
         name, count = next(iter(few.items()))

@@ -12,7 +12,7 @@ from pathlib import Path
 from vqspeech.evaluation.report import write_json
 
 FILE = "seconds.json"
-LONG_S = 300.0  # of conversions to come: worth a sentence
+LONG_S = 60.0  # of conversions to come: worth a sentence
 
 
 class Stages:

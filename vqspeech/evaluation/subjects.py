@@ -161,6 +161,21 @@ def heard_voices(subjects: Sequence[Subject], choices: Sequence[Choice]) -> tupl
     return tuple(voice for voice in voices if voice in chosen)
 
 
+def work_ahead(store: Store, split: str, choices: Sequence[Choice]) -> str:
+    """How much speech all pairs are, and how much memory they need: both may be more than is at hand."""
+    most = int(LONGEST_S * store.sample_rate)
+    lengths = {store.utterance_id(index): min(most, store.length(index)) for index in store.utterances(split)}
+    converted = sum(lengths[choice.utterance] for choice in choices)
+    once = sum(lengths[name] for name in {choice.utterance for choice in choices})
+    # A conversion and random codes for each choice, a reconstruction for each utterance.
+    minutes = (2 * converted + once) / store.sample_rate / 60
+    gigabytes = 20 * converted / 1e9  # five waveforms of float32 for each trial
+    return (
+        f"{len(choices)} conversions: every utterance to every other voice. With reconstructions and random codes "
+        f"{minutes:.0f} minutes of speech are spoken and {gigabytes:.2f} GB of memory needed; what is done is kept"
+    )
+
+
 def notes_on(
     subject: Subject, choices: Sequence[Choice], pairs: int | None, sexes: dict[str, str], voices_heard: Sequence[str]
 ) -> list[str]:
