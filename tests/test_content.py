@@ -16,6 +16,7 @@ from vqspeech.data.embedded import build_embedded
 from vqspeech.data.preparation import prepare
 from vqspeech.data.store import Store
 from vqspeech.evaluation import content, decoys, transcribers
+from vqspeech.evaluation import words as words_module
 from vqspeech.evaluation.figures import Figure, Material, Trial
 from vqspeech.evaluation.ranking import IMPOSSIBLE, alignment_costs, make_chain, rank
 from vqspeech.evaluation.sphinx import RATE, Senones, Sphinx, to_pcm, words_of
@@ -360,10 +361,11 @@ def test_one_text_leaves_nothing_to_tell_apart(store, tiny_model):
 
 def test_without_pocketsphinx_the_rest_is_computed(store, tiny_model, monkeypatch):
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
-    monkeypatch.setattr(content, "find_transcribers", lambda: ([Transcriber("deaf", lambda wav, rate: "")], []))
     trials = [make_trial(store, index) for index in list(store.utterances("test"))[:2]]
     section = content.measure(make_material(tiny_model, store, trials))
     assert any("pip install 'vqspeech[evaluate]'" in note for note in section.notes)
+    monkeypatch.setattr(words_module, "find_transcribers", lambda: ([Transcriber("deaf", lambda wav, rate: "")], []))
+    section = words_module.measure(make_material(tiny_model, store, trials))
     assert section.figures[0].name == "word error rate, deaf: conversions" and section.figures[0].value == 1
 
 
