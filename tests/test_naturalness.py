@@ -11,7 +11,7 @@ import pytest
 
 from vqspeech import example_recording
 from vqspeech.audio import load_audio
-from vqspeech.evaluation import naturalness, opinion, probe
+from vqspeech.evaluation import naturalness, opinion
 from vqspeech.evaluation.figures import Material, Trial
 from vqspeech.evaluation.naturalness import LABELS, listen, measure, spread
 from vqspeech.evaluation.opinion import LOWEST, RATE, Opinion, find_opinions, load_distillmos, load_dnsmos
@@ -127,13 +127,13 @@ def test_two_models_are_compared_trial_by_trial_and_only_by_one_judge(monkeypatc
     assert not paired(better, replace(worse, basis="another judge"), seed=0).is_measured
 
 
-def test_the_probe_tells_mean_scores_and_nothing_without_judges(monkeypatch):
-    made = [probe.Conversion(tone(100), 0, 1, tone(100), tone(hertz)) for hertz in (200, 400)]
+def test_a_training_is_told_mean_scores_and_nothing_without_judges(monkeypatch):
+    spoken = [tone(hertz) for hertz in (200, 400)]
     monkeypatch.setattr(opinion, "find_opinions", lambda: ([by_pitch()], []))
-    assert probe.opinions(made, 8000) == {"distillmos": pytest.approx(3.0, abs=0.03)}
-    assert probe.opinions([], 8000) == {}
+    assert opinion.mean_opinions(spoken, 8000) == {"distillmos": pytest.approx(3.0, abs=0.03)}
+    assert opinion.mean_opinions([], 8000) == {}
     monkeypatch.setattr(opinion, "find_opinions", lambda: ([], ["not installed"]))
-    assert probe.opinions(made, 8000) == {}
+    assert opinion.mean_opinions(spoken, 8000) == {}
 
 
 # The judges themselves

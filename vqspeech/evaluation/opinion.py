@@ -11,7 +11,7 @@ import functools
 import hashlib
 import importlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +26,7 @@ from vqspeech.evaluation.takes import is_heard, resampled
 RATE = 16000  # Hz, of both
 LOWEST = 1.0  # of the scale of mean opinion scores, 1 to 5: what silence gets
 LONGEST_S = 9.0  # of a take: DNSMOS hears 9.01 s at once, DistillMOS 7.68 s
+MOST_OPINIONS = 4  # waveforms of a training's probe: a second of processor time each
 DNSMOS_SAMPLES = int(9.01 * RATE)
 _INSTALL = "Install it: pip install 'vqspeech[naturalness]'"
 
@@ -65,6 +66,22 @@ def find_opinions() -> tuple[list[Opinion], list[str]]:
         except DependencyError as reason:
             notes.append(str(reason))
     return found, notes
+
+
+def mean_opinions(wavs: Sequence[Wav], sample_rate: int) -> dict[str, float]:
+    """Mean scores of the first waveforms (T,), 1 to 5, for a training's curves; empty where no judge is installed.
+
+    Returns
+    -------
+    figures : "distillmos", "dnsmos_ovrl"
+    """
+    heard: dict[str, list[float]] = {}
+    for opinion in find_opinions()[0] if wavs else ():
+        for wav in wavs[:MOST_OPINIONS]:
+            for scale, score in opinion.score(wav, sample_rate).items():
+                heard.setdefault(scale, []).append(score)
+    names = {"DistillMOS": "distillmos", "DNSMOS OVRL": "dnsmos_ovrl"}
+    return {name: float(np.mean(heard[scale])) for scale, name in names.items() if scale in heard}
 
 
 @functools.cache

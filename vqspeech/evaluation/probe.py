@@ -23,7 +23,6 @@ from vqspeech.numba_cache import import_librosa
 Wav = NDArray[np.float32]
 MAX_UTTERANCES = 600  # that a judge of voices is made from, whatever the corpus's size
 MAX_SPEAKERS = 40  # that it tells apart: of more, each would have too few of them
-MOST_OPINIONS = 4  # conversions whose naturalness is judged: a second of processor time each
 LEAST_UTTERANCES = 2  # of a speaker who is told apart
 MAX_SECONDS = 4.0  # of each
 COPIES = 5  # of each, disturbed
@@ -159,24 +158,6 @@ class Conversion:
     target: int
     reconstruction: Wav
     converted: Wav
-
-
-def opinions(conversions: Sequence[Conversion], sample_rate: int) -> dict[str, float]:
-    """Mean scores of naturalness of the first conversions, 1 to 5; empty where no judge of it is installed.
-
-    Returns
-    -------
-    figures : "distillmos", "dnsmos_ovrl"
-    """
-    from vqspeech.evaluation.opinion import find_opinions
-
-    heard: dict[str, list[float]] = {}
-    for opinion in find_opinions()[0] if conversions else ():
-        for conversion in conversions[:MOST_OPINIONS]:
-            for scale, score in opinion.score(conversion.converted, sample_rate).items():
-                heard.setdefault(scale, []).append(score)
-    names = {"DistillMOS": "distillmos", "DNSMOS OVRL": "dnsmos_ovrl"}
-    return {name: float(np.mean(heard[scale])) for scale, name in names.items() if scale in heard}
 
 
 def judge(conversions: Sequence[Conversion], voices: VoiceJudge | None, sample_rate: int) -> dict[str, float]:

@@ -20,7 +20,8 @@ from vqspeech.data.store import Store
 from vqspeech.data.variants import Variants
 from vqspeech.distributed import all_reduce_sum, rank, share, world_size
 from vqspeech.errors import CorpusError
-from vqspeech.evaluation.probe import Conversion, VoiceJudge, can_judge_voices, judge, opinions, store_wav
+from vqspeech.evaluation.opinion import mean_opinions
+from vqspeech.evaluation.probe import Conversion, VoiceJudge, can_judge_voices, judge, store_wav
 from vqspeech.losses import FrameSpectrum, cross_entropy, previous_classes, vqvae_losses
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.nn.jitter import draw_carriers
@@ -193,7 +194,7 @@ class VQVAETask:
         own, other = spoken[: len(chosen)], spoken[len(chosen) :]
         self.conversions = [Conversion(*each) for each in zip(wavs, speakers, targets, own, other, strict=True)]
         rate = model.sample_rate
-        return judge(self.conversions, self.voices, rate) | opinions(self.conversions, rate)
+        return judge(self.conversions, self.voices, rate) | mean_opinions(other, rate)
 
     def diagnose(self, history: list[dict[str, Any]]) -> str | None:
         """See `evidence.diagnose`; the first steps, in which no model has learned anything, do not count."""
