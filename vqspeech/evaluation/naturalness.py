@@ -18,7 +18,7 @@ from vqspeech.evaluation.statistics import Sample, figure
 from vqspeech.evaluation.takes import is_heard
 
 TITLE = "Naturalness"
-MAX_TRIALS = 40  # that are judged: DistillMOS and DNSMOS together take a second of processor time a take
+MAX_TRIALS = 30  # that are judged: DistillMOS and DNSMOS together take a second of processor time a take
 NAMES = ("DistillMOS", "DNSMOS OVRL", "DNSMOS SIG", "DNSMOS P.808")
 LABELS = {
     "conversion": "conversions",
@@ -97,7 +97,7 @@ def _remarks(material: Material, trials: Sequence[Trial]) -> list[str]:
     if len(trials) < len(material.trials):
         notes.append(f"{len(trials)} of {len(material.trials)} trials, evenly spread, were judged")
     if any(len(trial.source) > LONGEST_S * material.sample_rate for trial in trials):
-        notes.append(f"the first {LONGEST_S:g} s of each take were judged")
+        notes.append(f"the first {LONGEST_S:g} s of each take were judged, by DistillMOS the first 7.68 s")
     if material.sample_rate < RATE:
         notes.append(
             f"The judges expect {RATE // 1000} kHz: sound of {material.sample_rate / 1000:g} kHz was brought up to it "
