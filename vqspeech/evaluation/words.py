@@ -21,7 +21,7 @@ from vqspeech.evaluation.transcribers import find_transcribers, word_errors
 from vqspeech.evaluation.ways import WAYS, Heard, beside_controls, each_way
 
 TITLE = "Words"
-MAX_TRANSCRIBED = 30  # trials that are heard: PocketSphinx takes a fifth of a second for a second of sound, six ways
+MAX_TRANSCRIBED = 20  # trials that are heard: PocketSphinx takes a quarter of a second for a second, six ways
 FOREIGN = 0.3  # share of a speaker's words outside the dictionary above which it is another language
 ENGLISH = "en"
 
