@@ -305,7 +305,7 @@ def test_the_first_codebook_lies_among_the_encoders_outputs(model, store):
 def test_the_probe_leaves_sound_and_pictures(work, corpus, write_recipe):
     recipe = write_recipe({"train.steps": 2, "train.probe_utterances": 2, "train.probe_seconds": 0.1})
     probe = train(recipe, data=corpus, out=Path("run")).metrics["probe"]
-    opinions = {name: probe[name] for name in ("distillmos", "dnsmos_ovrl") if name in probe}  # where they are installed
+    opinions = {name: probe[name] for name in ("distillmos", "dnsmos_ovrl") if name in probe}  # of those installed
     shares = {name: figure for name, figure in probe.items() if name not in opinions}
     assert set(shares) == {"content", "content_control", "target", "still_source", "own", "voice_ceiling"}
     assert all(-1 <= figure <= 1 for figure in shares.values())
