@@ -180,7 +180,7 @@ def test_a_report_without_a_summary_is_a_sentence(tmp_path, text):
 
 def test_models_tell_what_was_measured_of_a_run_at_this_step(evaluated):
     (entry,) = list_models(Path())
-    sentence = "similarity to the target (higher is better): 73.0 % [63.0, 83.0] (Resemblyzer; n = 40)"
+    sentence = "similarity to the target ↑: 73.0 % [63.0, 83.0] (Resemblyzer; n = 40)"
     assert ("measured", sentence) in entry.facts
     model = load_model("run")
     save_model(Path("run/model.safetensors"), model.state_dict(), replace(model.card, step=99))

@@ -92,9 +92,9 @@ class Summary:
         )
 
     def rows(self) -> Iterator[tuple[str, str, str, str]]:
-        """Cells for a table: what, value with interval, beside it, judge and trials."""
+        """Cells for a table: what (and where better lies), value with interval, beside it, judge and trials."""
         for line in self.lines:
-            better = f" ({line.better} is better)" if line.better else ""
+            better = {"higher": " ↑", "lower": " ↓"}.get(line.better, "")
             judge = "; ".join(filter(None, (line.judge, f"n = {line.count}" if line.count else "")))
             yield f"{line.name}{better}", line.shown(), line.shown_beside(), judge
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from vqspeech.evaluation.figures import Figure, Section
@@ -48,6 +49,11 @@ class Quoted:
 
 # Of few sentences the right one is easily told: only where the corpus is one of single words is that a measure.
 _CLOSED = "right word, *: conversions"
+
+# Judges that come with a package and its weights, by a word of the figures' names.
+_PACKAGES = {
+    "PocketSphinx": "pocketsphinx", "similarity to": "Resemblyzer", "nearer to the target": "Resemblyzer",
+}  # fmt: skip
 
 QUOTED = (
     Quoted("naturalness", "", ("DistillMOS: conversions",), _BESIDE),
@@ -127,5 +133,8 @@ def _line(quoted: Quoted, figure: Figure, remark: str) -> Line:
 
 
 def _judge(quoted: Quoted, figure: Figure) -> str:
-    """The figure's own name where the line has another, and by what it was measured."""
-    return "; ".join(filter(None, (figure.name if quoted.name else "", figure.basis)))
+    """The figure's own name where the line has another, and by what it was measured: the package and its version."""
+    package = next((package for word, package in _PACKAGES.items() if word in figure.name), "")
+    with contextlib.suppress(PackageNotFoundError):
+        package = f"{package} {version(package)}" if package else ""
+    return "; ".join(filter(None, (figure.name if quoted.name else "", figure.basis or package)))
