@@ -194,5 +194,3 @@ def test_dnsmos_is_that_of_the_package_s_own_call_on_what_lasts_one_window(speec
     found = load_dnsmos().score(window[: int(opinion.LONGEST_S * RATE)], RATE)
     assert found["DNSMOS OVRL"] == pytest.approx(expected["ovrl_mos"], abs=0.05)
     assert found["DNSMOS P.808"] == pytest.approx(expected["p808_mos"], abs=0.05)
-
-

@@ -145,9 +145,7 @@ def test_the_rows_of_generation_say_what_they_are(benchmarks):
 
 @pytest.mark.real_data
 @pytest.mark.parametrize("file", [FROZEN, WITHOUT_CODES])
-def test_a_frozen_judge_hears_real_digits_and_takes_neither_noise_nor_babble_for_one(
-    fsdd, benchmarks, file
-):
+def test_a_frozen_judge_hears_real_digits_and_takes_neither_noise_nor_babble_for_one(fsdd, benchmarks, file):
     import judges as benchmark
 
     frozen = load_judge(file, JUDGE)

@@ -223,7 +223,8 @@ def info(model: str | None) -> None:
 @click.argument("model")
 @click.option("--data", type=PATH, help="Folder of the corpus [the recipe's data.root, else VQSPEECH_DATA].")
 @click.option(
-    "--pairs", metavar="N|all",
+    "--pairs",
+    metavar="N|all",
     help="Conversions to make and judge; all: every utterance to every other voice [200; 20 with --quick].",
 )
 @click.option("--language", default="", help="Of the corpus's texts, for the judges of words, as in en [they tell].")
