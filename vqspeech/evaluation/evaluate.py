@@ -51,7 +51,7 @@ MEASURES = {
 }
 ALL = "all"  # of --pairs
 CONVERSIONS = "conversions"  # the stage that makes what all measures judge
-QUICK = ("naturalness", "words", "content", "voice", "units", "codebook")  # what --quick measures
+QUICK = ("naturalness", "words", "voice", "units")  # what --quick measures
 OPTIONAL = (
     "distillmos", "jiwer", "onnxruntime", "pocketsphinx", "praatio", "resemblyzer", "speechmos", "torchaudio",
     "whisper",
