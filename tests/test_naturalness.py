@@ -13,9 +13,11 @@ from vqspeech import example_recording
 from vqspeech.audio import load_audio
 from vqspeech.evaluation import naturalness, opinion
 from vqspeech.evaluation.figures import Material, Trial
-from vqspeech.evaluation.naturalness import LABELS, listen, measure, spread
+from vqspeech.evaluation.naturalness import listen, measure
 from vqspeech.evaluation.opinion import LOWEST, RATE, Opinion, find_opinions, load_distillmos, load_dnsmos
 from vqspeech.evaluation.pairing import paired
+from vqspeech.evaluation.takes import spread
+from vqspeech.evaluation.ways import LABELS
 
 LOUD, NAMES = 0.3, ("DistillMOS", "DNSMOS OVRL", "DNSMOS SIG", "DNSMOS P.808")
 
@@ -89,7 +91,7 @@ def test_a_take_is_brought_to_the_judges_rate_and_cut_to_what_they_hear_at_once(
 
 def test_trials_are_spread_evenly_and_all_are_taken_where_they_are_few():
     many = [trial(number) for number in range(100)]
-    assert [one.utterance for one in spread(many, 3)] == ["u0", "u49", "u99"]
+    assert [one.utterance for one in spread(many, 3)] == ["u0", "u50", "u99"]
     assert spread(many[:2], 3) == many[:2] and spread([], 3) == []
 
 

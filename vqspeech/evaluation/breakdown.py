@@ -229,7 +229,7 @@ def _praise(found: Figure | None) -> float:
     """The better, the higher; what was not measured is no weakness."""
     if found is None or not found.is_measured:
         return math.inf
-    return -found.value if found.higher_is_better is False else found.value
+    return found.goodness
 
 
 def _cell(found: Figure | None, count: int) -> str:

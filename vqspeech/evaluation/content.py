@@ -6,15 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from vqspeech.errors import VQSpeechError
 from vqspeech.evaluation.decoys import NUM_DECOYS, are_sentences, choose_decoys, make_up
 from vqspeech.evaluation.figures import Figure, Material, Section, Wav, missing
 from vqspeech.evaluation.ranking import Chain, alignment_costs, make_chain, rank
 from vqspeech.evaluation.sphinx import Senones, Sphinx, Words, to_pcm
 from vqspeech.evaluation.statistics import Sample
-from vqspeech.evaluation.takes import is_heard
+from vqspeech.evaluation.takes import is_heard, spread
 from vqspeech.evaluation.texts import Texts, find_texts
 from vqspeech.evaluation.ways import LABELS, WAYS, Heard, beside_controls, each_way
 from vqspeech.evaluation.word_judges import find_word_judge
@@ -92,7 +90,8 @@ def _choose(material: Material, sphinx: Sphinx, spoken: Sequence[Heard], known: 
         spoken, lambda own, wav: float(sphinx.choose(to_pcm(wav, material.sample_rate)) == own.words), _wrong
     )
     chance = Figure("chance", 1 / len(known))
-    note = f"closed grammar of {len(known)} texts, an easy test"
+    easy = ", an easy test" if are_sentences(known) else ""
+    note = f"closed grammar of {len(known)} texts{easy}"
     basis = f"{note} ({hashlib.sha256(repr(sorted(known)).encode()).hexdigest()[:6]})"
     return beside_controls(_CHOSEN, samples, chance, material.seed, unit="%", note=note, basis=basis)
 
@@ -112,9 +111,8 @@ def _rank(
     if len(judged) < len(spoken):
         notes.append(f"{len(spoken) - len(judged)} of {len(spoken)} recordings are too short for their text: left out")
     if len(judged) > MAX_RANKED:
-        every = np.linspace(0, len(judged) - 1, MAX_RANKED).round().astype(int)
         notes.append(f"{MAX_RANKED} of {len(judged)} trials, evenly spread, were ranked")
-        judged = [judged[place] for place in every]
+        judged = spread(judged, MAX_RANKED)
     made_up = {}
     if len(chains) <= NUM_DECOYS and judged and are_sentences(list(chains)):
         longest = max((own.trial.source for own in judged), key=len)

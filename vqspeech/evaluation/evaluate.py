@@ -56,7 +56,7 @@ OPTIONAL = (
     "distillmos", "jiwer", "onnxruntime", "pocketsphinx", "praatio", "resemblyzer", "speechmos", "torchaudio",
     "whisper",
 )  # fmt: skip
-VERSION = 8  # of the measures: counted up when a kept section would come out differently
+VERSION = 9  # of the measures: counted up when a kept section would come out differently
 
 Watch = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
 

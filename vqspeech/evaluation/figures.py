@@ -74,6 +74,11 @@ class Figure:
         return math.isfinite(self.value)
 
     @property
+    def goodness(self) -> float:
+        """The value, turned round where lower is better: the better of two figures has the higher one."""
+        return -self.value if self.higher_is_better is False else self.value
+
+    @property
     def unbeaten(self) -> tuple[Figure, ...]:
         """Controls that this figure does not beat: they lie within its interval, or on the better side of it."""
         if self.higher_is_better is None or not self.is_measured:

@@ -3,31 +3,20 @@
 # T samples.
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 
 from vqspeech.data.preparation import num_cores
-from vqspeech.evaluation.figures import Figure, Material, Section, Table, Trial, Wav, missing
+from vqspeech.evaluation.figures import Figure, Material, Section, Table, Trial, missing
 from vqspeech.evaluation.opinion import LONGEST_S, LOWEST, RATE, Opinion, find_opinions
-from vqspeech.evaluation.statistics import Sample, figure
-from vqspeech.evaluation.takes import is_heard
+from vqspeech.evaluation.statistics import Sample
+from vqspeech.evaluation.takes import is_heard, spread
+from vqspeech.evaluation.ways import LABELS, Heard, beside_controls, each_way
 
 TITLE = "Naturalness"
 MAX_TRIALS = 30  # that are judged: DistillMOS and DNSMOS together take a second of processor time a take
-NAMES = ("DistillMOS", "DNSMOS OVRL", "DNSMOS SIG", "DNSMOS P.808")
-LABELS = {
-    "conversion": "conversions",
-    "reconstruction": "reconstructions",
-    "source": "source unchanged",
-    "mu_law": "mu-law copy",
-    "shifted": "pitch-shifted source",
-    "random": "random codes",
-}
 _BLIND = (
     "Mean opinion scores, 1 to 5, by networks: gauges, never instead of listeners. They know neither the words nor "
     "whose voice it should be. DistillMOS gave MelGAN 3.4 to 3.7 where people said 2.5, statistical synthesis "
@@ -39,57 +28,34 @@ Scores = dict[str, dict[str, list[Sample]]]  # scale -> way -> samples
 def measure(material: Material) -> Section:
     """Scores of every kind of take by every judge that is installed; what is missing becomes a note."""
     opinions, notes = find_opinions()
-    trials = spread(material.trials)
+    trials = spread(material.trials, MAX_TRIALS)
     notes = [_BLIND, *notes, *_remarks(material, trials)]
     figures: list[Figure] = []
     tables: list[Table] = []
     for opinion in opinions:
         scores = listen(opinion, trials, material.sample_rate)
         for scale, agreement in opinion.agreement.items():
-            figures += _figures(scale, scores[scale], opinion.basis, agreement, material.seed)
+            figures += beside_controls(scale, scores[scale], None, material.seed, note=agreement, basis=opinion.basis)
         if "DistillMOS" in scores:
             tables.append(_by_voice(scores["DistillMOS"]))
     if not figures:
         why = "no judge of naturalness is installed: see the notes"
-        figures = [missing(f"{NAMES[0]}: conversions", why, higher_is_better=True)]
+        figures = [missing("DistillMOS: conversions", why, higher_is_better=True)]
     return Section(TITLE, tuple(figures), tuple(notes), tuple(tables))
 
 
-def spread(trials: Sequence[Trial], most: int = MAX_TRIALS) -> list[Trial]:
-    """At most so many trials, evenly spread."""
-    return [trials[place] for place in np.unique(np.linspace(0, len(trials) - 1, min(len(trials), most)).astype(int))]
-
-
 def listen(opinion: Opinion, trials: Sequence[Trial], sample_rate: int) -> Scores:
-    """A judge's scores of every take of the trials; equal sound is judged once, several takes side by side."""
-    takes: list[tuple[Trial, str, bytes]] = []
-    sounds: dict[bytes, Wav] = {}
-    for trial in trials:
-        for way in LABELS:
-            wav: Wav = getattr(trial, way)
-            key = hashlib.sha256(np.ascontiguousarray(wav).tobytes()).digest()
-            sounds[key] = wav
-            takes.append((trial, way, key))
-    with ThreadPoolExecutor(num_cores()) as pool:
-        heard = dict(zip(sounds, pool.map(lambda wav: opinion.score(wav, sample_rate), sounds.values()), strict=True))
-    scores: Scores = {scale: defaultdict(list) for scale in opinion.agreement}
-    for trial, way, key in takes:
-        for scale, score in heard[key].items():
-            scores[scale][way].append((score, trial.speaker, trial.utterance, trial.target))
-    return scores
-
-
-def _figures(scale: str, samples: dict[str, list[Sample]], basis: str, agreement: str, seed: int) -> list[Figure]:
-    def make(way: str, ceiling: bool = False) -> Figure:
-        return figure(LABELS[way], samples[way], seed=seed, higher_is_better=True, is_ceiling=ceiling, basis=basis)
-
-    ceilings = [make(way, True) for way in ("source", "mu_law", "shifted")]
-    own = {way: make(way) for way in ("conversion", "reconstruction")}
-    beside = (replace(own["reconstruction"], is_ceiling=True), *ceilings, make("random"))
-    return [
-        replace(own["conversion"], name=f"{scale}: conversions", controls=beside, note=agreement),
-        replace(own["reconstruction"], name=f"{scale}: reconstructions", controls=beside[1:]),
-    ]
+    """A judge's scores of every take of the trials."""
+    answers = each_way(
+        [Heard(trial) for trial in trials],
+        lambda _, wav: opinion.score(wav, sample_rate),
+        lambda _: dict.fromkeys(opinion.agreement, LOWEST),
+        num_cores(),
+    )
+    return {
+        scale: {way: [(score[scale], *trial) for score, *trial in own] for way, own in answers.items()}  # type: ignore[misc]
+        for scale in opinion.agreement
+    }
 
 
 def _remarks(material: Material, trials: Sequence[Trial]) -> list[str]:

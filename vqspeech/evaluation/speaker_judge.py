@@ -21,6 +21,7 @@ from vqspeech.evaluation.figures import Figure, Material, Trial, Wav, missing
 from vqspeech.evaluation.statistics import Sample, figure
 from vqspeech.evaluation.takes import (
     CONTROLS,
+    LONGEST_S,
     REFERENCE,
     Take,
     conversion,
@@ -52,7 +53,6 @@ _LEAST_PIECE_S = 0.2
 _STEPS = 400  # for up to 20 voices; 20 more for each beyond
 _BATCH = 32
 _TEST_RECORDINGS = 300
-_LONGEST_S = 6.0  # of one of them: `real_speech` takes no more
 _RELIABLE = 0.8
 
 
@@ -217,7 +217,7 @@ def _examine(material: Material, ears: Ears) -> list[Figure]:
     each = -(-_TEST_RECORDINGS // len(speakers))
     tests: list[tuple[str, str, Wav]] = []
     for name in speakers:
-        tests += [(name, who, wav) for who, wav in real_speech(store, name, [split], each * _LONGEST_S)[:each]]
+        tests += [(name, who, wav) for who, wav in real_speech(store, name, [split], each * LONGEST_S)[:each]]
     seed = material.seed
     copies = [mu_law_decode(mu_law_encode(wav)).astype(np.float32) for _, _, wav in tests]
     found = []

@@ -86,7 +86,7 @@ def summarise(sections: Sequence[Section], facts: dict[str, Any]) -> Summary:
     for quoted in QUOTED:
         rivals = [one for one in figures if any(map(_matches(one), quoted.figures))]
         if rivals and any(_matches(one)(quoted.needs) for one in figures):
-            strictest = min(rivals, key=_praise)
+            strictest = min(rivals, key=lambda one: one.goodness)
             others = len(rivals) > 1
             lines.append(_line(quoted, strictest, "the stricter of " + str(len(rivals)) if others else ""))
     return Summary(
@@ -104,11 +104,6 @@ def summarise(sections: Sequence[Section], facts: dict[str, Any]) -> Summary:
 
 def _matches(figure: Figure) -> Callable[[str], bool]:
     return lambda pattern: fnmatch.fnmatchcase(figure.name, pattern)
-
-
-def _praise(figure: Figure) -> float:
-    """The better the figure, the higher."""
-    return figure.value if figure.higher_is_better or figure.higher_is_better is None else -figure.value
 
 
 def _line(quoted: Quoted, figure: Figure, remark: str) -> Line:

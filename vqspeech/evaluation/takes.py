@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,9 @@ from vqspeech.evaluation.figures import Material, Trial, Wav
 from vqspeech.evaluation.probe import store_wav
 
 Take = Callable[[Trial], Wav]
+Item = TypeVar("Item")
 
+LONGEST_S = 6.0  # of a recording that stands for its speaker
 SILENT_DB = -60.0  # level of a recording, dB full scale, below which there is nothing to hear
 
 CONTROLS: dict[str, Take] = {
@@ -34,6 +37,12 @@ def conversion(trial: Trial) -> Wav:
 def reconstruction(trial: Trial) -> Wav:
     """The trial's reconstruction."""
     return trial.reconstruction
+
+
+def spread(items: Sequence[Item], most: int) -> list[Item]:
+    """At most so many of the items, evenly spread, first and last among them."""
+    places = np.linspace(0, len(items) - 1, min(len(items), most)).round().astype(int)
+    return [items[place] for place in places]
 
 
 def is_heard(wav: NDArray[np.floating]) -> bool:
@@ -90,7 +99,7 @@ def real_speech(
     seconds: float,
     *,
     leave_out: Collection[str] = (),
-    longest_s: float = 6.0,
+    longest_s: float = LONGEST_S,
 ) -> list[tuple[str, Wav]]:
     """Recordings of one speaker, spread over the splits, until they last long enough together.
 

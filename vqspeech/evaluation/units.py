@@ -118,6 +118,7 @@ def choose_utterances(store: Store, split: str) -> list[int]:
     """Evenly spread utterances of a split, about `MAX_MINUTES`, of those that `code_phonemes` aligns too."""
     chosen = code_phonemes.spread(store, split, code_phonemes.MAX_MINUTES)
     seconds = sum(store.length(index) for index in chosen) / store.sample_rate
+    # A quarter more than the limit is taken whole: leaving out every second utterance would waste the other half.
     return chosen[:: max(1, math.ceil(seconds / (60 * MAX_MINUTES) - 0.25))]
 
 

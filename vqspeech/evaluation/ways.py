@@ -1,10 +1,11 @@
-"""The ways in which an utterance's text is heard, and figures of what was heard beside their controls."""
+"""The ways in which an utterance is heard, and figures of what was heard beside their controls."""
 
 # T samples.
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,12 +26,15 @@ LABELS = {
 }
 
 
+Sound = tuple[Words, bytes]  # what is said and a hash of the waveform: judged once
+
+
 @dataclass(frozen=True)
 class Heard:
-    """A trial whose text can be judged."""
+    """A trial that is judged, and the words that are said in it, where the judge asks for them."""
 
     trial: Trial
-    words: Words
+    words: Words = ()
 
     def sample(self, value: object) -> Sample:
         """For `statistics.figure`."""
@@ -40,7 +44,7 @@ class Heard:
 def beside_controls(
     name: str,
     samples: dict[str, list[Sample]],
-    chance: Figure,
+    chance: Figure | None,
     seed: int,
     *,
     unit: str = "",
@@ -54,6 +58,7 @@ def beside_controls(
     Parameters
     ----------
     samples : for each of `WAYS`, (value, speaker, utterance, target) of each trial
+    chance : what is had without hearing; None where there is no such thing
     basis : see `Figure`
     """
 
@@ -65,7 +70,9 @@ def beside_controls(
 
     # Sources, and sources but for their pitch or their bits, hold all of what was said: no model can do better.
     ceilings = [make(way, True) for way in ("source", "mu_law", "shifted")]
-    floors = [make("random"), replace(chance, unit=unit, higher_is_better=higher_is_better)]
+    floors = [make("random")]
+    if chance:
+        floors.append(replace(chance, unit=unit, higher_is_better=higher_is_better))
     own = {way: make(way) for way in ("conversion", "reconstruction")}
     other = replace(own["reconstruction"], is_ceiling=True)
     return [
@@ -75,16 +82,33 @@ def beside_controls(
 
 
 def each_way(
-    heard: Sequence[Heard], judge: Callable[[Heard, Wav], object], nothing: Callable[[Heard], object]
+    heard: Sequence[Heard],
+    judge: Callable[[Heard, Wav], object],
+    nothing: Callable[[Heard], object],
+    num_threads: int = 1,
 ) -> dict[str, list[Sample]]:
-    """Judge every trial every way; sound that is silent or not finite gets `nothing`. Equal sound is judged once."""
-    known: dict[tuple[Words, bytes], object] = {}
-    samples: dict[str, list[Sample]] = {way: [] for way in WAYS}
+    """Judge every trial every way; sound that is silent or not finite gets `nothing`. Equal sound is judged once.
+
+    Parameters
+    ----------
+    num_threads : that judge side by side, where the judge allows it
+    """
+    places: list[tuple[str, Heard, Sound]] = []
+    once: dict[Sound, tuple[Heard, Wav]] = {}
     for own in heard:
         for way in WAYS:
             wav = getattr(own.trial, way)
             key = (own.words, hashlib.sha256(np.ascontiguousarray(wav).tobytes()).digest())
-            if key not in known:
-                known[key] = judge(own, wav) if is_heard(wav) else nothing(own)
-            samples[way].append(own.sample(known[key]))
+            once.setdefault(key, (own, wav))
+            places.append((way, own, key))
+
+    def answer(sound: tuple[Heard, Wav]) -> object:
+        own, wav = sound
+        return judge(own, wav) if is_heard(wav) else nothing(own)
+
+    with ThreadPoolExecutor(num_threads) as pool:
+        known = dict(zip(once, pool.map(answer, once.values()), strict=True))
+    samples: dict[str, list[Sample]] = {way: [] for way in WAYS}
+    for way, own, key in places:
+        samples[way].append(own.sample(known[key]))
     return samples

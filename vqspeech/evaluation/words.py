@@ -16,6 +16,7 @@ from vqspeech.errors import DependencyError
 from vqspeech.evaluation.figures import Figure, Material, Section, Wav, missing
 from vqspeech.evaluation.sphinx import Sphinx, words_of
 from vqspeech.evaluation.statistics import Sample, ratio
+from vqspeech.evaluation.takes import spread
 from vqspeech.evaluation.texts import find_texts
 from vqspeech.evaluation.transcribers import find_transcribers, word_errors
 from vqspeech.evaluation.ways import WAYS, Heard, beside_controls, each_way
@@ -52,10 +53,11 @@ def by_transcribers(material: Material, heard: Sequence[Heard]) -> tuple[list[Fi
     heard, notes = _judgeable(heard, material.language)
     if not heard:
         return [], notes
-    transcribers, missing = find_transcribers()
-    notes += missing
-    places = np.unique(np.linspace(0, len(heard) - 1, min(len(heard), MAX_TRANSCRIBED)).round().astype(int))
-    chosen = [heard[place] for place in places]
+    transcribers, lacking = find_transcribers()
+    notes += lacking
+    chosen = spread(heard, MAX_TRANSCRIBED)
+    if len(chosen) < len(heard):
+        notes.append(f"{len(chosen)} of {len(heard)} trials, evenly spread, were transcribed")
     figures: list[Figure] = []
     for transcriber in transcribers:
 
