@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,7 +93,7 @@ def make_examples(material: Material, other: Material | None, report: Report) ->
         drawing = plot_spectrograms(sounds, material.sample_rate, codes, material.hop_length)
         made.append(
             Example(
-                title=f"{trial.utterance}: {trial.speaker} to {trial.target}",
+                title=f"{PurePosixPath(trial.utterance).name}: {trial.speaker} to {trial.target}",
                 text=_said(trial, longest),
                 sounds=tuple((label, wav_file(wav, material.sample_rate)) for label, wav in sounds),
                 picture=_png(drawing),
