@@ -38,7 +38,7 @@ $(READY): $(DEMO)
 	    echo 'DistillMOS or DNSMOS could not be installed (onnxruntime has no wheel for this machine): no naturalness.'
 	@$(PIP) install -c constraints.txt -e '.[perturb]' || \
 	    echo 'pyworld could not be installed (it needs a C++ compiler and the headers of Python): no perturbation.'
-	$(BIN)/python -m vqspeech.torchaudio_remedy
+	$(BIN)/python -m vqspeech.nn.torchaudio_remedy
 	touch $@
 
 demo: $(DEMO)

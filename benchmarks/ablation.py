@@ -30,21 +30,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from vqspeech.checkpoint import load_model
 from vqspeech.config import load_recipe
 from vqspeech.data.preparation import num_cores, prepare, store_folder
 from vqspeech.data.store import Store
 from vqspeech.data.variants import make_variants
 from vqspeech.errors import RecipeError, VQSpeechError
-from vqspeech.evaluation.conversions import judge_conversions
-from vqspeech.evaluation.judges import Judges, load_judges
-from vqspeech.evaluation.probe import store_wav
-from vqspeech.evaluation.sequence_probe import probe_sequences
+from vqspeech.evaluation.judges.frozen import Judges, load_judges
+from vqspeech.evaluation.judges.sequence_probe import probe_sequences
+from vqspeech.evaluation.measures.conversions import judge_conversions
+from vqspeech.likelihood.gains import gather_evidence, held_out_batches
 from vqspeech.losses import FrameSpectrum
 from vqspeech.models.vqvae import VQVAE
+from vqspeech.pretrained.checkpoint import load_model
 from vqspeech.training.acceleration import find_acceleration
-from vqspeech.training.evidence import gather_evidence, held_out_batches
-from vqspeech.training.fit import take_step
+from vqspeech.training.loop import take_step
 from vqspeech.training.schedule import learning_rate
 from vqspeech.training.start import train
 from vqspeech.training.state import new_state
@@ -108,7 +107,7 @@ def probe(model: VQVAE, store: Store, seed: int, step: int) -> dict[str, float]:
     said, owners, vectors, counts = {}, {}, {}, np.zeros(model.num_codes)
     for split in ("train", "valid"):
         for index in list(store.utterances(split))[::step]:
-            codes = model.encode(store_wav(store, index))
+            codes = model.encode(store.wav(index))
             counts += np.bincount(codes.numpy(), minlength=model.num_codes) * (split == "valid")
             vectors[index] = model.lookup(codes).numpy()
             said[index], owners[index] = int(store.utterance_id(index).split("_")[0]), store.speaker(index)
@@ -152,7 +151,7 @@ def judge_spectra(model: VQVAE, store: Store, judges: Judges, step: int) -> dict
     num = store.num_voices
     for number, index in enumerate(list(store.utterances("valid"))[::step]):
         target = (store.speaker(index) + 1 + number % (num - 1)) % num  # as judge_conversions does
-        condition = model.condition(model.encode(store_wav(store, index)), target)
+        condition = model.condition(model.encode(store.wav(index)), target)
         log_mel = model.spectral_head(condition).float().numpy()  # (N, M)
         places = np.arange(
             0, len(log_mel), window / 4 / model.hop_length

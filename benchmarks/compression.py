@@ -24,7 +24,6 @@ import numpy as np
 import torch
 
 from vqspeech.audio import save_audio
-from vqspeech.checkpoint import load_model, load_prior
 from vqspeech.compression import compress_file, read_compressed
 from vqspeech.compression.coder import compress
 from vqspeech.compression.container import load_compressed
@@ -32,8 +31,8 @@ from vqspeech.compression.integers import TABLE_BITS, IntegerPrior
 from vqspeech.data.preparation import store_folder
 from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
-from vqspeech.evaluation.probe import store_wav
 from vqspeech.models.prior import Prior
+from vqspeech.pretrained.checkpoint import load_model, load_prior
 
 
 def settings() -> dict[str, dict[str, str]]:
@@ -119,9 +118,9 @@ def compare(options: argparse.Namespace, place: Path) -> int:
         name, speaker = store.utterance_id(index), store.speakers[store.speaker(index)]
         stem = f"{index:06d}"  # ids may hold what no file name may
         wav = place / f"{stem}.wav"
-        save_audio(wav, store_wav(store, index), store.sample_rate)
+        save_audio(wav, store.wav(index), store.sample_rate)
         sizes = compress_file(model, prior, wav, wav.with_suffix(".vqs"), speaker)
-        codes = model.encode(store_wav(store, index)).cpu().numpy().astype(np.int32)
+        codes = model.encode(store.wav(index)).cpu().numpy().astype(np.int32)
         assert sizes.num_codes == len(codes), name
         written = load_compressed(wav.with_suffix(".vqs")).payload
         expected[stem] = [digest(codes.astype("<i4").tobytes()), digest(written.data), str(written.count)]

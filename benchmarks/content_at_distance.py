@@ -22,18 +22,17 @@ from typing import Any
 import numpy as np
 from scipy.stats import wilcoxon
 
-from vqspeech.checkpoint import load_model
 from vqspeech.conversion import Request, Voice, convert_many
 from vqspeech.data.preparation import prepare, store_folder
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError, VQSpeechError
-from vqspeech.evaluation.controls import decode_random, shift_pitch
-from vqspeech.evaluation.decoys import NUM_DECOYS, are_sentences, choose_decoys, make_up
-from vqspeech.evaluation.probe import store_wav
-from vqspeech.evaluation.ranking import Chain, alignment_costs, make_chain, rank
-from vqspeech.evaluation.sphinx import Senones, Sphinx, Words, to_pcm, words_of
-from vqspeech.evaluation.voiceprint import Voiceprints
+from vqspeech.evaluation.judges.voiceprint import Voiceprints
+from vqspeech.evaluation.measures.decoys import NUM_DECOYS, are_sentences, choose_decoys, make_up
+from vqspeech.evaluation.tools.ranking import Chain, alignment_costs, make_chain, rank
+from vqspeech.evaluation.tools.sphinx import Senones, Sphinx, Words, to_pcm, words_of
+from vqspeech.evaluation.trials.controls import decode_random, shift_pitch
 from vqspeech.models.vqvae import VQVAE
+from vqspeech.pretrained.checkpoint import load_model
 
 Wav = np.ndarray
 SHIFTS = (-12, -9, -7, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 7, 9, 12)  # semitones
@@ -46,11 +45,11 @@ def texts_of(store: Store, sphinx: Sphinx, indices: list[int], seed: int) -> dic
     for index in range(len(store)):
         words = words_of(store.text(index) or "")
         if words and words not in chains and not sphinx.unknown(words):
-            states = sphinx.word_states(words, to_pcm(store_wav(store, index), store.sample_rate))
+            states = sphinx.word_states(words, to_pcm(store.wav(index), store.sample_rate))
             if states is not None:
                 chains[words] = make_chain(states, pause)
     if len(chains) <= NUM_DECOYS and are_sentences(list(chains)) and indices:
-        longest = max((store_wav(store, index) for index in indices), key=len)
+        longest = max((store.wav(index) for index in indices), key=len)
         chains |= make_up(sphinx, list(chains), longest, store.sample_rate, seed)
     return chains
 
@@ -87,7 +86,7 @@ def run(model: VQVAE, store: Store, options: argparse.Namespace) -> list[dict[st
         for target in model.speakers
         if target != store.speakers[store.speaker(index)]
     ][:: 10 if options.quick else 1]
-    wavs = {index: store_wav(store, index) for index, _ in jobs}
+    wavs = {index: store.wav(index) for index, _ in jobs}
     requests = [Request(wavs[index], target, number) for number, (index, target) in enumerate(jobs)]
     converted = convert_many(model, requests, Voice(jobs[0][1], options.seed), num_threads=options.threads)
     lengths = [-(-len(wavs[index]) // model.hop_length) for index, _ in jobs]

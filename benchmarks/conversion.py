@@ -15,14 +15,14 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from vqspeech.checkpoint import load_model
 from vqspeech.data.preparation import prepare, store_folder
 from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
-from vqspeech.evaluation.conversions import judge_conversions
-from vqspeech.evaluation.judges import load_judges
+from vqspeech.evaluation.judges.frozen import load_judges
+from vqspeech.evaluation.measures.conversions import judge_conversions
+from vqspeech.likelihood.gains import gather_evidence, held_out_batches
+from vqspeech.pretrained.checkpoint import load_model
 from vqspeech.sampling.engines import PRECISIONS
-from vqspeech.training.evidence import gather_evidence, held_out_batches
 
 FROZEN = Path(__file__).resolve().parent.parent / "recipes" / "fsdd" / "judges.safetensors"
 

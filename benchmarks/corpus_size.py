@@ -25,12 +25,12 @@ from typing import Any
 import numpy as np
 from scipy.signal import lfilter
 
-from vqspeech.evaluation import code_speakers, probe, speaker_judge
-from vqspeech.evaluation.choice import choose
-from vqspeech.evaluation.figures import Material, Trial
-from vqspeech.evaluation.material import pass_mu_law
-from vqspeech.evaluation.probe import store_wav
-from vqspeech.evaluation.subjects import heard_voices
+from vqspeech.evaluation.figures.types import Material, Trial
+from vqspeech.evaluation.judges import probe, speakers
+from vqspeech.evaluation.measures import code_speakers
+from vqspeech.evaluation.trials.pairs import choose
+from vqspeech.evaluation.trials.synthesis import pass_mu_law
+from vqspeech.evaluation.trials.systems import heard_voices
 
 RATE = 8000  # Hz
 SECONDS = 2.0  # of an utterance
@@ -107,6 +107,10 @@ class Crowd:
         """One take of a speaker, float32 (T,), recorded or not."""
         return speak(self.speakers.index(speaker), take, self._seconds).astype(np.float32) / 32768
 
+    def wav(self, index: int, max_samples: int | None = None) -> np.ndarray:
+        """As `Store.wav` gives it."""
+        return self.read(index, 0, max_samples).astype(np.float32) * np.float32(1 / 32768)
+
     def read(self, index: int, start: int = 0, length: int | None = None) -> np.ndarray:
         """Samples (T,), int16."""
         return speak(*self._entries[index], self._seconds)[start:][:length]
@@ -124,7 +128,7 @@ def make_material(store: Any, model: Any, *, pairs: int = PAIRS, keep_all: bool 
     where = {store.utterance_id(index): index for index in store.utterances("test")}
     trials = []
     for choice in choices:
-        source = store_wav(store, where[choice.utterance])
+        source = store.wav(where[choice.utterance])
         wanted = store.speak(choice.target, int(choice.utterance.split("_")[1]))
         codes = np.zeros(4, np.int32)
         trials.append(
@@ -139,7 +143,7 @@ def make_material(store: Any, model: Any, *, pairs: int = PAIRS, keep_all: bool 
 
 def make_model(speakers: tuple[str, ...]) -> Any:
     """fsdd's encoder and codebook, with other speakers' names."""
-    from vqspeech.shelf import load_model
+    from vqspeech.pretrained.registry import load_model
 
     real = load_model("box:fsdd")
     recipe = SimpleNamespace(name="crowd", data=SimpleNamespace(corpus="folder"))
@@ -157,8 +161,8 @@ def measure(size: int, keep_all: bool, quick: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"speakers": size, "voices": len(material.voices), "all": keep_all}
 
     def judge_voices() -> tuple[float, int]:
-        ears = speaker_judge.train_ears(material, steps=20 if quick else None)
-        figures, _ = speaker_judge.judge_speakers(material, ears)
+        ears = speakers.train_ears(material, steps=20 if quick else None)
+        figures, _ = speakers.judge_speakers(material, ears)
         return figures[2].value, len(ears.judge.classes)
 
     def probe_codes() -> tuple[float, int]:
@@ -168,7 +172,7 @@ def measure(size: int, keep_all: bool, quick: bool) -> dict[str, Any]:
     def probe_training() -> tuple[float, int]:
         voices = probe.VoiceJudge(store)  # type: ignore[arg-type]
         heard = [index for index in store.utterances("test") if store.speaker(index) in voices.speakers][:100]
-        right = np.equal(voices.hear([store_wav(store, index) for index in heard]), [*map(store.speaker, heard)])
+        right = np.equal(voices.hear([store.wav(index) for index in heard]), [*map(store.speaker, heard)])
         return float(right.mean()), len(voices.speakers)
 
     jobs = {"voice classifier": judge_voices, "probe of codes": probe_codes, "probe while training": probe_training}

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from vqspeech.conversion import Voice
 from vqspeech.data.code_store import CodeStore
 from vqspeech.data.store import Store
-from vqspeech.evaluation.judge_training import with_report
-from vqspeech.evaluation.judges import Judge
-from vqspeech.evaluation.material import pass_mu_law
-from vqspeech.evaluation.probe import store_wav
-from vqspeech.evaluation.rejection import hear, make_babble, make_noise, shuffle_codes, train_rejecting_judge
+from vqspeech.evaluation.judges.frozen import Judge
+from vqspeech.evaluation.judges.rejection import hear, make_babble, make_noise, shuffle_codes, train_rejecting_judge
+from vqspeech.evaluation.judges.training import with_report
+from vqspeech.evaluation.trials.synthesis import pass_mu_law
 from vqspeech.generation import speak_many
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
@@ -60,7 +59,7 @@ class Subject:
             Said(
                 self.store.utterance_id(index),
                 self.store.speakers[self.store.speaker(index)],
-                store_wav(self.store, index),
+                self.store.wav(index),
                 self.codes.read(index),
             )
             for index in chosen
@@ -114,7 +113,7 @@ def train(subject: Subject, *, with_codes: bool, quick: bool) -> Judge:
         epochs=2 if quick else 24, progress=print,
     )  # fmt: skip
     valid = examine(judge, subject, "valid", real_takes(subject, "valid", 10 if quick else 1))
-    facts = {"shuffled_by": subject.model.fingerprint()} if with_codes else {}
+    facts = {"shuffled_by": subject.model.codes_id()} if with_codes else {}
     return with_report(judge, **facts, validation=valid)
 
 

@@ -32,17 +32,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech import voices
 from vqspeech.audio import save_audio
-from vqspeech.checkpoint import load_model
 from vqspeech.conversion import Request, Voice, convert_many
 from vqspeech.data.preparation import prepare
 from vqspeech.data.store import Store
 from vqspeech.enrolment import enroll
 from vqspeech.errors import VQSpeechError
-from vqspeech.evaluation.judges import Judges, load_judges
-from vqspeech.evaluation.probe import store_wav
+from vqspeech.evaluation.judges.frozen import Judges, load_judges
 from vqspeech.models.vqvae import VQVAE
+from vqspeech.pretrained import voices
+from vqspeech.pretrained.checkpoint import load_model
 
 FROZEN = Path(__file__).resolve().parent.parent / "recipes" / "fsdd" / "judges.safetensors"
 EVERY = {True: 11, False: 1}  # of --quick
@@ -58,7 +57,7 @@ def recordings_of(store: Store, speaker: str, seconds: float, folder: Path) -> l
     for place in order:
         if length >= seconds * store.sample_rate:
             break
-        wav = store_wav(store, own[place])
+        wav = store.wav(own[place])
         paths.append(folder / f"{store.utterance_id(own[place])}.wav")
         save_audio(paths[-1], wav, store.sample_rate)
         length += len(wav)
@@ -74,9 +73,7 @@ def shares(judges: Judges, wavs: list[NDArray[np.float32]], said: list[str], spe
 
 def convert_to(model: VQVAE, store: Store, chosen: list[int], speaker: str, seed: int) -> list[NDArray[np.float32]]:
     """Free-running conversions of utterances to one voice."""
-    requests = [
-        Request(store_wav(store, index), speaker, zlib.crc32(store.utterance_id(index).encode())) for index in chosen
-    ]
+    requests = [Request(store.wav(index), speaker, zlib.crc32(store.utterance_id(index).encode())) for index in chosen]
     return convert_many(model, requests, Voice(speaker, seed), num_threads=2)
 
 
@@ -122,7 +119,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "nearest known voice": shares(
                 judges, convert_to(model, store, others, enrolment.nearest, options.seed), said, aim
             ),
-            "real recordings": shares(judges, [store_wav(store, index) for index in own], digits, [speaker] * len(own)),
+            "real recordings": shares(judges, [store.wav(index) for index in own], digits, [speaker] * len(own)),
         }
     return figures
 

@@ -28,17 +28,17 @@ import torch
 from digit_judges import FROZEN, Said, Subject, examine, name_of, real_takes, train
 from numpy.typing import NDArray
 
-from vqspeech.checkpoint import load_model, load_prior
 from vqspeech.data.code_store import FOLDER, CodeStore, open_code_store
 from vqspeech.data.preparation import num_cores, store_folder
 from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
-from vqspeech.evaluation import ngrams
-from vqspeech.evaluation.judges import Judge, load_judge, save_judge
-from vqspeech.evaluation.novelty import nearest_codes
-from vqspeech.evaluation.rejection import JUDGE, NOTHING, hear
-from vqspeech.evaluation.statistics import figure
+from vqspeech.evaluation.figures.statistics import figure
+from vqspeech.evaluation.judges.frozen import Judge, load_judge, save_judge
+from vqspeech.evaluation.judges.rejection import JUDGE, NOTHING, hear
+from vqspeech.evaluation.tools.novelty import nearest_codes
 from vqspeech.generation import Draws, draw_codes
+from vqspeech.likelihood import ngrams
+from vqspeech.pretrained.checkpoint import load_model, load_prior
 
 LONGEST_S = 10.0  # of a drawn utterance, as `vqspeech sample` has it
 PRIOR, BIGRAM = "prior, by speaker", "bigram"
@@ -203,7 +203,7 @@ def main() -> int:
     if options.json:
         settings = {"seed": options.seed, "temperature": options.temperature, "top_p": options.top_p, "num": num}
         said = {
-            "judges": found, "rows": WHAT, "novelty": novelty, "model": model.fingerprint(), "settings": settings,
+            "judges": found, "rows": WHAT, "novelty": novelty, "model": model.codes_id(), "settings": settings,
         }  # fmt: skip
         options.json.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
     return 0

@@ -24,8 +24,8 @@ import torch
 
 from vqspeech.audio import load_audio
 from vqspeech.errors import CorpusError, VQSpeechError
-from vqspeech.evaluation.judge_training import examine, train_judges, with_report
-from vqspeech.evaluation.judges import Judges, load_judges, save_judges
+from vqspeech.evaluation.judges.frozen import Judges, load_judges, save_judges
+from vqspeech.evaluation.judges.training import examine, train_judges, with_report
 
 SAMPLE_RATE = 8000  # Hz
 TEST_TAKES = range(0, 5)

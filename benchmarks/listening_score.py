@@ -3,7 +3,8 @@
     python benchmarks/listening_score.py --json listening_score.json
 
 Each kind of test is simulated many times, with effects of listeners, items and their tastes, rounding and the scale's
-ends (`vqspeech.listening.simulation`), and scored, screening included. Measured: how far means lie from the truth; how
+ends (`vqspeech.listening.scoring.simulation`), and scored, screening included. Measured: how far means lie from the
+truth; how
 often 95 % intervals cover it, those of the two textbook bootstraps beside them; how often systems that are alike are
 told apart; how often a difference is found, and how often the power calculation said it would be.
 """
@@ -22,14 +23,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vqspeech.listening.answers import Results
-from vqspeech.listening.comparisons import ALPHA, Comparison
-from vqspeech.listening.intervals import Draws, mean_contributions
 from vqspeech.listening.key import SCALES, Key, Kind
-from vqspeech.listening.observations import observe, tabulate
-from vqspeech.listening.power import needed, pooled
-from vqspeech.listening.scoring import Scores, compute
-from vqspeech.listening.screening import screen
-from vqspeech.listening.simulation import Effects, simulate, true_scores
+from vqspeech.listening.scoring.comparisons import ALPHA, Comparison
+from vqspeech.listening.scoring.intervals import Draws, mean_contributions
+from vqspeech.listening.scoring.observations import observe, tabulate
+from vqspeech.listening.scoring.power import needed, pooled
+from vqspeech.listening.scoring.score import Scores, compute
+from vqspeech.listening.scoring.screening import screen
+from vqspeech.listening.scoring.simulation import Effects, simulate, true_scores
 
 LISTENERS = 20
 DRAWS, PERMUTATIONS = 500, 999

@@ -24,9 +24,9 @@ import numpy as np
 
 from vqspeech.audio import save_audio
 from vqspeech.listening.answers import Answer
-from vqspeech.listening.export import Exported, export
-from vqspeech.listening.folder import answers_path
-from vqspeech.listening.keeping import Keeper
+from vqspeech.listening.design.export import Exported, export
+from vqspeech.listening.design.folder import answers_path
+from vqspeech.listening.serving.keeping import Keeper
 
 MOST_LISTENERS, MOST_ANSWERS = 200, 100
 LONGEST_S = 120.0
@@ -84,7 +84,7 @@ def measure(num_listeners: int, num_answers: int) -> dict:
     """Serve, answer, kill the server, count."""
     with tempfile.TemporaryDirectory() as place:
         test = make_test(Path(place), num_answers)
-        command = [sys.executable, "-c", "from vqspeech.cli import main; main()", "listening-test", "serve"]
+        command = [sys.executable, "-c", "from vqspeech.cli.main import main; main()", "listening-test", "serve"]
         command += [str(test.folder), "--port", "0", "--rate", "100000"]  # all listeners have one address here
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:

@@ -21,15 +21,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from vqspeech.checkpoint import load_model
 from vqspeech.config import Recipe, TrainConfig
 from vqspeech.data.preparation import prepare, store_folder
 from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
+from vqspeech.likelihood.gains import gather_evidence, held_out_batches
 from vqspeech.models.vqvae import VQVAE
+from vqspeech.pretrained.checkpoint import load_model
 from vqspeech.training.acceleration import compile_model, find_acceleration
-from vqspeech.training.evidence import gather_evidence, held_out_batches
-from vqspeech.training.fit import take_step
+from vqspeech.training.loop import take_step
 from vqspeech.training.schedule import learning_rate
 from vqspeech.training.state import new_state
 from vqspeech.training.vqvae import VQVAETask

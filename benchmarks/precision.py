@@ -17,14 +17,13 @@ import numpy as np
 import torch
 
 from vqspeech.audio import mu_law_encode
-from vqspeech.checkpoint import load_model
 from vqspeech.data.preparation import prepare, store_folder
 from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
-from vqspeech.evaluation.probe import store_wav
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.sampling.engine import Sampler
+from vqspeech.pretrained.checkpoint import load_model
 from vqspeech.sampling.engines import get_engine
+from vqspeech.sampling.interface import Sampler
 
 PRECISIONS = ("float32", "bfloat16")
 BOOTSTRAPS = 2000
@@ -58,7 +57,7 @@ def main() -> int:
         return 1
     bits, samples = [], []
     for index in store.utterances(options.split)[:: 30 if options.quick else 3]:
-        wav, speaker = store_wav(store, index), model.speaker_index(store.speakers[store.speaker(index)])
+        wav, speaker = store.wav(index), model.speaker_index(store.speakers[store.speaker(index)])
         bits.append([forced_bits(sampler, model, wav, speaker) for sampler in samplers])
         samples.append(len(wav))
     counts, each = np.array(samples), np.array(bits)

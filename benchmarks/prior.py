@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.checkpoint import load_model, load_prior
 from vqspeech.data.code_store import FOLDER, open_code_store
 from vqspeech.data.preparation import store_folder
 from vqspeech.data.store import Store
-from vqspeech.evaluation.ngrams import ngrams, tuned_models, uniform_bits
-from vqspeech.likelihood import held_out_likelihood
+from vqspeech.likelihood.bound import held_out_likelihood
+from vqspeech.likelihood.ngrams import ngrams, tuned_models, uniform_bits
+from vqspeech.pretrained.checkpoint import load_model, load_prior
 from vqspeech.training.prior import surprisals
 
 

@@ -21,9 +21,9 @@ from vqspeech.audio import load_audio
 from vqspeech.config import DataConfig
 from vqspeech.data.corpora import find_utterances
 from vqspeech.errors import CorpusError, VQSpeechError
-from vqspeech.evaluation.sexes import find_sexes
-from vqspeech.evaluation.statistics import equal_error_rate
-from vqspeech.evaluation.voiceprint import Voiceprints, raised
+from vqspeech.evaluation.figures.statistics import equal_error_rate
+from vqspeech.evaluation.judges.voiceprint import Voiceprints, raised
+from vqspeech.evaluation.trials.sexes import find_sexes
 
 SAMPLE_RATE = 16000  # Hz
 

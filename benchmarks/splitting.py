@@ -19,12 +19,12 @@ import torch
 from scipy.stats import wilcoxon
 
 from vqspeech.audio import AUDIO_SUFFIXES, load_audio, mu_law_encode
-from vqspeech.checkpoint import load_model
 from vqspeech.conversion import Request, Voice, convert_many
 from vqspeech.conversion.cuts import Cuts
 from vqspeech.conversion.parts import find_parts
 from vqspeech.files import find_files
 from vqspeech.models.vqvae import VQVAE, evaluating
+from vqspeech.pretrained.checkpoint import load_model
 from vqspeech.sampling.engines import get_engine
 
 JUMP_S = 0.010  # s on either side of a seam

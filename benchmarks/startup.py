@@ -27,7 +27,7 @@ import soundfile
 
 LIMIT_S = 0.3
 FIRST_LIMIT_S, LATER_LIMIT_S = 20.0, 2.5
-CODE = "import sys; from vqspeech.cli import main; sys.exit(main())"
+CODE = "import sys; from vqspeech.cli.main import main; sys.exit(main())"
 COMMANDS = {
     "python, nothing imported": [sys.executable, "-c", "0"],
     "import vqspeech": [sys.executable, "-c", "import vqspeech"],

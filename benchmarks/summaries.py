@@ -14,10 +14,10 @@ from pathlib import Path
 
 import click
 
-from vqspeech import box
 from vqspeech.files import write_whole
-from vqspeech.packing import quote
-from vqspeech.summary import Summary, read_summary
+from vqspeech.pretrained import bundled
+from vqspeech.pretrained.packing import quote
+from vqspeech.pretrained.summary import Summary, read_summary
 
 END = "<!-- end of summary -->"
 
@@ -48,9 +48,9 @@ def put_into(page: str, name: str, summary: Summary) -> str:
 def main(name: str, report: Path, pages: tuple[Path, ...]) -> None:
     """Write the cards and the pages."""
     summary = read_summary(report)
-    if name in box.names_in_box():
-        quote(box.FOLDER / name, report)
-        print(f"{box.FOLDER / name}: cards written")
+    if name in bundled.names_in_box():
+        quote(bundled.FOLDER / name, report)
+        print(f"{bundled.FOLDER / name}: cards written")
     for path in dict.fromkeys([Path("README.md"), *pages]):
         page = path.read_text(encoding="utf-8")
         if shown_in(page, name) is not None:

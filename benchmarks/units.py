@@ -25,15 +25,15 @@ from types import SimpleNamespace
 import numpy as np
 
 from vqspeech.audio import find_recordings, load_audio
-from vqspeech.checkpoint import load_model
 from vqspeech.config import DataConfig
 from vqspeech.data.preparation import prepare
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError, VQSpeechError
-from vqspeech.evaluation.alignments import align_utterances
-from vqspeech.evaluation.report import section_to_json, show
-from vqspeech.evaluation.units import CONTROL_MINUTES, MAX_MINUTES, choose_utterances, measure
-from vqspeech.shelf import resolve
+from vqspeech.evaluation.measures.units import CONTROL_MINUTES, MAX_MINUTES, choose_utterances, measure
+from vqspeech.evaluation.report.sections import section_to_json, show
+from vqspeech.evaluation.tools.alignments import align_utterances
+from vqspeech.pretrained.checkpoint import load_model
+from vqspeech.pretrained.registry import resolve
 from vqspeech.units import fill_gaps, make_items, write_items
 
 SHARE = 0.5  # of the recordings that are scored

@@ -11,7 +11,7 @@ import click
 
 import vqspeech
 from vqspeech.conversion import target_name
-from vqspeech.evaluation.pictures import plot_spectrograms, save_picture
+from vqspeech.pictures import plot_spectrograms, save_picture
 
 
 @click.command(help=__doc__)

@@ -17,7 +17,7 @@ import click
 
 from vqspeech.config import DataConfig
 from vqspeech.data.corpora import Utterance, find_utterances
-from vqspeech.evaluation.sexes import find_sexes
+from vqspeech.evaluation.trials.sexes import find_sexes
 
 
 def split_of(corpus: str, utterance: Utterance, left: int, count: int) -> str:  # `left` follow of the speaker's `count`

@@ -16,7 +16,7 @@ import click
 
 from vqspeech.audio import AUDIO_SUFFIXES
 from vqspeech.data.corpora import stable_share
-from vqspeech.evaluation.sphinx import words_of
+from vqspeech.evaluation.tools.sphinx import words_of
 from vqspeech.files import find_files
 
 

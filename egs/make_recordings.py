@@ -14,7 +14,7 @@ import soxr
 
 from vqspeech.audio import save_audio
 from vqspeech.data.espeak import ESPEAK_RATE, Espeak, Voice
-from vqspeech.example import SENTENCES
+from vqspeech.pretrained.example import SENTENCES
 
 VOICES = {"": Voice("woman", "belinda", rate=165), "-man": Voice("man", "ed", rate=165)}
 RATE, PEAK, MARGIN_S = 16000, 0.35, 0.1

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from vqspeech.evaluation.pictures import plot_training, save_picture
+from vqspeech.pictures import plot_training, save_picture
 
 
 @click.command()

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 import vqspeech
-from vqspeech.evaluation.pictures import plot_spectrograms, save_picture
+from vqspeech.pictures import plot_spectrograms, save_picture
 
 
 @click.command(help=__doc__)

@@ -93,7 +93,7 @@ def lively_model():
 @pytest.fixture(scope="session")
 def tiny_run(tiny_model, tmp_path_factory) -> Path:
     """Run folder with the tiny model's file; tests only read it."""
-    from vqspeech.checkpoint import MODEL_FILE, ModelCard, save_model
+    from vqspeech.pretrained.checkpoint import MODEL_FILE, ModelCard, save_model
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     card = ModelCard(tiny_model.recipe, tiny_model.speakers, step=100, version="0.1.0")
@@ -104,7 +104,7 @@ def tiny_run(tiny_model, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def other_run(tmp_path_factory) -> Path:
     """Run folder of a model of the same recipe, other weights and other speakers (eve, frank)."""
-    from vqspeech.checkpoint import MODEL_FILE, ModelCard, save_model
+    from vqspeech.pretrained.checkpoint import MODEL_FILE, ModelCard, save_model
 
     model = _make_tiny_model(seed=1, speakers=("eve", "frank"))
     folder = tmp_path_factory.mktemp("runs") / "other"
@@ -127,7 +127,7 @@ def place(tmp_path, chirp, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VQSPEECH_MODEL", raising=False)
     monkeypatch.delenv("VQSPEECH_DATA", raising=False)
-    monkeypatch.setattr("vqspeech.box.FOLDER", tmp_path / "no box")
+    monkeypatch.setattr("vqspeech.pretrained.bundled.FOLDER", tmp_path / "no box")
     save_audio(tmp_path / "in.wav", chirp[:2000], 8000)
     return tmp_path
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from patience import HUNG_S
 
+from patience import HUNG_S
 from vqspeech import distributed
 from vqspeech.nn.bottleneck import make_bottleneck
 from vqspeech.nn.norm import FrameNorm

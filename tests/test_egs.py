@@ -16,8 +16,8 @@ from vqspeech.audio import load_audio, save_audio
 from vqspeech.config import DataConfig
 from vqspeech.conversion import convert
 from vqspeech.data.corpora import find_utterances
-from vqspeech.evaluation.pictures import plot_training
-from vqspeech.example import list_recordings
+from vqspeech.pictures import plot_training
+from vqspeech.pretrained.example import list_recordings
 
 EGS = Path(__file__).resolve().parent.parent / "egs"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from vqspeech.audio import load_audio, save_audio
-from vqspeech.cli import main
+from vqspeech.cli.main import main
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SETUP = configparser.ConfigParser()
@@ -145,7 +145,7 @@ def test_the_wheel_installed_with_pip_alone_converts(wheel, own_environment, tmp
     again = run(python, "-m", "vqspeech", "convert", "--speaker", "p225", "in.wav", "--out", "again")
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "again" / "in.p225.wav").read_bytes() == (tmp_path / "in.p225.wav").read_bytes()
-    mel = "from vqspeech.nn.front import LogMel; print(LogMel(8000, 64, 40).window)"
+    mel = "from vqspeech.nn.mel import LogMel; print(LogMel(8000, 64, 40).window)"
     assert run(python, "-c", mel).stdout == "256\n"
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from patience import HUNG_S, wait_until
 
-TESTS = sorted(path for path in Path(__file__).parent.glob("*.py") if path.name != "patience.py")
+TESTS = sorted(path for path in Path(__file__).parent.rglob("*.py") if path.name != "patience.py")
 LIMITS = {"timeout", "deadline", "etag_timeout", "timeout_s"}  # arguments that are lengths of time
 WAITING = {"wait", "acquire", "settimeout", "set_default_timeout", "sleep"}  # functions whose first argument is one
 

@@ -9,8 +9,8 @@ import subprocess
 import sys
 
 import pytest
-from commands import refuse
 
+from commands import refuse
 from vqspeech import processor
 from vqspeech.processor import LIMITS
 

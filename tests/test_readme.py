@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from vqspeech.audio import load_audio
-from vqspeech.cli import main
+from vqspeech.cli.main import main
 from vqspeech.config import parse_recipe
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from vqspeech.conversion import convert as convert
     from vqspeech.conversion import decode as decode
     from vqspeech.enrolment import enroll as enroll
-    from vqspeech.example import example_recording as example_recording
-    from vqspeech.shelf import load_model as load_model
+    from vqspeech.pretrained.example import example_recording as example_recording
+    from vqspeech.pretrained.registry import load_model as load_model
     from vqspeech.training.start import train as train
 
 # Names and the rooms they live in; a room is entered (and torch imported) when its name is first used.
 _HOMES = {
     "load_audio": "vqspeech.audio",
     "save_audio": "vqspeech.audio",
-    "load_model": "vqspeech.shelf",
+    "load_model": "vqspeech.pretrained.registry",
     "load_recipe": "vqspeech.config",
     "convert": "vqspeech.conversion",
     "decode": "vqspeech.conversion",
     "enroll": "vqspeech.enrolment",
-    "example_recording": "vqspeech.example",
+    "example_recording": "vqspeech.pretrained.example",
     "train": "vqspeech.training.start",
 }
 __all__ = ["__version__", *_HOMES]

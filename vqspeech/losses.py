@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vqspeech.data.batches import Batch
 from vqspeech.models.vqvae import VQVAE, VQVAEOutput
-from vqspeech.torchaudio_remedy import import_torchaudio
+from vqspeech.nn.torchaudio_remedy import import_torchaudio
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from vqspeech.audio import open_audio
-from vqspeech.codes import save_codes
 from vqspeech.compression.coder import checksum, compress, expand
 from vqspeech.compression.container import MOST_SAMPLES, Compressed, load_compressed, save_compressed
+from vqspeech.conversion.codes import save_codes
+from vqspeech.conversion.convert import Voice
 from vqspeech.conversion.files import speak_codes
-from vqspeech.conversion.sound import Voice
 from vqspeech.errors import AudioError, CodesError, VQSpeechError
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE, evaluating
@@ -59,8 +59,8 @@ def compress_file(model: VQVAE, prior: Prior, source: Path, target: Path, speake
     compressed = Compressed(
         speaker=speaker,
         num_samples=num_samples,
-        model=_short(model.fingerprint()),
-        prior=_short(prior.fingerprint()),
+        model=_short(model.codes_id()),
+        prior=_short(prior.weights_id()),
         codes_checksum=checksum(codes),
         payload=compress(codes, prior, index),
     )
@@ -79,8 +79,8 @@ def open_compressed(path: Path, model: VQVAE, prior: Prior) -> Compressed:
     """
     compressed = load_compressed(path)
     for what, seen, expected in (
-        ("model", compressed.model, model.fingerprint()),
-        ("prior", compressed.prior, prior.fingerprint()),
+        ("model", compressed.model, model.codes_id()),
+        ("prior", compressed.prior, prior.weights_id()),
     ):
         if seen != _short(expected):
             raise CodesError(

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.audio import AudioWriter, open_audio
-from vqspeech.codes import load_codes
+from vqspeech.conversion.codes import load_codes
+from vqspeech.conversion.convert import Voice, decode_stream, run_recordings
 from vqspeech.conversion.jobs import Job
 from vqspeech.conversion.parts import Abandoned, PartedRecording, Recordings
-from vqspeech.conversion.sound import Voice, decode_stream, run_recordings
 from vqspeech.errors import VQSpeechError
 from vqspeech.models.vqvae import VQVAE, evaluating
 

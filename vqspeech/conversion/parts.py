@@ -18,7 +18,7 @@ from vqspeech.conversion.cuts import Cuts
 from vqspeech.conversion.source import Source
 from vqspeech.errors import VQSpeechError
 from vqspeech.models.vqvae import BLOCK_FRAMES, VQVAE
-from vqspeech.sampling.workers import Task
+from vqspeech.sampling.scheduler import Task
 
 MOST_WAITING = 2**25  # samples that are done (a byte each) and wait for an earlier part; no new part is begun beyond
 

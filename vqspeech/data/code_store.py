@@ -123,7 +123,7 @@ def open_code_store(
     folder = Path(folder)
     meta = {
         "version": VERSION,
-        "model": model.fingerprint(),
+        "model": model.codes_id(),
         "data": store.fingerprint,
         "num_codes": model.num_codes,
         "shifts": min(shifts, model.hop_length),

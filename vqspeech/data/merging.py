@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from vqspeech.config import DataConfig
+from vqspeech.data.shards import Unit, read_journal
 from vqspeech.data.store import ENTRY, SPLITS
-from vqspeech.data.units import Unit, read_journal
 from vqspeech.errors import CorpusError
 from vqspeech.files import write_whole
 

@@ -27,8 +27,8 @@ from vqspeech.config import DataConfig
 from vqspeech.data.corpora import Utterance, find_utterances, list_passed_over, split_of, stable_share
 from vqspeech.data.embedded import build_embedded
 from vqspeech.data.merging import merge_units
+from vqspeech.data.shards import Unit, prepare_unit
 from vqspeech.data.store import SPLITS, VERSION, Store
-from vqspeech.data.units import Unit, prepare_unit
 from vqspeech.errors import AudioError, CorpusError
 
 _UNIT_UTTERANCES = (8, 256)  # fewest and most in a unit; 64 units where that allows

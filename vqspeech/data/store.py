@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vqspeech.audio import FULL_SCALE
 from vqspeech.errors import CorpusError
 
 SPLITS = ("train", "valid", "test")
@@ -151,6 +152,10 @@ class Store:
         pcm = np.memmap(path, "<i2", "r", 2 * (int(entry["offset"]) + start), (stop - start,))
         gain = self.gains[entry["speaker"]]
         return np.array(pcm) if gain == 1 else np.clip(np.rint(pcm * gain), -32768, 32767).astype(np.int16)
+
+    def wav(self, index: int, max_samples: int | None = None) -> NDArray[np.float32]:
+        """An utterance, or its first samples, as float32 in [-1, 1], shape (T,)."""
+        return self.read(index, 0, max_samples).astype(np.float32) * np.float32(1 / FULL_SCALE)
 
     def check(self) -> None:
         """Look at the size of every shard.

@@ -16,11 +16,11 @@ from vqspeech.audio import SILENCE_CLASS
 from vqspeech.config import TrainConfig
 from vqspeech.data.batches import Batch, Batches
 from vqspeech.data.store import Store
+from vqspeech.likelihood.gains import held_out_batches
 from vqspeech.losses import cross_entropy, previous_classes
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.training.acceleration import Acceleration
-from vqspeech.training.evidence import held_out_batches
-from vqspeech.training.fit import fit
+from vqspeech.training.loop import fit
 from vqspeech.training.state import TrainingState, new_state
 
 CROP_SAMPLES = 3072  # about; three receptive fields of a small decoder

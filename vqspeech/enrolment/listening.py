@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from vqspeech.conversion import Request, Voice, convert_many
 from vqspeech.data.store import Store
 from vqspeech.enrolment.recordings import Recording
-from vqspeech.evaluation.probe import store_wav
-from vqspeech.evaluation.takes import is_heard
-from vqspeech.evaluation.voiceprint import PASSAGE_S, Voiceprint, Voiceprints, raised
+from vqspeech.evaluation.judges.voiceprint import PASSAGE_S, Voiceprint, Voiceprints, raised
+from vqspeech.evaluation.trials.signals import is_heard
 from vqspeech.models.vqvae import VQVAE
 
 # Cosine of the two most unlike groups of recordings below which two voices are suspected. Measured on ten readers of
@@ -106,7 +105,7 @@ def _some(store: Store, split: str) -> list[NDArray[np.float32]]:
     order = sorted(range(len(span)), key=lambda place: place * 0.6180339887498949 % 1.0)  # spread, always the same
     for place in order:
         if sum(map(len, chosen)) < SPOKEN_S * store.sample_rate:
-            chosen.append(store_wav(store, span.start + place))
+            chosen.append(store.wav(span.start + place))
     return chosen
 
 

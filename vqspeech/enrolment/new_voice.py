@@ -9,18 +9,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from vqspeech import voices
-from vqspeech.box import sha256_of
-from vqspeech.checkpoint import load_model
 from vqspeech.data.preparation import num_cores
 from vqspeech.enrolment.fitting import VoiceTask, crop_of, fit_voice, fitting, mean_vector
 from vqspeech.enrolment.listening import Agreement, Likeness, compare_recordings, measure_likeness
 from vqspeech.enrolment.recordings import WANTED_S, Recording, Stretches, read_recordings
 from vqspeech.errors import DependencyError, VQSpeechError
-from vqspeech.evaluation.voiceprint import Voiceprints
-from vqspeech.shelf import find, owner_of
+from vqspeech.evaluation.judges.voiceprint import Voiceprints
+from vqspeech.pretrained import voices
+from vqspeech.pretrained.bundled import sha256_of
+from vqspeech.pretrained.checkpoint import load_model
+from vqspeech.pretrained.registry import find, owner_of
+from vqspeech.pretrained.voices import VoiceCard
 from vqspeech.training.acceleration import find_acceleration
-from vqspeech.voices import VoiceCard
 
 STEPS = 400
 MAX_MINUTES = 4.0
@@ -93,7 +93,7 @@ def enroll(
     ----------
     name : of the new speaker
     recordings : files and folders, 30 s to 5 minutes of one voice
-    model : see `vqspeech.shelf.find`
+    model : see `vqspeech.pretrained.registry.find`
     out : folder for the voice file; runs/voices if None
     seed : of the crops and of the conversions that are judged
     max_minutes : for the fit

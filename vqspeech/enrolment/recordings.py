@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from vqspeech.audio import FULL_SCALE, find_recordings, load_audio, to_int16
 from vqspeech.config import DataConfig
+from vqspeech.data.shards import SILENT_PEAK, trim_ends
 from vqspeech.data.store import ENTRY, Store
-from vqspeech.data.units import SILENT_PEAK, trim_ends
 from vqspeech.errors import AudioError
 
 LEAST_S = 10.0  # of speech, below which no voice is fitted

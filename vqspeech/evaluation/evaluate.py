@@ -9,18 +9,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vqspeech.checkpoint import find_model_file
 from vqspeech.data.preparation import num_cores
 from vqspeech.errors import VQSpeechError
-from vqspeech.evaluation.breakdown import break_down
-from vqspeech.evaluation.choice import Choice, choose_split
-from vqspeech.evaluation.figures import Material, Section
-from vqspeech.evaluation.material import Settings, fingerprint, make_material
-from vqspeech.evaluation.report import Report, keep_section, kept_section, to_json, write_json
-from vqspeech.evaluation.report_html import write_html
-from vqspeech.evaluation.sexes import find_sexes
-from vqspeech.evaluation.stages import Stages, pace_of
-from vqspeech.evaluation.subjects import (
+from vqspeech.evaluation.figures.together import both_right
+from vqspeech.evaluation.figures.types import Material, Section
+from vqspeech.evaluation.report.breakdown import break_down
+from vqspeech.evaluation.report.html import write_html
+from vqspeech.evaluation.report.sections import Report, keep_section, kept_section, to_json, write_json
+from vqspeech.evaluation.report.stages import Stages, pace_of
+from vqspeech.evaluation.trials.pairs import Choice, choose_split
+from vqspeech.evaluation.trials.sexes import find_sexes
+from vqspeech.evaluation.trials.synthesis import Settings, make_material
+from vqspeech.evaluation.trials.systems import (
     Notify,
     Subject,
     choose_for,
@@ -32,7 +32,7 @@ from vqspeech.evaluation.subjects import (
     open_subject,
     work_ahead,
 )
-from vqspeech.evaluation.together import both_right
+from vqspeech.pretrained.checkpoint import find_model_file
 
 PAIRS = 200
 QUICK_PAIRS = 20
@@ -179,13 +179,13 @@ def number_of(pairs: int | str) -> int | None:
 
 def _key(material: Material, choices: Sequence[Choice]) -> str:
     """What a kept section depends on; an optional judge that was installed since, or labels, are among it."""
-    from vqspeech.evaluation.alignments import find_labels
-    from vqspeech.evaluation.speaker_judge import frozen_judges
+    from vqspeech.evaluation.judges.speakers import frozen_judges
+    from vqspeech.evaluation.tools.alignments import find_labels
 
     labels = find_labels(beside=material.root)
     judges = [name for name in OPTIONAL if importlib.util.find_spec(name)] + [labels.fingerprint() if labels else ""]
-    model, store = fingerprint(material.model), material.store.fingerprint
-    prior = material.prior if isinstance(material.prior, str) else material.prior.fingerprint()
+    model, store = material.model.weights_id(), material.store.fingerprint
+    prior = material.prior if isinstance(material.prior, str) else material.prior.weights_id()
     frozen = frozen_judges(material)
     hashes = (frozen.content.sha256, frozen.speaker.sha256) if frozen else ()
     said = (

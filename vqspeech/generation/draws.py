@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from vqspeech.errors import CodesError, VQSpeechError
 from vqspeech.models.prior import Prior
-from vqspeech.sampling.engine import Streams
 from vqspeech.sampling.engines import get_engine
+from vqspeech.sampling.interface import Streams
 
 CODES_AT_A_TIME = 16  # between two looks at who has ended
 MOST_TRIES = 16  # an utterance that ends before it begins is drawn again

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.audio import save_audio
-from vqspeech.codes import save_codes
-from vqspeech.conversion.sound import Voice
+from vqspeech.conversion.codes import save_codes
+from vqspeech.conversion.convert import Voice
 from vqspeech.errors import VQSpeechError
-from vqspeech.evaluation.pictures import plot_spectrograms, save_picture
 from vqspeech.generation.draws import Draws, draw_codes
 from vqspeech.generation.speech import speak_many
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
+from vqspeech.pictures import plot_spectrograms, save_picture
 
 SUFFIXES = (".wav", ".npz", ".png")
 SPOKEN_AT_A_TIME = 48  # utterances that wait for their sound together

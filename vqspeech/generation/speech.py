@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.audio import mu_law_decode
-from vqspeech.conversion.sound import Voice
+from vqspeech.conversion.convert import Voice
 from vqspeech.models.vqvae import VQVAE, evaluating
 from vqspeech.sampling.engines import get_engine
-from vqspeech.sampling.workers import Task, Workers
+from vqspeech.sampling.scheduler import Task, Workers
 
 # The prior draws utterance i with the numbers of utterance i; its sound takes those of another one.
 FIRST_UTTERANCE = 1 << 63

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqspeech.config import Recipe
+from vqspeech.models.identity import weights_digest
 from vqspeech.nn.wavenet import WaveNet
 
 
@@ -98,9 +98,6 @@ class Prior(nn.Module):
         assert number >= 0, number
         return self.speaker_vectors.weight[number][None]
 
-    def fingerprint(self) -> str:
+    def weights_id(self) -> str:
         """Hex digest of all weights: what one prior has compressed, no other can read."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return weights_digest(self)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,11 +17,12 @@ from vqspeech.audio import MU_LAW_CLASSES
 from vqspeech.config import Recipe
 from vqspeech.errors import AudioError, CodesError, UnknownSpeakerError
 from vqspeech.models.blocks import Blocks
+from vqspeech.models.identity import weights_digest
 from vqspeech.nn.bottleneck import Quantized, make_bottleneck
 from vqspeech.nn.conditioning import Conditioner, SpeakerAdversary, SpectralHead
 from vqspeech.nn.encoder import Encoder
-from vqspeech.nn.front import LogMel
 from vqspeech.nn.jitter import carry
+from vqspeech.nn.mel import LogMel
 from vqspeech.nn.wavenet import WaveNet
 
 BLOCK_FRAMES = 128  # code frames that are encoded at a time
@@ -205,14 +205,14 @@ class VQVAE(nn.Module):
             "List them with: vqspeech info MODEL"
         )
 
-    def fingerprint(self) -> str:
+    def codes_id(self) -> str:
         """Hex digest of what gives codes their meaning, encoder and codebook: codes of one model fit no other."""
-        digest = hashlib.sha256()
-        for part in (self.encoder, self.bottleneck):
-            for name, tensor in sorted(part.state_dict().items()):
-                if name not in ("usage", "updates", "ema_count", "ema_sum"):
-                    digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        training = ("usage", "updates", "ema_count", "ema_sum")
+        return weights_digest(self.encoder, self.bottleneck, leave_out=training)
+
+    def weights_id(self) -> str:
+        """Hex digest of all weights and speakers: two models with the same one convert alike."""
+        return weights_digest(self, first="\n".join(self.speakers))
 
     def encoding(self) -> Blocks:
         """A stream that takes samples (n,) and gives codes (N,), whatever the pieces."""

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqspeech.nn.front import LogMel
+from vqspeech.nn.mel import LogMel
 from vqspeech.nn.norm import FrameNorm, PastNorm
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from vqspeech.errors import DependencyError, VQSpeechError
-from vqspeech.sampling.engine import Engine
+from vqspeech.sampling.interface import Engine
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -31,9 +31,9 @@ def get_engine(name: str = "auto", precision: str = "auto") -> Engine:
     if name == "numba" and not has_numba:
         raise DependencyError("the numba engine needs the package numba. Run: pip install numba, or use --engine torch")
     if name == "torch" or not has_numba:
-        from vqspeech.sampling.torch_engine import TorchEngine
+        from vqspeech.sampling.reference import TorchEngine
 
         return TorchEngine(precision)
-    from vqspeech.sampling.numba_engine import NumbaEngine
+    from vqspeech.sampling.compiled import NumbaEngine
 
     return NumbaEngine(precision)

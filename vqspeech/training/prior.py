@@ -19,7 +19,7 @@ from vqspeech.config import Recipe, TrainConfig
 from vqspeech.data.code_store import CodeStore
 from vqspeech.distributed import rank, share, world_size
 from vqspeech.errors import CorpusError
-from vqspeech.evaluation.ngrams import tuned_models, uniform_bits
+from vqspeech.likelihood.ngrams import tuned_models, uniform_bits
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import evaluating
 from vqspeech.training.acceleration import Acceleration

@@ -10,19 +10,19 @@ from typing import Any
 
 import torch
 
-from vqspeech.checkpoint import PRIOR_FILE, PriorCard, load_model, load_prior, save_prior
 from vqspeech.config import Recipe
 from vqspeech.data.code_store import FOLDER, CodeStore, num_sequences, open_code_store
 from vqspeech.data.store import Store
 from vqspeech.distributed import barrier, rank, world_size
 from vqspeech.errors import RunError
-from vqspeech.likelihood import held_out_likelihood
+from vqspeech.likelihood.bound import held_out_likelihood
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
+from vqspeech.pretrained.checkpoint import PRIOR_FILE, PriorCard, load_model, load_prior, save_prior
 from vqspeech.training.acceleration import find_acceleration
-from vqspeech.training.display import Display
-from vqspeech.training.fit import fit
+from vqspeech.training.loop import fit
 from vqspeech.training.prior import PriorTask, prior_training
+from vqspeech.training.recorder import Display
 from vqspeech.training.run import PriorRun, changed_keys
 from vqspeech.training.state import TrainingState, new_state
 
@@ -117,7 +117,7 @@ def train_prior(
     recipe = model.recipe.model_copy(update={"prior": settled.prior, "train": settled.train})
     run = PriorRun(folder)
     train = prior_training(recipe)
-    told = {"root": str(root.resolve()), "fingerprint": store.fingerprint, "model": model.fingerprint()}
+    told = {"root": str(root.resolve()), "fingerprint": store.fingerprint, "model": model.codes_id()}
     if resume:
         _check_same(run, base, overrides, told)
     elif run.is_started and rank() == 0:
@@ -147,7 +147,7 @@ def train_prior(
     training = {
         "seed": train.seed,
         "data": store.fingerprint,
-        "model": model.fingerprint(),
+        "model": model.codes_id(),
         "precision": "bfloat16" if acceleration.bfloat16 else "float32",
         "device": device,
     }

@@ -18,10 +18,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from vqspeech.checkpoint import MODEL_FILE, PRIOR_FILE, ModelCard, PriorCard, save_model, save_prior
 from vqspeech.config import Recipe
 from vqspeech.errors import RunError
 from vqspeech.files import write_whole
+from vqspeech.pretrained.checkpoint import MODEL_FILE, PRIOR_FILE, ModelCard, PriorCard, save_model, save_prior
 
 FORMAT = 1  # of state.pt
 

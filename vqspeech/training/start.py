@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import torch
 
-from vqspeech.checkpoint import find_model_file
 from vqspeech.config import Recipe, load_recipe, parse_stored_recipe
 from vqspeech.data.corpora import find_root
 from vqspeech.data.preparation import num_cores, prepare, store_folder
@@ -18,10 +17,11 @@ from vqspeech.data.variants import Variants, make_variants
 from vqspeech.distributed import barrier, local_device, rank, start_processes, stop_processes
 from vqspeech.errors import RunError
 from vqspeech.models.vqvae import VQVAE
+from vqspeech.pretrained.checkpoint import find_model_file
 from vqspeech.training.acceleration import compile_model, find_acceleration
-from vqspeech.training.display import Display
-from vqspeech.training.fit import fit
+from vqspeech.training.loop import fit
 from vqspeech.training.prior_stage import best_of, train_prior
+from vqspeech.training.recorder import Display
 from vqspeech.training.run import PriorRun, Run, changed_keys
 from vqspeech.training.state import new_state
 from vqspeech.training.vqvae import VQVAETask

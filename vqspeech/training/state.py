@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from vqspeech.config import TrainConfig
-from vqspeech.training.descent import Descent
+from vqspeech.training.optimizer import Descent
 from vqspeech.training.schedule import Schedule
 
 

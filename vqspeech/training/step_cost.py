@@ -14,7 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vqspeech.config import TrainConfig
-from vqspeech.training.fit import take_step
+from vqspeech.training.loop import take_step
 from vqspeech.training.state import Task, TrainingState
 
 UNTIMED = 2  # first steps, which compile and warm up

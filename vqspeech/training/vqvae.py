@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from vqspeech.audio import SILENCE_CLASS
-from vqspeech.checkpoint import TRAINING_PARTS
 from vqspeech.config import Recipe, TrainConfig
 from vqspeech.conversion import Request, Voice, convert_many
 from vqspeech.data.batches import Batch, Batches
@@ -20,13 +19,14 @@ from vqspeech.data.store import Store
 from vqspeech.data.variants import Variants
 from vqspeech.distributed import all_reduce_sum, rank, share, world_size
 from vqspeech.errors import CorpusError
-from vqspeech.evaluation.opinion import mean_opinions
-from vqspeech.evaluation.probe import Conversion, VoiceJudge, can_judge_voices, judge, store_wav
+from vqspeech.evaluation.judges.opinion import mean_opinions
+from vqspeech.evaluation.judges.probe import Conversion, VoiceJudge, can_judge_voices, judge
+from vqspeech.likelihood.gains import diagnose, gather_evidence, held_out_batches, perplexity
 from vqspeech.losses import FrameSpectrum, cross_entropy, previous_classes, vqvae_losses
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.nn.jitter import draw_carriers
+from vqspeech.pretrained.checkpoint import TRAINING_PARTS
 from vqspeech.training.acceleration import Acceleration
-from vqspeech.training.evidence import diagnose, gather_evidence, held_out_batches, perplexity
 
 INITIAL_VECTORS_PER_CODE = 30  # encoder outputs from which k-means makes the first codebook
 SPEAKER_TABLE = "speaker_vectors.weight"
@@ -177,7 +177,7 @@ class VQVAETask:
         limit = int(train.probe_seconds * model.sample_rate)
         chosen = self.valid_batches.spread(train.probe_utterances)
 
-        wavs = [store_wav(self.store, index, limit) for index in chosen]
+        wavs = [self.store.wav(index, limit) for index in chosen]
         speakers = [self.store.speaker(index) for index in chosen]
         # Every other speaker in turn, so that targets are spread whatever the number of probes.
         num = self.num_voices

@@ -5,7 +5,7 @@ The mean is taken, as ZeroSpeech's is, over cells of one (A's phone, B's phone, 
 across speakers over X's speakers with them; then over speakers; then over ordered pairs of phones. Chance is one half.
 
 Distances between items are those of `dtw`. libri-light, ZeroSpeech 2021 and fastabx do the same; fastabx 0.9.0 gives
-the same errors within 1e-5, for codes and for features (`tests/test_abx.py`).
+the same errors within 1e-5, for codes and for features (`tests/units/test_abx.py`).
 """
 
 # I items, F frames of all items together, C cells, N frames of a recording, D dimensions, K codes.

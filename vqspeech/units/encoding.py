@@ -93,7 +93,7 @@ def encode_recordings(
     AudioError
         If a recording cannot be read and `failed` is None.
     """
-    from vqspeech.codes import encode_recording
+    from vqspeech.conversion.codes import encode_recording
 
     for name, path in sources.items():
         try:

@@ -141,7 +141,7 @@ def _vectors_of(encoded: Encoded) -> NDArray[np.float32]:
 def _facts_of(model: VQVAE) -> dict[str, NDArray]:
     """What `codes.load_codes` asks of a file, beside the codes and their number of samples."""
     return {
-        "model": np.array(model.fingerprint()),
+        "model": np.array(model.codes_id()),
         "num_codes": np.array(model.num_codes),
         "sample_rate": np.array(model.sample_rate),
         "hop_length": np.array(model.hop_length),

@@ -1,0 +1,114 @@
+"""Whether the decoder listens: bits a sample with teacher forcing, with the true codes and speaker and with others."""
+
+# B utterances, T samples.
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from vqspeech.evaluation.figures.statistics import Sample, figure
+from vqspeech.evaluation.figures.types import Figure, Material, missing
+
+FORCED_S = 24.0  # of speech with teacher forcing
+LONGEST_S = 3.0  # of each utterance
+
+
+def measure_gains(material: Material) -> list[Figure]:
+    """Bits a sample with teacher forcing, and how many are lost with shuffled codes and with another speaker."""
+    names = "bits per sample", "code gain", "speaker gain"
+    try:
+        true, shuffled, swapped = _forced_bits(material)
+    except Exception as reason:  # a model that cannot be run leaves its other figures alone
+        return [missing(name, f"the decoder could not be run: {reason}", unit="bits") for name in names]
+    seed = material.seed
+    basis = f"samples at {material.sample_rate} Hz"
+    any_class = (Figure("256 classes, all as likely", 8.0, unit="bits", note="by definition"),)
+    nothing = (Figure("a decoder that does not listen", 0.0, unit="bits", note="by definition"),)
+
+    def gain(of: Sequence[Sample], name: str, note: str) -> Figure:
+        # Sums, not means of means: a second of speech weighs the same in a long utterance and in a short one.
+        rows = [
+            ((worse[0][0] - base[0][0], base[0][1]), base[1], base[2]) for worse, base in zip(of, true, strict=True)
+        ]
+        return figure(
+            name, rows, seed=seed, statistic="ratio", unit="bits", higher_is_better=True, controls=nothing, note=note,
+            basis=basis,
+        )  # fmt: skip
+
+    figures = [
+        figure(
+            names[0],
+            true,
+            seed=seed,
+            statistic="ratio",
+            unit="bits",
+            higher_is_better=False,
+            controls=any_class,
+            basis=basis,
+        ),  # fmt: skip
+        gain(shuffled, names[1], "bits a sample lost with shuffled codes"),
+    ]
+    if len(material.model.speakers) < 2:
+        return [*figures, missing(names[2], "the model has one voice: there is no other to swap in", unit="bits")]
+    return [*figures, gain(swapped, names[2], "bits a sample lost with another speaker")]
+
+
+def _forced_bits(material: Material) -> tuple[list[Sample], list[Sample], list[Sample]]:
+    """((bits, samples), speaker, utterance) with the true codes and speaker, shuffled codes, another speaker."""
+    import torch
+
+    from vqspeech.data.batches import Batches
+    from vqspeech.likelihood.gains import shuffle, swap
+    from vqspeech.models.vqvae import evaluating
+
+    model, store = material.model, material.store
+    wanted = {trial.utterance for trial in material.trials}
+    span = store.utterances(material.split)
+    chosen = [index for index in span if store.utterance_id(index) in wanted]
+    whole_s = sum(min(LONGEST_S, store.length(index) / store.sample_rate) for index in chosen)
+    every = max(1, math.ceil(whole_s / FORCED_S))
+    chosen = chosen[::every]
+    batches = Batches(
+        store,
+        material.split,
+        crop_samples=model.hop_length,
+        hop_length=model.hop_length,
+        halo=model.encoder.halo,
+        context_frames=model.conditioner.context,
+    )
+    generator = torch.Generator().manual_seed(material.seed)
+    found: tuple[list[Sample], list[Sample], list[Sample]] = ([], [], [])
+    with torch.no_grad(), evaluating(model):
+        for start in range(0, len(chosen), 8):
+            indices = chosen[start : start + 8]
+            batch = batches.utterance_batch(indices, int(LONGEST_S * store.sample_rate)).to(model.device)
+            codes = model.bottleneck.encode(model.encoder(batch.wav))
+            # The speakers of the store, in the order of the model's one-hot.
+            names = [store.speakers[store.speaker(index)] for index in indices]
+            speaker = torch.tensor([model.speaker_index(name) for name in names], device=model.device)
+            lengths = batch.sample_mask.sum(1).cpu().numpy()
+            for samples, variant, voice in (
+                (found[0], codes, speaker),
+                (found[1], shuffle(codes, batch.frame_mask, generator), speaker),
+                (found[2], codes, swap(speaker, len(model.speakers), generator)),
+            ):
+                bits = _bits(model, batch, variant, voice).cpu().numpy()
+                samples += [
+                    ((float(b), int(n)), name, store.utterance_id(i))
+                    for b, n, name, i in zip(bits, lengths, names, indices, strict=True)
+                ]
+    return found
+
+
+def _bits(model: Any, batch: Any, codes: Any, speaker: Any) -> Any:
+    """-log2 p of each utterance (B,), summed over its samples."""
+    import torch.nn.functional as F
+
+    from vqspeech.losses import previous_classes
+    from vqspeech.mu_law import SILENCE_CLASS
+
+    condition = model.decoder_condition(model.bottleneck.lookup(codes), batch.frame_mask, speaker)
+    logits = model.wavenet(previous_classes(batch.classes, SILENCE_CLASS), condition)
+    nats = F.cross_entropy(logits.flatten(0, 1).float(), batch.classes.flatten(), reduction="none")
+    return (nats.view_as(batch.classes) * batch.sample_mask).double().sum(1) / math.log(2)

@@ -1,0 +1,217 @@
+"""The conversions that all measures judge, with their controls; kept on disk, so that an interrupted run goes on."""
+
+# T samples, N code frames.
+from __future__ import annotations
+
+import hashlib
+import io
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqspeech.audio import FULL_SCALE, to_int16
+from vqspeech.conversion import Request, Voice, convert_many
+from vqspeech.data.store import Store
+from vqspeech.evaluation.figures.types import NO_PRIOR, Material, Trial, Wav
+from vqspeech.evaluation.trials.controls import decode_random, shift_pitch, speakers_f0
+from vqspeech.evaluation.trials.pairs import LONGEST_S, Choice
+from vqspeech.files import write_whole
+from vqspeech.models.prior import Prior
+from vqspeech.models.vqvae import VQVAE
+from vqspeech.mu_law import mu_law_decode, mu_law_encode
+
+FORMAT = 2  # of the kept files; counted up when the same model and seed would give other sound
+AT_A_TIME = 48  # conversions between two that are kept
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the conversions are made: random numbers, calmness, precision of the products, threads."""
+
+    seed: int = 0
+    temperature: float = 1.0
+    precision: str = "auto"
+    num_threads: int = 1
+
+
+def make_material(
+    model: VQVAE,
+    store: Store,
+    choices: Sequence[Choice],
+    folder: Path,
+    settings: Settings,
+    *,
+    split: str,
+    sexes: dict[str, str],
+    trained_on: bool = False,
+    common: Sequence[str] = (),
+    prior: Prior | str = NO_PRIOR,
+    root: Path | None = None,
+    advance: Advance | None = None,
+) -> Material:
+    """Reconstruct and convert the chosen utterances free-running, and make the controls.
+
+    Parameters
+    ----------
+    choices : from `choice.choose`; their ids are looked up in `split` of the store
+    folder : keeps one file a conversion; those of the same model, recording, target and seed are read, not made again
+    trained_on, common, prior, root : see `Material`
+    advance : is told the number of conversions that are there
+    """
+    index_of = {store.utterance_id(index): index for index in store.utterances(split)}
+    weights = model.weights_id()
+    recordings = {choice.utterance: _source(store, index_of[choice.utterance]) for choice in choices}
+    paths = [folder / f"{_key(weights, recordings[c.utterance], c, settings)}.npz" for c in choices]
+    kept = {path: loaded for path in paths if (loaded := _load(path)) is not None}
+    pitches: dict[str, float] = {}
+    for start in range(0, len(choices), AT_A_TIME):
+        chosen = slice(start, start + AT_A_TIME)
+        wanted = [(c, path) for c, path in zip(choices[chosen], paths[chosen], strict=True) if path not in kept]
+        if wanted:
+            pitches = pitches or speakers_f0(store, sorted({n for c in choices for n in (c.speaker, c.target)}))
+            made = _make(model, [c for c, _ in wanted], recordings, pitches, settings)
+            for (_, path), waves in zip(wanted, made, strict=True):
+                _save(path, waves)
+                kept[path] = waves
+        if advance:
+            advance(min(len(choices), start + AT_A_TIME))
+    for path in set(folder.glob("*.npz")) - set(paths):  # of an earlier choice
+        with suppress(OSError):
+            path.unlink()
+    trials = []
+    for choice, path in zip(choices, paths, strict=True):
+        index, source, waves = index_of[choice.utterance], recordings[choice.utterance], kept[path]
+        trials.append(
+            Trial(
+                choice.utterance,
+                choice.speaker,
+                choice.target,
+                store.text(index),
+                source,
+                waves.reconstruction,
+                waves.conversion,
+                pass_mu_law(source),
+                waves.shifted,
+                waves.random,
+                waves.codes,
+                is_cut=len(source) < store.length(index),
+            )
+        )
+    return Material(
+        model, store, split, tuple(trials), settings.seed, model.sample_rate, model.hop_length, dict(sexes),
+        trained_on, tuple(common), prior, root,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Waves:
+    """What is made of one choice."""
+
+    reconstruction: Wav
+    conversion: Wav
+    shifted: Wav
+    random: Wav
+    codes: NDArray[np.int32]
+
+
+def speak(
+    model: VQVAE,
+    recordings: Mapping[str, Wav],
+    wanted: Sequence[tuple[str, str]],
+    settings: Settings,
+    advance: Advance | None = None,
+) -> dict[tuple[str, str], Wav]:
+    """Each wanted (utterance, voice), free-running; its random numbers are the same whatever is wanted beside it."""
+    requests = [
+        Request(recordings[name], voice, zlib.crc32(name.encode("utf-8", "surrogateescape"))) for name, voice in wanted
+    ]
+    voice = Voice(model.speakers[0], settings.seed, settings.temperature, precision=settings.precision)
+    made = convert_many(model, requests, voice, num_threads=settings.num_threads, advance=advance)
+    return dict(zip(wanted, made, strict=True))
+
+
+def pass_mu_law(wav: Wav) -> Wav:
+    """Code and decode in the decoder's 256 mu-law classes."""
+    return mu_law_decode(mu_law_encode(wav)).astype(np.float32)
+
+
+def _source(store: Store, index: int) -> Wav:
+    return store.wav(index, int(LONGEST_S * store.sample_rate))
+
+
+def _key(weights: str, source: Wav, choice: Choice, settings: Settings) -> str:
+    said = (FORMAT, weights, choice, settings.seed, settings.temperature, settings.precision)
+    return hashlib.sha256(repr(said).encode() + source.tobytes()).hexdigest()[:24]
+
+
+def _make(
+    model: VQVAE,
+    choices: Sequence[Choice],
+    recordings: dict[str, Wav],
+    pitches: dict[str, float],
+    settings: Settings,
+) -> list[_Waves]:
+    numbers = [zlib.crc32(choice.utterance.encode("utf-8", "surrogateescape")) for choice in choices]
+    sources = [recordings[choice.utterance] for choice in choices]
+    # An utterance that comes again, for another target, has one reconstruction; so has one whose target is itself.
+    voices = sorted({(c.utterance, voice) for c in choices for voice in (c.speaker, c.target)})
+    spoken = speak(model, recordings, voices, settings)
+    codes = {name: model.encode(recordings[name]).cpu().numpy().astype(np.int32) for name, _ in voices}
+    jobs = [(len(codes[c.utterance]), c.target, number) for c, number in zip(choices, numbers, strict=True)]
+    noises = decode_random(
+        model, jobs, seed=settings.seed, num_threads=settings.num_threads, precision=settings.precision
+    )
+    return [
+        _Waves(
+            reconstruction=spoken[c.utterance, c.speaker],
+            conversion=spoken[c.utterance, c.target],
+            # In the steps in which it is kept, so that a resumed run judges the same samples.
+            shifted=_from_int16(
+                to_int16(shift_pitch(source, model.sample_rate, pitches[c.target] / pitches[c.speaker]))
+            ),
+            random=noise[: len(source)],
+            codes=codes[c.utterance],
+        )
+        for c, source, noise in zip(choices, sources, noises, strict=True)
+    ]
+
+
+def _from_int16(pcm: NDArray[np.int16]) -> Wav:
+    return pcm.astype(np.float32) / np.float32(FULL_SCALE)
+
+
+def _save(path: Path, waves: _Waves) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        # The decoder's own classes, a byte a sample: decoding them again gives the same floats.
+        reconstruction=mu_law_encode(waves.reconstruction).astype(np.uint8),
+        conversion=mu_law_encode(waves.conversion).astype(np.uint8),
+        random=mu_law_encode(waves.random).astype(np.uint8),
+        shifted=to_int16(waves.shifted),
+        codes=waves.codes,
+    )
+    with write_whole(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def _load(path: Path) -> _Waves | None:
+    """What was kept; None where nothing was, or it cannot be read: then it is made again."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            decoded = {
+                name: mu_law_decode(arrays[name]).astype(np.float32)
+                for name in ("reconstruction", "conversion", "random")
+            }
+            return _Waves(shifted=_from_int16(arrays["shifted"]), codes=arrays["codes"], **decoded)
+    except FileNotFoundError:
+        return None
+    except Exception:  # numpy, zipfile and zlib raise many kinds for a damaged file
+        return None

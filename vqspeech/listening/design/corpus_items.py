@@ -1,0 +1,269 @@
+"""Items from held-out speech: balanced over speakers and sexes, reconstructed and converted by one or more models."""
+
+# T samples.
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import numpy as np
+
+from vqspeech.data.store import SPLITS, Store
+from vqspeech.errors import ListeningTestError
+from vqspeech.evaluation.trials.pairs import Choice, choose
+from vqspeech.evaluation.trials.signals import is_heard, spoken_by
+from vqspeech.evaluation.trials.synthesis import Settings, speak
+from vqspeech.evaluation.trials.systems import Subject, common_utterances, common_voices
+from vqspeech.listening.design.items import (
+    LONGEST_S,
+    PAUSE_S,
+    RECONSTRUCTION,
+    RESERVED,
+    SHORTEST_S,
+    SOURCE,
+    TARGET,
+    Item,
+    Material,
+    Recording,
+    Wav,
+    join,
+)
+from vqspeech.listening.key import Kind
+
+Watch = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Utterances of one speaker, to be said in another's voice."""
+
+    utterances: tuple[str, ...]
+    speaker: str
+    target: str
+
+
+def plan_items(
+    store: Store,
+    split: str,
+    voices: Sequence[str],
+    num: int,
+    *,
+    sexes: Mapping[str, str],
+    seed: int,
+    allowed: Collection[str] | None = None,
+) -> list[Plan]:
+    """At most `num` items of at least a second, balanced as `choose` does it, no utterance in two of them.
+
+    Short utterances of one speaker are joined; they are the same ones for every system.
+    """
+    length_s = {
+        store.utterance_id(index): min(LONGEST_S, store.length(index) / store.sample_rate)
+        for index in store.utterances(split)
+    }
+    pairs = num
+    while True:
+        choices = choose(store, split, voices, pairs, sexes=sexes, seed=seed, allowed=allowed)
+        plans = _joined(choices, length_s)
+        counts = [len(own) for own in plans.values()]
+        if len(choices) < pairs or (counts and min(counts) * len(counts) >= num):
+            # One of each speaker in turn.
+            turns = zip_longest(*(plans[speaker] for speaker in sorted(plans)))
+            return [plan for turn in turns for plan in turn if plan][:num]
+        pairs *= 2
+
+
+def _joined(choices: Sequence[Choice], length_s: Mapping[str, float]) -> dict[str, list[Plan]]:
+    """Each speaker's items: utterances for one target until they last a second, then what is left for any."""
+    plans: dict[str, list[Plan]] = {choice.speaker: [] for choice in choices}
+    waiting: dict[tuple[str, str], list[str]] = defaultdict(list)
+    seen: set[str] = set()
+
+    def gather(group: list[str], choice: Choice, utterance: str) -> None:
+        group.append(utterance)
+        if sum(length_s[name] for name in group) + PAUSE_S * (len(group) - 1) >= SHORTEST_S:
+            plans[choice.speaker].append(Plan(tuple(group), choice.speaker, choice.target))
+            group.clear()
+
+    for choice in choices:
+        if choice.utterance not in seen:
+            seen.add(choice.utterance)
+            gather(waiting[choice.speaker, choice.target], choice, choice.utterance)
+    left: dict[str, list[str]] = defaultdict(list)
+    first: dict[str, Choice] = {}
+    for (speaker, target), group in waiting.items():
+        for name in group:
+            first[speaker] = first.get(speaker, Choice(name, speaker, target))
+            gather(left[speaker], first[speaker], name)
+    return plans
+
+
+def make_items(
+    subjects: Sequence[Subject],
+    kind: Kind,
+    split: str,
+    num: int,
+    num_spare: int,
+    settings: Settings,
+    *,
+    sexes: Mapping[str, str],
+    watch: Watch = lambda what, done, of: None,
+) -> Material:
+    """Choose items and let every model say them.
+
+    Parameters
+    ----------
+    subjects : models with their corpora; where reconstructions stand beside conversions they are the first one's
+    num, num_spare : items of the trials, and of training and attention checks; of the latter as many as there are
+
+    Raises
+    ------
+    ListeningTestError
+        If the corpus has fewer items than trials, or one voice where the kind asks for two.
+    """
+    voices = common_voices(subjects)
+    if len(voices) < 2 and kind in ("similarity", "abx"):
+        raise ListeningTestError(
+            f"one voice only ({voices[0]}): a test of kind {kind} asks whose voice it is, and needs two. "
+            "Take --kind mos or mushra, or a model of more speakers"
+        )
+    allowed = common_utterances(subjects, split) if len(subjects) > 1 else None
+    # Real recordings are taken from where they are kept at the highest sample rate.
+    ground = max(subjects, key=lambda subject: subject.model.sample_rate)
+    rate = ground.model.sample_rate
+    plans = plan_items(ground.store, split, voices, num + num_spare, sexes=sexes, seed=settings.seed, allowed=allowed)
+    if len(plans) < num:
+        raise ListeningTestError(
+            f"{num} trials asked for, but the held-out speech gives {len(plans)} items of a second or more (short "
+            f"utterances are joined). Ask for fewer with --trials {max(1, len(plans))}, or give more recordings"
+        )
+    systems = judged_systems(kind, [subject.name for subject in subjects], len(voices) > 1)
+    real = _recordings(ground, split, plans)
+    references = _References(ground.store, split, settings.seed)
+    made: dict[str, list[Wav]] = {SOURCE: [join([real[name] for name in plan.utterances], rate) for plan in plans]}
+    for number, subject in enumerate(subjects):
+        for system, own_voice in _spoken_systems(systems, number, len(subjects), kind):
+            made[system] = _say(subject, split, plans, system, own_voice, settings, rate, watch)
+    items = []
+    for number, plan in enumerate(plans):
+        wavs = {system: wavs[number] for system, wavs in made.items()}
+        beside: dict[str, Recording] = {}
+        if kind in ("similarity", "abx"):
+            beside[TARGET] = references.take(plan.target, plan)
+        if kind == "similarity":
+            wavs[TARGET] = references.take(plan.target, plan).wav
+        if kind == "abx":
+            beside[SOURCE] = references.take(plan.speaker, plan)
+        told = [sexes.get(name) for name in (plan.speaker, plan.target)]
+        relation = None if None in told else "same" if told[0] == told[1] else "cross"
+        items.append(Item(" + ".join(plan.utterances), wavs, plan.speaker, plan.target, relation, beside))
+    return Material(kind, systems, tuple(items[:num]), tuple(items[num:]), rate)
+
+
+def judged_systems(kind: Kind, models: Sequence[str], converts: bool) -> tuple[str, ...]:
+    """What is judged in a test of this kind: real speech, reconstructions, and each model's output by its name."""
+    names: list[str] = []
+    for name in models:
+        taken = {*RESERVED, *names}
+        unique = name if not name.startswith("anchor-") else f"model {name}"
+        while unique in taken:
+            unique += "'"
+        names.append(unique)
+    if kind == "mushra":
+        return (SOURCE, *([RECONSTRUCTION] if len(names) == 1 else names))
+    conversions = names if converts else []
+    if kind == "similarity":
+        return (TARGET, SOURCE, *conversions)
+    if kind == "abx" or (kind == "preference" and len(conversions) > 1):
+        return tuple(conversions)
+    return (SOURCE, RECONSTRUCTION, *conversions)
+
+
+def _spoken_systems(systems: Sequence[str], number: int, of: int, kind: Kind) -> Iterator[tuple[str, bool]]:
+    """Systems that one of the models speaks, and whether in the speaker's own voice."""
+    if RECONSTRUCTION in systems and number == 0:
+        yield RECONSTRUCTION, True
+    models = [system for system in systems if system not in RESERVED]
+    if len(models) == of:
+        yield models[number], kind == "mushra"
+
+
+def _say(
+    subject: Subject,
+    split: str,
+    plans: Sequence[Plan],
+    system: str,
+    own_voice: bool,
+    settings: Settings,
+    sample_rate: int,
+    watch: Watch,
+) -> list[Wav]:
+    """All items as one system says them, at a sample rate."""
+    recordings = _recordings(subject, split, plans)
+    wanted = sorted({(n, plan.speaker if own_voice else plan.target) for plan in plans for n in plan.utterances})
+
+    def advance(done: int) -> None:
+        watch(system, done, len(wanted))
+
+    spoken = speak(subject.model, recordings, wanted, settings, advance)
+    rate = subject.model.sample_rate
+    joined = [
+        join([spoken[name, plan.speaker if own_voice else plan.target] for name in plan.utterances], rate)
+        for plan in plans
+    ]
+    return [at_rate(wav, rate, sample_rate) for wav in joined]
+
+
+def at_rate(wav: Wav, from_hz: int, to_hz: int) -> Wav:
+    """A waveform (T,) at another sample rate, by soxr."""
+    if from_hz == to_hz:
+        return wav
+    import soxr
+
+    return soxr.resample(wav, from_hz, to_hz, quality="HQ").astype(np.float32)
+
+
+def _recordings(subject: Subject, split: str, plans: Sequence[Plan]) -> dict[str, Wav]:
+    store = subject.store
+    wanted = {name for plan in plans for name in plan.utterances}
+    longest = int(LONGEST_S * store.sample_rate)
+    named = ((store.utterance_id(index), index) for index in store.utterances(split))
+    return {name: store.wav(index, longest) for name, index in named if name in wanted}
+
+
+class _References:
+    """Real recordings of a speaker, one after the other, held-out ones first: never the item's own utterances, and of
+    other words where the corpus tells the words and has others."""
+
+    def __init__(self, store: Store, split: str, seed: int) -> None:
+        self._store, self._seed = store, seed
+        self._next: dict[str, int] = defaultdict(int)
+        self._own: dict[str, list[int]] = {}
+        self._text = {store.utterance_id(index): store.text(index) for index in store.utterances(split)}
+
+    def take(self, speaker: str, plan: Plan) -> Recording:
+        store = self._store
+        if speaker not in self._own:
+            generator = np.random.default_rng([self._seed, store.speakers.index(speaker)])
+            shuffled = [generator.permutation(spoken_by(store, speaker, (split,))) for split in SPLITS[::-1]]
+            self._own[speaker] = [int(index) for own in shuffled for index in own]
+        own = self._own[speaker]
+        said = {self._text.get(name) for name in plan.utterances} - {None}
+        for avoided in (said, set()):
+            names: list[str] = []
+            wavs: list[Wav] = []
+            for step in range(len(own)):
+                index = own[(self._next[speaker] + step) % len(own)]
+                name, wav = store.utterance_id(index), store.wav(index, int(LONGEST_S * store.sample_rate))
+                if name in plan.utterances or store.text(index) in avoided or not is_heard(wav):
+                    continue
+                names.append(name)
+                wavs.append(wav)
+                if sum(map(len, wavs)) >= SHORTEST_S * store.sample_rate:
+                    self._next[speaker] += step + 1
+                    return Recording(" + ".join(names), join(wavs, store.sample_rate))
+        raise ListeningTestError(
+            f"speaker {speaker} has less than a second of recordings other than {', '.join(plan.utterances)}: none can "
+            "stand beside it as a reference. Give more recordings of this speaker"
+        )

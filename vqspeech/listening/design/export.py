@@ -1,0 +1,162 @@
+"""`vqspeech listening-test export`: from a model, or from a folder of sounds, to a test that can be opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vqspeech.errors import ListeningTestError
+from vqspeech.listening.design.folder import Addition, check_free, duration_s, write_folder
+from vqspeech.listening.design.foreign import write_csv, write_webmushra
+from vqspeech.listening.design.items import Material, with_anchors
+from vqspeech.listening.design.orders import whole_squares
+from vqspeech.listening.design.questions import CONSENT
+from vqspeech.listening.design.trials import conditions_of, plan_trials
+from vqspeech.listening.key import Key, Kind
+
+if TYPE_CHECKING:
+    from vqspeech.evaluation.trials.synthesis import Settings
+
+TRIALS, LISTENERS = 20, 20
+SPARE = 3  # items besides those of the trials: for the training and for attention checks, where the corpus has them
+FORMATS: dict[str, Addition] = {"webmushra": write_webmushra, "csv": write_csv}
+MOST_CONDITIONS = 12  # on a page of BS.1534
+
+Notify = Callable[[str], None]
+Watch = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A test as it was written; `minutes` is the sound that a listener hears at least once, without time to answer."""
+
+    folder: Path
+    key: Key
+    systems: tuple[str, ...]
+    minutes: float
+
+
+def export(
+    model: str | Path | None,
+    *,
+    kind: Kind,
+    out: Path,
+    data: Path | None = None,
+    against: Sequence[str | Path] = (),
+    stimuli: Path | None = None,
+    example: bool = False,
+    trials: int | None = None,
+    listeners: int = LISTENERS,
+    trained: bool = False,
+    formats: Sequence[str] = (),
+    title: str | None = None,
+    consent: Path | None = None,
+    seed: int = 0,
+    num_threads: int | None = None,
+    notify: Notify = lambda line: None,
+    watch: Watch = lambda what, done, of: None,
+) -> Exported:
+    """Write a listening test into a new folder, and its key beside it.
+
+    Parameters
+    ----------
+    model, against : see `vqspeech.pretrained.registry.resolve`; None where `stimuli` gives the sounds
+    kind : "mos", "similarity", "abx", "preference" or "mushra"
+    data : folder of the corpus; see `find_root` for what stands in for it
+    stimuli : folder with one subfolder a system, see `folder_items`
+    example : take the sentences that come with vqspeech, see `example_items`
+    trials : items that each listener judges, besides training, attention checks and repeats; None takes 20, of the
+        example all
+    listeners : at least as many orders are made; rounded up so that all conditions are heard equally often
+    trained : take utterances that the model was trained on
+    formats : "webmushra", "csv": written into the folder, besides the page
+    title, consent : heading, and a text file that takes the place of the consent's paragraphs
+    seed : of choice, sampling and orders; blinded names are drawn anew each time
+    notify, watch : are told sentences for the user, and the progress
+
+    Raises
+    ------
+    ListeningTestError
+        If there is too little to make the test of, or something would be overwritten.
+    """
+    out = Path(out).resolve()
+    check_free(out)
+    if (model is None) == (stimuli is None):
+        raise ListeningTestError("give either a MODEL, whose speech is tested, or a folder of sounds with --stimuli")
+    if stimuli and against:
+        raise ListeningTestError("--against compares models; with --stimuli put each system into a subfolder instead")
+    if example and (data or stimuli or trained):
+        raise ListeningTestError(
+            "--example takes the sentences that came with vqspeech. Leave it out, or --data, --stimuli and --trained"
+        )
+    paragraphs = _paragraphs(consent) if consent else CONSENT
+    if stimuli:
+        from vqspeech.listening.design.folder_items import read_items
+
+        material = read_items(Path(stimuli), kind, trials or TRIALS, SPARE, seed=seed)
+    else:
+        from vqspeech.data.preparation import num_cores
+        from vqspeech.evaluation.trials.synthesis import Settings
+
+        assert model is not None
+        settings = Settings(seed=seed, num_threads=num_threads or num_cores())
+        if example:
+            from vqspeech.listening.design.example_items import speak_items
+
+            material = speak_items([model, *against], kind, trials, settings, watch)
+            notify("espeak-ng spoke the sources, not people: the scores will say little of the model")
+        else:
+            material = _speak([model, *against], data, kind, trials or TRIALS, trained, settings, notify, watch)
+    if kind == "mushra":
+        material = with_anchors(material)
+        if len(material.systems) > MOST_CONDITIONS:
+            raise ListeningTestError(
+                f"{len(material.systems)} versions would stand on a page with the hidden reference and the anchors; "
+                f"BS.1534 allows {MOST_CONDITIONS}. Compare fewer systems"
+            )
+    num = whole_squares(listeners, len(conditions_of(material)))
+    plan = plan_trials(material, num, seed)
+    additions = [FORMATS[name] for name in formats]
+    key = write_folder(out, material, plan, seed, title=title, consent=paragraphs, additions=additions)
+    return Exported(out, key, material.systems, duration_s(out, key) / 60)
+
+
+def _speak(
+    models: Sequence[str | Path],
+    data: Path | None,
+    kind: Kind,
+    trials: int,
+    trained: bool,
+    settings: Settings,
+    notify: Notify,
+    watch: Watch,
+) -> Material:
+    from vqspeech.evaluation.trials.pairs import choose_split
+    from vqspeech.evaluation.trials.sexes import find_sexes
+    from vqspeech.evaluation.trials.systems import open_subject
+    from vqspeech.listening.design.corpus_items import make_items
+    from vqspeech.pretrained.registry import report_folder, resolve
+
+    # Speech that has to be prepared goes where `vqspeech evaluate` keeps it.
+    files = [resolve(model) for model in models]
+    subjects = [open_subject(file, data, report_folder(file), notify) for file in files]
+    first = subjects[0]
+    split, note = choose_split(first.store, trained=trained)
+    if note:
+        notify(note)
+    sexes = find_sexes(first.model.recipe.data, first.root, first.store.speakers)
+    return make_items(subjects, kind, split, trials, SPARE, settings, sexes=sexes, watch=watch)
+
+
+def _paragraphs(path: Path) -> tuple[str, ...]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as reason:
+        raise ListeningTestError(
+            f"cannot read {path} as UTF-8 text: {reason}. Give a text file with --consent"
+        ) from None
+    if not text.strip():
+        raise ListeningTestError(f"{path} is empty: listeners have to be told what they consent to")
+    return tuple(" ".join(part.split()) for part in text.split("\n\n") if part.strip())

@@ -1,0 +1,220 @@
+"""`vqspeech listening-test serve`: gives listeners their places, and keeps each answer before it acknowledges it."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from socket import gethostname
+from typing import TYPE_CHECKING
+
+from vqspeech.errors import DependencyError, ListeningTestError
+from vqspeech.listening.answers import Answer
+from vqspeech.listening.design.folder import PAGE_FILES, SOUNDS, TEST_FILE, answers_path, read_test
+from vqspeech.listening.serving.keeping import Keeper, UnknownListenerError, parse_answer
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+API = "api/"
+PER_S, BURST = 50.0, 500  # requests of one address: a class behind one router begins at once
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where a server listens, and who may come in.
+
+    Attributes
+    ----------
+    host, port : address; port 0 takes a free one
+    token : asked for; needed where the host is not this machine's own loopback
+    per_s, burst : requests of one client address, in the long run and at once
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token: str | None = None
+    per_s: float = PER_S
+    burst: int = BURST
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can come in."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def shown_host(self) -> str:
+        """How the host is written in a link; this machine's name where it listens at all its addresses."""
+        if self.host in ("0.0.0.0", "::"):
+            return gethostname()
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+
+def make_door(host: str, port: int, token: str | None, per_s: float = PER_S, burst: int = BURST) -> Door:
+    """A door with a token of its own where one is needed and none was given.
+
+    Raises
+    ------
+    ListeningTestError
+        If the given token is short enough to be guessed.
+    """
+    door = Door(host, port, token, per_s, burst)
+    if token is not None and (
+        len(token) < 8 or not token.isascii() or not all(c.isalnum() or c in "-_" for c in token)
+    ):
+        raise ListeningTestError("the token needs 8 letters, digits, - or _ at least. Leave --token out to get one")
+    if token is None and not door.is_loopback:
+        return Door(host, port, secrets.token_urlsafe(16), per_s, burst)
+    return door
+
+
+class Desk:
+    """Takes answers as they come, and hands those that came while the disk was busy to the keeper together."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self._waiting: list[tuple[tuple[str, Answer], asyncio.Future[None]]] = []
+        self._work: asyncio.Task[None] | None = None
+
+    async def keep(self, listener: str, answer: Answer) -> None:
+        """Return when the answer is on disk; raises what `Keeper.add` does."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(((listener, answer), done))
+        if self._work is None or self._work.done():
+            self._work = asyncio.create_task(self._hand_over())
+        await done
+
+    async def _hand_over(self) -> None:
+        while self._waiting:
+            taken, self._waiting = self._waiting, []
+            results: Sequence[Exception | None]
+            try:
+                results = await asyncio.to_thread(self._keeper.add_all, [given for given, _ in taken])
+            except Exception as failure:  # a full disk: none of them is kept
+                results = [failure] * len(taken)
+            for (_, done), result in zip(taken, results, strict=True):
+                if not done.cancelled():  # its listener may have left
+                    done.set_exception(result) if result else done.set_result(None)
+
+
+def make_app(folder: Path, keeper: Keeper, door: Door) -> Starlette:
+    """The ASGI application: the page's own files, its sounds, and two verbs, `api/join` and `api/answers`.
+
+    Nothing else of the folder is served, and nothing from outside it.
+    """
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.responses import FileResponse, JSONResponse, Response
+    from starlette.routing import Mount, Route
+    from starlette.staticfiles import StaticFiles
+
+    from vqspeech.listening.serving.guards import Guards
+
+    desk = Desk(keeper)
+
+    def file(name: str) -> Callable[[Request], Response]:
+        return lambda request: FileResponse(folder / name)
+
+    async def served(request: Request) -> Response:
+        text = f'"use strict";\nwindow.LISTENING_SERVER = {json.dumps({"api": API})};\n'
+        return Response(text, media_type="text/javascript")
+
+    async def join(request: Request) -> Response:
+        if refusal := _not_json(request):
+            return refusal
+        try:
+            values = json.loads(await request.body())
+        except (ValueError, RecursionError):
+            values = None
+        if not isinstance(values, dict) or values.get("consented") is not True:
+            return JSONResponse({"error": "nobody takes part without consent"}, 400)
+        listener, place = await run_in_threadpool(keeper.join)
+        return JSONResponse({"listener": listener, "place": place})
+
+    async def answer(request: Request) -> Response:
+        if refusal := _not_json(request):
+            return refusal
+        try:
+            listener, given = parse_answer(await request.body())
+            await desk.keep(listener, given)
+        except UnknownListenerError as unknown:
+            return JSONResponse({"error": str(unknown)}, 404)
+        except ListeningTestError as wrong:
+            return JSONResponse({"error": str(wrong)}, 422)
+        return JSONResponse({"kept": given.trial})
+
+    def _not_json(request: Request) -> Response | None:
+        # A form of another site can send anything but this type.
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            return JSONResponse({"error": "expected application/json"}, 415)
+        return None
+
+    middleware = [Middleware(Guards, token=door.token, per_s=door.per_s, burst=door.burst)]
+    if door.is_loopback:  # a page of elsewhere that calls this machine by a name of its own is not let in
+        middleware.append(
+            Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]", door.host])
+        )
+    routes = [
+        Route("/", file("index.html")),
+        Route("/served.js", served),
+        *[Route(f"/{name}", file(name)) for name in (*PAGE_FILES, TEST_FILE) if name != "served.js"],
+        Route(f"/{API}join", join, methods=["POST"]),
+        Route(f"/{API}answers", answer, methods=["POST"]),
+        Mount(f"/{SOUNDS}", StaticFiles(directory=folder / SOUNDS)),
+    ]
+    return Starlette(routes=routes, middleware=middleware)
+
+
+def serve(folder: Path, door: Door, notify: Notify) -> int:
+    """Serve a test until interrupted; gives the number of listeners whose answers are kept.
+
+    Raises
+    ------
+    DependencyError
+        If starlette or uvicorn is not installed.
+    ListeningTestError
+        If the folder is no whole test, its answers cannot be kept, or the port is taken.
+    """
+    try:
+        import starlette  # noqa: F401
+        import uvicorn
+    except ImportError:
+        raise DependencyError(
+            "starlette and uvicorn are not installed: they serve the test. pip install 'vqspeech[listening]'"
+        ) from None
+    folder = folder.resolve()
+    key = read_test(folder)
+    keeper = Keeper(answers_path(folder), key)
+    config = uvicorn.Config(
+        make_app(folder, keeper, door), host=door.host, port=door.port, log_level="warning", access_log=False,
+        server_header=False, limit_concurrency=1000, timeout_keep_alive=30, timeout_graceful_shutdown=5,
+    )  # fmt: skip
+    try:
+        try:
+            socket = config.bind_socket()
+        except SystemExit:  # uvicorn logs the reason and ends the process
+            raise ListeningTestError(
+                f"cannot listen at {door.host}:{door.port}: is the port taken? Choose another with --port"
+            ) from None
+        socket.listen(config.backlog)  # who follows the link at once is not turned away
+        port = socket.getsockname()[1]
+        notify(f"http://{door.shown_host}:{port}/" + (f"?token={door.token}" if door.token else ""))
+        notify(f"answers are kept in {answers_path(folder)}; Ctrl-C ends")
+        uvicorn.Server(config).run(sockets=[socket])
+        return len(keeper.results())
+    finally:
+        keeper.close()

@@ -1,0 +1,316 @@
+"""Models on disk: safetensors whose metadata carries, as JSON, all that is needed to build the model again.
+
+Loading one runs no code. What resuming needs besides (optimiser, live weights) lies in another file, see
+`vqspeech.training.run`.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vqspeech.config import Recipe, parse_stored_recipe
+from vqspeech.errors import CheckpointError, RecipeError
+from vqspeech.files import write_whole
+from vqspeech.likelihood.bound import Likelihood
+from vqspeech.models.prior import Prior
+from vqspeech.models.vqvae import VQVAE
+
+MODEL_FILE = "model.safetensors"
+PRIOR_FILE = "prior.safetensors"
+FORMAT = 1  # raised when files of this version can no longer be read by older ones
+KEY, PRIOR_KEY = "vqspeech", "vqspeech prior"
+TRAINING_PARTS = ("spectral_head.", "adversary.")  # see `VQVAE.forget_training`
+NGRAMS = ("unigram", "bigram", "trigram")  # beside which a prior is validated
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model says of itself.
+
+    Attributes
+    ----------
+    recipe : Recipe
+    speakers : names in the order of the one-hot
+    step : training steps behind the weights
+    metrics : figures of the last validation
+    training : how it was trained: minutes, samples seen, precision, fingerprint of the data
+    version : of vqspeech that wrote it
+    """
+
+    recipe: Recipe
+    speakers: tuple[str, ...]
+    step: int = 0
+    metrics: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    version: str = ""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the decoder has taken part in the training; before that, what it says is noise."""
+        return self.step == 0 or self.step > self.recipe.settling_steps
+
+    def describe(self) -> str:
+        """Several lines for people: speakers, rates, steps, measured quality."""
+        recipe, metrics, training = self.recipe, self.metrics, self.training
+        names = textwrap.fill(", ".join(self.speakers), 100, subsequent_indent=" " * 14)
+        lines = [
+            f"recipe        {recipe.name} (vqspeech {self.version})",
+            f"speakers      {len(self.speakers)}: {names}",
+            f"sample rate   {recipe.data.sample_rate} Hz",
+            f"codes         {recipe.code_rate:g} per second ({recipe.encoder.hop_length}x), "
+            f"K = {recipe.bottleneck.num_codes}",
+            f"bit rate      {recipe.bit_rate:.0f} bit/s uniform"
+            + (f", {metrics['bit_rate']:.0f} bit/s at the codes' frequencies" if "bit_rate" in metrics else ""),
+            f"steps         {self.step} of {training.get('total_steps', '?')}, {training.get('minutes', '?')} minutes, "
+            f"{training.get('precision', '?')}",
+        ]
+        if not self.is_settled:
+            lines.append("still in its warm start: the decoder has not been trained yet")
+        elif metrics:
+            lines.append(
+                f"validation    {metrics['bits']:.3f} bits/sample, perplexity {metrics['perplexity']:.0f}, "
+                f"code gain {metrics['code_gain']:.3f}, speaker gain {metrics['speaker_gain']:.3f}"
+            )
+        if probe := metrics.get("probe"):
+            lines.append(
+                f"free-running  content {probe['content']:.2f} (another source: {probe['content_control']:.2f})"
+            )
+            if "target" in probe:
+                lines[-1] += f", heard as target {probe['target']:.0%}, still as source {probe['still_source']:.0%}"
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class PriorCard:
+    """What a prior says of itself; attributes as in `ModelCard`, and
+
+    Attributes
+    ----------
+    model : fingerprint of the VQ-VAE whose codes it knows
+    num_codes : K of that VQ-VAE
+    """
+
+    recipe: Recipe
+    speakers: tuple[str, ...]
+    model: str
+    num_codes: int
+    step: int = 0
+    metrics: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    version: str = ""
+
+    def describe(self) -> str:
+        """Several lines for people: size, receptive field, bits beside n-grams."""
+        prior, metrics = self.recipe.prior, self.metrics
+        lines = [
+            f"prior         over codes, {'by speaker' if prior.conditional else 'unconditional'}, sees "
+            f"{prior.receptive_field} codes ({prior.receptive_field / self.recipe.code_rate:.2f} s), "
+            f"step {self.step} of {self.training.get('total_steps', '?')}"
+        ]
+        if metrics:
+            beside = ", ".join(f"{name} {metrics[name]:.3f}" for name in ("uniform", *NGRAMS) if name in metrics)
+            found = f"  validation  {metrics['bits']:.3f} bits/code, {metrics['bit_rate']:.0f} bit/s"
+            lines.append(found + (f" ({beside})" if beside else ""))
+        if bound := metrics.get("likelihood"):
+            likelihood = Likelihood.from_metrics(bound)
+            lines.append(f"  likelihood  at most {likelihood.describe()} ({likelihood.duration_s:.0f} s of validation)")
+        return "\n".join(lines)
+
+
+def save_model(path: str | Path, weights: dict[str, Tensor], card: ModelCard) -> None:
+    """Write weights and card to one file, whole or not at all.
+
+    Raises
+    ------
+    CheckpointError
+        If the place cannot be written.
+    """
+    _save(path, weights, card, KEY)
+
+
+def save_prior(path: str | Path, weights: dict[str, Tensor], card: PriorCard) -> None:
+    """As `save_model`."""
+    _save(path, weights, card, PRIOR_KEY)
+
+
+def _save(path: str | Path, weights: dict[str, Tensor], card: ModelCard | PriorCard, key: str) -> None:
+    from safetensors.torch import save
+
+    header = asdict(card) | {"recipe": card.recipe.model_dump(mode="json"), "format": FORMAT}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    with write_whole(path, CheckpointError) as temporary:
+        temporary.write_bytes(save(tensors, metadata={key: json.dumps(header)}))  # save_file would deny others to read
+
+
+def find_model_file(path: str | Path) -> Path:
+    """The model file of a run folder, or the file itself.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none.
+    """
+    path = Path(path)
+    file = path / MODEL_FILE if path.is_dir() else path
+    if not file.is_file():
+        what = f"{path} holds no {MODEL_FILE}" if path.is_dir() else f"there is no model at {path}"
+        raise CheckpointError(
+            f"{what}. Give a run folder, for example runs/fsdd, or train one: vqspeech train recipes/fsdd"
+        )
+    return file
+
+
+def read_card(path: str | Path) -> ModelCard:
+    """The card alone, without the weights (fast: no torch tensors are made).
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, truncated, from a newer version, or not one of ours.
+    """
+    file = find_model_file(path)
+    header = _read_header(file, KEY, "model")
+    try:
+        recipe = parse_stored_recipe(header.pop("recipe"), str(file))
+        return ModelCard(recipe=recipe, speakers=tuple(header.pop("speakers")), **header)
+    except (KeyError, TypeError, RecipeError) as reason:
+        raise CheckpointError(f"{file} has an incomplete header ({reason}). Copy it again, or train again") from None
+
+
+def _read_header(file: Path, key: str, what: str) -> dict[str, Any]:
+    import safetensors
+
+    try:
+        with safetensors.safe_open(file, framework="pt") as tensors:
+            metadata = tensors.metadata() or {}
+    except (safetensors.SafetensorError, OSError) as reason:
+        raise CheckpointError(
+            f"{file} cannot be read as a {what} ({reason}): it is truncated or not a safetensors file. "
+            "Copy it again, or train again"
+        ) from None
+    if key not in metadata:
+        raise CheckpointError(
+            f"{file} is a safetensors file, but not a vqspeech {what}. Give a run folder of vqspeech train"
+        )
+    try:
+        header: dict[str, Any] = json.loads(metadata[key])
+        written = int(header.pop("format"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise CheckpointError(f"{file} has a damaged header. Copy it again, or train again") from None
+    if written > FORMAT:
+        raise CheckpointError(
+            f"{file} was written by a newer vqspeech ({header.get('version', '?')}, format {written}; this one reads "
+            f"up to {FORMAT}). Upgrade vqspeech: pip install -U vqspeech"
+        )
+    return header
+
+
+def load_model(path: str | Path, device: str = "cpu") -> VQVAE:
+    """Load a trained model, ready for inference.
+
+    Parameters
+    ----------
+    path : run folder, or model file
+    device : torch device
+
+    Returns
+    -------
+    model : VQVAE in evaluation mode, with its card as `model.card`
+
+    Raises
+    ------
+    CheckpointError
+        See `read_card`; also if weights are missing or of another shape.
+    """
+    file = find_model_file(path)
+    card = read_card(file)
+    model = VQVAE(card.recipe, card.speakers)
+    _fill(model, file)
+    model.card = card
+    return model.to(torch.device(device))
+
+
+def _fill(model: nn.Module, file: Path) -> None:
+    """Give a model the weights of a file, for inference; what is packed lacks the parts that training alone uses."""
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(file)
+        if isinstance(model, VQVAE) and not any(name.startswith(TRAINING_PARTS) for name in tensors):
+            model.forget_training()
+        model.load_state_dict(tensors)
+    except Exception as reason:  # torch and safetensors raise several kinds for weights that do not fit
+        first = str(reason).strip().splitlines()[:2]
+        raise CheckpointError(f"{file} does not hold the weights its recipe asks for: {' '.join(first)}") from None
+    model.eval().requires_grad_(False)
+
+
+def find_prior_file(path: str | Path) -> Path:
+    """The prior's file of a run folder or beside a model file, or the file itself.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none; the message says how to train one.
+    """
+    path = Path(path)
+    file = path / PRIOR_FILE if path.is_dir() else path.parent / PRIOR_FILE if path.name == MODEL_FILE else path
+    if not file.is_file():
+        raise CheckpointError(
+            f"{file.parent} holds no prior over codes ({file.name}). {_how_to_train(file)}, the model's recipe"
+        )
+    return file
+
+
+def read_prior_card(path: str | Path) -> PriorCard:
+    """The prior's card alone; paths as in `find_prior_file`, errors as in `read_card`."""
+    file = find_prior_file(path)
+    header = _read_header(file, PRIOR_KEY, "prior")
+    try:
+        recipe = parse_stored_recipe(header.pop("recipe"), str(file))
+        return PriorCard(recipe=recipe, speakers=tuple(header.pop("speakers")), **header)
+    except (KeyError, TypeError, RecipeError) as reason:
+        raise CheckpointError(f"{file} has an incomplete header ({reason}). {_how_to_train(file)}") from None
+
+
+def load_prior(path: str | Path, model: VQVAE) -> Prior:
+    """Load the prior of a model's codes, ready for inference, to where the model is.
+
+    Parameters
+    ----------
+    path : run folder, its model file, or the prior's file
+    model : the VQ-VAE whose codes are meant
+
+    Returns
+    -------
+    prior : Prior in evaluation mode, with its card as `prior.card`
+
+    Raises
+    ------
+    CheckpointError
+        If there is none, it is damaged, or it was trained on codes of another model.
+    """
+    file = find_prior_file(path)
+    card = read_prior_card(file)
+    trained = model.speakers[: len(card.speakers)]  # enrolled voices come after them
+    if (card.model, card.num_codes, card.speakers) != (model.codes_id(), model.num_codes, trained):
+        raise CheckpointError(
+            f"{file} was trained on the codes of another model ({card.model[:12]}, this one is "
+            f"{model.codes_id()[:12]}): the same number means another sound there. Delete it, then train anew. "
+            + _how_to_train(file)
+        )
+    prior = Prior(card.recipe, card.num_codes, card.speakers)
+    _fill(prior, file)
+    prior.card = card
+    return prior.to(model.device)
+
+
+def _how_to_train(file: Path) -> str:
+    return f"Train one: vqspeech train RECIPE --stage prior --out {file.parent}"
