@@ -104,7 +104,7 @@ def wheel(tracked, tmp_path_factory) -> Path:
 
 
 def test_the_wheel_holds_every_file_of_the_package_unchanged_and_nothing_else(wheel, tracked):
-    assert {"vqspeech/py.typed", "vqspeech/evaluation/report.html.jinja"} <= set(tracked)
+    assert {"vqspeech/py.typed", "vqspeech/evaluation/report/report.html.jinja"} <= set(tracked)
     with zipfile.ZipFile(wheel) as archive:
         assert sorted(name for name in archive.namelist() if ".dist-info/" not in name) == sorted(tracked)
         for name in tracked:

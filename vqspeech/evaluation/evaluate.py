@@ -214,7 +214,7 @@ def _measure(
         if section is None:
             try:
                 with stages.time(measure):
-                    section = importlib.import_module(f"vqspeech.evaluation.{measure}").measure(material)
+                    section = importlib.import_module(f"vqspeech.evaluation.measures.{measure}").measure(material)
             except Exception as reason:  # one measure that fails takes no other with it, and is not passed over
                 what = str(reason) or type(reason).__name__
                 notify(f"{title}: could not be measured: {what}")
