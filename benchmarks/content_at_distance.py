@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import wilcoxon
 
-from vqspeech.conversion import Request, Voice, convert_many
+from vqspeech.conversion import Request, SamplingOptions, convert_many
 from vqspeech.data.preparation import prepare, store_folder
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError, VQSpeechError
@@ -88,7 +88,7 @@ def run(model: VQVAE, store: Store, options: argparse.Namespace) -> list[dict[st
     ][:: 10 if options.quick else 1]
     wavs = {index: store.wav(index) for index, _ in jobs}
     requests = [Request(wavs[index], target, number) for number, (index, target) in enumerate(jobs)]
-    converted = convert_many(model, requests, Voice(jobs[0][1], options.seed), num_threads=options.threads)
+    converted = convert_many(model, requests, SamplingOptions(options.seed), num_threads=options.threads)
     lengths = [-(-len(wavs[index]) // model.hop_length) for index, _ in jobs]
     spoken = [(length, target, number) for number, (length, (_, target)) in enumerate(zip(lengths, jobs, strict=True))]
     random = decode_random(model, spoken, seed=options.seed, num_threads=options.threads)

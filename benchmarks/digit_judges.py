@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.conversion import Voice
+from vqspeech.conversion import SamplingOptions
 from vqspeech.data.code_store import CodeStore
 from vqspeech.data.store import Store
 from vqspeech.evaluation.judges.frozen import Judge
@@ -70,7 +70,7 @@ class Subject:
         spoken: dict[int, NDArray[np.float32]] = {}
         for name in sorted(set(speakers)):
             own = [(number, codes[number]) for number, speaker in enumerate(speakers) if speaker == name]
-            spoken |= speak_many(self.model, own, Voice(name, seed), num_threads=self.num_threads)
+            spoken |= speak_many(self.model, own, name, SamplingOptions(seed), num_threads=self.num_threads)
         return [
             Said(f"{what} {number}", speaker, spoken[number], codes[number]) for number, speaker in enumerate(speakers)
         ]

@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.audio import save_audio
-from vqspeech.conversion import Request, Voice, convert_many
+from vqspeech.conversion import Request, SamplingOptions, convert_many
 from vqspeech.data.preparation import prepare
 from vqspeech.data.store import Store
 from vqspeech.enrolment import enroll
@@ -74,7 +74,7 @@ def shares(judges: Judges, wavs: list[NDArray[np.float32]], said: list[str], spe
 def convert_to(model: VQVAE, store: Store, chosen: list[int], speaker: str, seed: int) -> list[NDArray[np.float32]]:
     """Free-running conversions of utterances to one voice."""
     requests = [Request(store.wav(index), speaker, zlib.crc32(store.utterance_id(index).encode())) for index in chosen]
-    return convert_many(model, requests, Voice(speaker, seed), num_threads=2)
+    return convert_many(model, requests, SamplingOptions(seed), num_threads=2)
 
 
 def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:

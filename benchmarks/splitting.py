@@ -19,7 +19,7 @@ import torch
 from scipy.stats import wilcoxon
 
 from vqspeech.audio import AUDIO_SUFFIXES, load_audio, mu_law_encode
-from vqspeech.conversion import Request, Voice, convert_many
+from vqspeech.conversion import Request, SamplingOptions, convert_many
 from vqspeech.conversion.cuts import Cuts
 from vqspeech.conversion.parts import find_parts
 from vqspeech.files import find_files
@@ -86,11 +86,11 @@ def main() -> None:
     seconds, bits, parts = {}, {}, {}
     jumps: dict[bool, list[float]] = {}
     for split in (False, True):
-        voice = Voice(model.speakers[0], options.seed, split=split)
-        convert_many(model, [Request(wavs[0][: model.sample_rate], model.speakers[0])], voice, num_threads=1)
+        sampling = SamplingOptions(options.seed, split=split)
+        convert_many(model, [Request(wavs[0][: model.sample_rate], model.speakers[0])], sampling, num_threads=1)
         started = time.perf_counter()
         # One recording after the other: the gain is that of a single long one.
-        sampled = [convert_many(model, [request], voice, num_threads=options.threads)[0] for request in requests]
+        sampled = [convert_many(model, [request], sampling, num_threads=options.threads)[0] for request in requests]
         seconds[split] = time.perf_counter() - started
         jumps[split] = [
             jump for wav, heard in zip(wavs, sampled, strict=True) for jump in level_jumps(model, wav, heard)

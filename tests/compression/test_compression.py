@@ -24,7 +24,7 @@ from priors import make_flat_prior, make_prior, write_run
 from vqspeech.compression import coder, compress_file, container, decompress_file, read_compressed
 from vqspeech.compression.container import CRC, HEADER, OVERHEAD, load_compressed, save_compressed
 from vqspeech.compression.integers import IntegerPrior, exp_negative, product, share_out, sigmoid, tanh
-from vqspeech.conversion import Voice
+from vqspeech.conversion import SamplingOptions
 from vqspeech.errors import CheckpointError, CodesError
 from vqspeech.pretrained.checkpoint import load_model, load_prior
 
@@ -326,7 +326,7 @@ def test_the_file_is_small_and_says_so(place, tiny_model, prior):
 def test_what_is_decompressed_lasts_as_long_as_the_recording(packed, tiny_model, prior):
     from vqspeech.audio import load_audio
 
-    assert decompress_file(tiny_model, prior, packed, Path("out.wav"), Voice("theo")) == 125
+    assert decompress_file(tiny_model, prior, packed, Path("out.wav"), "theo", SamplingOptions()) == 125
     assert len(load_audio("out.wav")) == 2000
 
 
@@ -382,7 +382,7 @@ def test_a_header_that_lies_is_refused_in_little_memory(packed, tiny_model, prio
     tracemalloc.start()
     try:
         with pytest.raises(CodesError, match=sentence):
-            decompress_file(tiny_model, prior, packed, Path("out.wav"), Voice("theo"))
+            decompress_file(tiny_model, prior, packed, Path("out.wav"), "theo", SamplingOptions())
         assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
     finally:
         tracemalloc.stop()

@@ -16,7 +16,6 @@ from patience import HUNG_S
 from vqspeech.audio import load_audio, save_audio
 from vqspeech.conversion import (
     Job,
-    Voice,
     convert,
     convert_file,
     convert_files,
@@ -29,8 +28,6 @@ from vqspeech.conversion import (
 from vqspeech.conversion.codes import encode_file
 from vqspeech.conversion.parts import Recordings
 from vqspeech.errors import AudioError, UnknownSpeakerError, VQSpeechError
-
-ANN, THEO = Voice("ann"), Voice("theo")
 
 
 def cut(wav: np.ndarray, lengths: list[int]) -> list[np.ndarray]:
@@ -55,13 +52,13 @@ def files_in(folder: Path) -> list[str]:
 def test_converting_in_pieces_equals_converting_at_once(tiny_model, chirp, samples, lengths):
     wav = chirp[:samples]
     at_once = convert(tiny_model, wav, "theo")
-    in_pieces = np.concatenate(list(convert_stream(tiny_model, cut(wav, lengths), THEO)))
+    in_pieces = np.concatenate(list(convert_stream(tiny_model, cut(wav, lengths), "theo")))
     assert at_once.tobytes() == in_pieces.tobytes()
 
 
 def test_converting_sample_by_sample_equals_converting_at_once(tiny_model, chirp):
     wav = chirp[:300]
-    in_pieces = np.concatenate(list(convert_stream(tiny_model, cut(wav, [1]), THEO)))
+    in_pieces = np.concatenate(list(convert_stream(tiny_model, cut(wav, [1]), "theo")))
     assert convert(tiny_model, wav, "theo").tobytes() == in_pieces.tobytes()
 
 
@@ -122,14 +119,14 @@ def test_results_come_while_the_recording_still_arrives(tiny_model):
             arrived += 1
             yield np.zeros(800, np.float32)
 
-    first = next(convert_stream(tiny_model, endless(), ANN))
+    first = next(convert_stream(tiny_model, endless(), "ann"))
     assert len(first) > 0
     assert arrived * 800 < 3 * 128 * tiny_model.hop_length  # no more than a few blocks of codes were awaited
 
 
 def test_memory_does_not_grow_with_the_recording(tiny_model, chirp):
     def peak_bytes(seconds: int) -> int:
-        stream = convert_stream(tiny_model, (chirp for _ in range(seconds)), ANN)
+        stream = convert_stream(tiny_model, (chirp for _ in range(seconds)), "ann")
         next(stream)
         tracemalloc.start()
         try:
@@ -145,7 +142,7 @@ def test_memory_does_not_grow_with_the_recording(tiny_model, chirp):
 
 
 def test_gradients_are_the_callers_affair_between_pieces(tiny_model, chirp):
-    stream = convert_stream(tiny_model, [chirp], ANN)
+    stream = convert_stream(tiny_model, [chirp], "ann")
     next(stream)
     assert torch.is_grad_enabled()
 
@@ -275,7 +272,7 @@ def test_a_speakers_name_becomes_part_of_a_file_name(speaker, name):
 def test_files_in_parallel_equal_files_one_by_one(recordings, tiny_model, tmp_path):
     for place, num_threads in (("one", 1), ("many", 4)):
         jobs, _ = plan_jobs([recordings], "ann", tmp_path / place)
-        assert convert_files(tiny_model, jobs, ANN, num_threads=num_threads) == {}
+        assert convert_files(tiny_model, jobs, "ann", num_threads=num_threads) == {}
     assert len(files_in(tmp_path / "one")) == 4
     for name in files_in(tmp_path / "one"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "many" / name).read_bytes()
@@ -283,15 +280,15 @@ def test_files_in_parallel_equal_files_one_by_one(recordings, tiny_model, tmp_pa
 
 def test_a_file_among_many_becomes_what_it_becomes_alone(recordings, tiny_model, tmp_path):
     jobs, _ = plan_jobs([recordings], "ann", tmp_path / "all")
-    convert_files(tiny_model, jobs, ANN, num_threads=2)
-    convert_file(tiny_model, Job(recordings / "deep/c.flac", tmp_path / "c.wav"), ANN)
+    convert_files(tiny_model, jobs, "ann", num_threads=2)
+    convert_file(tiny_model, Job(recordings / "deep/c.flac", tmp_path / "c.wav"), "ann")
     assert (tmp_path / "c.wav").read_bytes() == (tmp_path / "all/deep/c.ann.wav").read_bytes()
 
 
 def test_one_bad_file_does_not_stop_the_rest(recordings, tiny_model, tmp_path):
     (recordings / "bad.wav").write_text("not a recording")
     jobs, _ = plan_jobs([recordings], "ann", tmp_path / "out")
-    problems = convert_files(tiny_model, jobs, ANN, num_threads=2)
+    problems = convert_files(tiny_model, jobs, "ann", num_threads=2)
     assert list(problems) == [recordings / "bad.wav"]
     assert isinstance(problems[recordings / "bad.wav"], AudioError)
     assert len(files_in(tmp_path / "out")) == len(jobs) - 1  # the others, and no half of the bad one
@@ -299,7 +296,7 @@ def test_one_bad_file_does_not_stop_the_rest(recordings, tiny_model, tmp_path):
 
 def test_a_converted_file_lasts_as_long_as_its_source_at_the_models_rate(recordings, tiny_model, tmp_path):
     heard = []
-    convert_file(tiny_model, Job(recordings / "deep/fast.wav", tmp_path / "out.wav"), ANN, heard.append)
+    convert_file(tiny_model, Job(recordings / "deep/fast.wav", tmp_path / "out.wav"), "ann", advance=heard.append)
     expected = len(load_audio(recordings / "deep/fast.wav", 8000))
     assert len(load_audio(tmp_path / "out.wav")) == expected
     assert sum(heard) == pytest.approx(expected / 8000)
@@ -308,8 +305,8 @@ def test_a_converted_file_lasts_as_long_as_its_source_at_the_models_rate(recordi
 def test_codes_on_disk_decode_to_what_convert_writes(recordings, tiny_model, tmp_path):
     count = encode_file(tiny_model, recordings / "a.wav", tmp_path / "a.npz")
     assert count == -(-3000 // 16)
-    decode_file(tiny_model, tmp_path / "a.npz", tmp_path / "decoded.wav", THEO)
-    convert_file(tiny_model, Job(recordings / "a.wav", tmp_path / "converted.wav"), THEO)
+    decode_file(tiny_model, tmp_path / "a.npz", tmp_path / "decoded.wav", "theo")
+    convert_file(tiny_model, Job(recordings / "a.wav", tmp_path / "converted.wav"), "theo")
     assert (tmp_path / "decoded.wav").read_bytes() == (tmp_path / "converted.wav").read_bytes()
 
 
@@ -335,5 +332,5 @@ def test_an_interrupt_leaves_long_files_unwritten(tiny_model, tmp_path, chirp):
         patch.setattr(Recordings, "stop", stop_and_tell)
         patch.setattr("vqspeech.sampling.scheduler.wait", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            convert_files(tiny_model, jobs, ANN, num_threads=1, advance=advance)
+            convert_files(tiny_model, jobs, "ann", num_threads=1, advance=advance)
     assert files_in(tmp_path / "out") == []

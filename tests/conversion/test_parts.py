@@ -14,14 +14,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqspeech.audio import mu_law_decode
-from vqspeech.conversion import Job, Request, Voice, convert, convert_files, convert_many, convert_stream, parts
+from vqspeech.conversion import (
+    Job,
+    Request,
+    SamplingOptions,
+    convert,
+    convert_files,
+    convert_many,
+    convert_stream,
+    parts,
+)
 from vqspeech.conversion.convert import run_recordings
 from vqspeech.conversion.cuts import Cuts
 from vqspeech.conversion.parts import PartedRecording, Recordings, find_parts
 from vqspeech.errors import AudioError
 from vqspeech.sampling.engines import get_engine
 
-VOICE = Voice("theo", seed=3)
+OPTIONS = SamplingOptions(seed=3)
 THEO = 2  # his place among the model's speakers
 UTTERANCE = 5
 
@@ -40,7 +49,7 @@ def first_frames(model, wav) -> list[int]:
 def with_resets_by_hand(model, wav) -> np.ndarray:
     """Each part sampled for itself from the codes of the whole: from a silent past, the warm-up thrown away."""
     codes, hop, context = model.encode(wav), model.hop_length, model.conditioner.context
-    sampler = get_engine(VOICE.engine, VOICE.precision).load(model.wavenet, hop)
+    sampler = get_engine(OPTIONS.engine, OPTIONS.precision).load(model.wavenet, hop)
     begins = first_frames(model, wav)
     warm_up = -(-model.wavenet.receptive_field // hop)
     pieces = []
@@ -50,7 +59,7 @@ def with_resets_by_hand(model, wav) -> np.ndarray:
         condition = model.condition(codes[first - before : end + context], THEO)[before : before + end - first]
         # The codes around a part stand for the whole recording.
         assert torch.allclose(condition, model.condition(codes, THEO)[first:end], atol=1e-6)
-        streams = sampler.streams(1, seed=VOICE.seed)
+        streams = sampler.streams(1, seed=OPTIONS.seed)
         stream = [streams.open(UTTERANCE, first * hop)]
         pieces.append(streams.generate(stream, condition.numpy()[None])[0][(begin - first) * hop :])
     return mu_law_decode(np.concatenate(pieces)[: len(wav)]).astype(np.float32)
@@ -61,7 +70,7 @@ def in_parts(model, blocks, num_threads: int = 2, *, split: bool = True) -> np.n
     recording = PartedRecording(model, blocks, THEO, UTTERANCE, heard.append, split=split)
     finished = []
     run_recordings(
-        model, Recordings(iter([recording]), lambda *arguments: finished.append(arguments)), VOICE,
+        model, Recordings(iter([recording]), lambda *arguments: finished.append(arguments)), OPTIONS,
         num_threads=num_threads,
     )  # fmt: skip
     assert finished == [(recording, None)]
@@ -91,13 +100,13 @@ def test_a_waveform_in_memory_is_converted_by_the_same_rule(lively_model, speech
     expected = with_resets_by_hand(lively_model, speech).tobytes()
     assert convert(lively_model, speech, "theo", seed=3, utterance=UTTERANCE).tobytes() == expected
     many = [Request(speech, "theo", UTTERANCE), Request(speech[:3000], "ann"), Request(speech, "theo", 6)]
-    first, short, other = convert_many(lively_model, many, VOICE, num_threads=2)
+    first, short, other = convert_many(lively_model, many, OPTIONS, num_threads=2)
     assert first.tobytes() == expected != other.tobytes()
     assert short.tobytes() == convert(lively_model, speech[:3000], "ann", seed=3).tobytes()
 
 
 def test_without_splitting_a_recording_is_one_stream(lively_model, speech):
-    stream = np.concatenate(list(convert_stream(lively_model, [speech], VOICE, UTTERANCE)))
+    stream = np.concatenate(list(convert_stream(lively_model, [speech], "theo", OPTIONS, UTTERANCE)))
     assert in_parts(lively_model, [speech], split=False).tobytes() == stream.tobytes()
     whole = convert(lively_model, speech, "theo", seed=3, utterance=UTTERANCE, split=False)
     assert whole.tobytes() == stream.tobytes()
@@ -169,7 +178,7 @@ def test_a_source_that_fails_in_the_middle_leaves_no_target(lively_model, speech
     out: Path = tmp_path / "out"
     jobs = [Job(tmp_path / f"{name}.wav", out / f"{name}.wav") for name in ("bad", "good")]
     written: list[float] = []
-    problems = convert_files(lively_model, jobs, VOICE, num_threads=num_threads, advance=written.append)
+    problems = convert_files(lively_model, jobs, "theo", OPTIONS, num_threads=num_threads, advance=written.append)
     assert list(problems) == [tmp_path / "bad.wav"]
     assert "not finite" in str(problems[tmp_path / "bad.wav"])
     assert [path.name for path in out.iterdir()] == ["good.wav"]
@@ -185,7 +194,7 @@ def test_a_result_that_cannot_be_written_ends_its_recording_alone(lively_model, 
     bad = PartedRecording(lively_model, np.array_split(speech, 9), THEO, 0, full)
     good = PartedRecording(lively_model, np.array_split(speech, 9), THEO, UTTERANCE, heard.append)
     finished = {}
-    run_recordings(lively_model, Recordings(iter([bad, good]), finished.__setitem__), VOICE, num_threads=2)
+    run_recordings(lively_model, Recordings(iter([bad, good]), finished.__setitem__), OPTIONS, num_threads=2)
     assert str(finished[bad]) == "the disk is full"
     assert finished[good] is None
     assert np.concatenate(heard).tobytes() == with_resets_by_hand(lively_model, speech).tobytes()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from priors import make_flat_prior, make_prior
 from vqspeech.audio import save_audio
-from vqspeech.conversion import Voice, decode
+from vqspeech.conversion import SamplingOptions, decode
 from vqspeech.errors import AudioError, CodesError, VQSpeechError
 from vqspeech.generation import Draws, draw_codes, read_prompt, speak_many
 from vqspeech.generation.draws import CODES_AT_A_TIME, MOST_TRIES, TRY_DISTANCE
@@ -120,7 +120,8 @@ def test_a_prompt_of_another_codebook_is_refused(prior):
 def test_utterances_spoken_together_sound_as_each_does_alone(tiny_model):
     random = np.random.default_rng(0)
     utterances = {number: random.integers(0, 8, 20 + 30 * number).astype(np.int32) for number in range(4)}
-    spoken = speak_many(tiny_model, utterances.items(), Voice("bob", seed=3, precision="float32"), num_threads=2)
+    options = SamplingOptions(seed=3, precision="float32")
+    spoken = speak_many(tiny_model, utterances.items(), "bob", options, num_threads=2)
     for number, codes in utterances.items():
         alone = decode(tiny_model, codes, "bob", seed=3, utterance=FIRST_UTTERANCE + number, precision="float32")
         np.testing.assert_array_equal(spoken[number], alone)

@@ -129,7 +129,7 @@ def convert(
     if not sources and not example:
         raise click.UsageError("Missing argument 'RECORDINGS...'. Give files or folders; for a first sound --example.")
     with loading():
-        from vqspeech.conversion import Voice, convert_files, plan_jobs
+        from vqspeech.conversion import SamplingOptions, convert_files, plan_jobs
         from vqspeech.data.preparation import num_cores
         from vqspeech.pretrained.registry import open_model
 
@@ -143,8 +143,8 @@ def convert(
     jobs, problems = plan_jobs(sources, speaker, out, force=force, speakers=loaded.speakers)
     cores = threads or num_cores()
     with seconds_bar() as advance:
-        voice = Voice(speaker, seed, temperature, engine, precision, split=not no_split)
-        failed = convert_files(loaded, jobs, voice, num_threads=cores, advance=advance)
+        options = SamplingOptions(seed, temperature, engine, precision, split=not no_split)
+        failed = convert_files(loaded, jobs, speaker, options, num_threads=cores, advance=advance)
     for job in jobs:
         if job.source not in failed:
             say_written(job.target)
@@ -192,12 +192,12 @@ def decode(
     force: bool,
 ) -> None:
     """Speak the codes of an .npz file in a speaker's voice."""
-    from vqspeech.conversion import Voice, decode_file, target_name
+    from vqspeech.conversion import SamplingOptions, decode_file, target_name
     from vqspeech.pretrained.registry import open_model
 
     loaded, _, speaker = open_model(model, speaker)
     target = free_target(out or beside(source, target_name(source, speaker)), source, force, is_sound=True)
-    decode_file(loaded, source, target, Voice(speaker, seed, temperature, engine, precision))
+    decode_file(loaded, source, target, speaker, SamplingOptions(seed, temperature, engine, precision))
     say_written(target)
 
 

@@ -61,7 +61,7 @@ def sample(
     **drawing: Any,
 ) -> None:
     """Make up new utterances: the prior draws codes, the decoder speaks them."""
-    from vqspeech.conversion import Voice
+    from vqspeech.conversion import SamplingOptions
     from vqspeech.data.preparation import num_cores
     from vqspeech.generation import Draws, generate_files, plan_targets, read_prompt
     from vqspeech.pretrained.checkpoint import load_prior
@@ -77,7 +77,8 @@ def sample(
         loaded,
         prior,
         targets,
-        Voice(speaker, **drawing | {"temperature": voice_temperature}),
+        speaker,
+        SamplingOptions(**drawing | {"temperature": voice_temperature}),
         Draws(top_p=top_p, **drawing),
         max_codes=max(1, int(duration_s * loaded.code_rate)),
         num_threads=threads or num_cores(),
@@ -123,7 +124,7 @@ def decompress(
 ) -> None:
     """Speak a .vqs file, with the model that compressed it."""
     from vqspeech.compression import choose_voice, decompress_file
-    from vqspeech.conversion import Voice, target_name
+    from vqspeech.conversion import SamplingOptions, target_name
     from vqspeech.pretrained.checkpoint import load_prior
     from vqspeech.pretrained.registry import open_any_model
 
@@ -132,5 +133,5 @@ def decompress(
     codes_only = out is not None and out.suffix == ".npz"
     chosen = loaded.speakers[0] if codes_only else choose_voice(source, loaded, prior, speaker)
     target = free_target(out or beside(source, target_name(source, chosen)), source, force, is_sound=not codes_only)
-    decompress_file(loaded, prior, source, target, Voice(chosen, **drawing))
+    decompress_file(loaded, prior, source, target, chosen, SamplingOptions(**drawing))
     say_written(target)

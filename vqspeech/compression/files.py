@@ -13,8 +13,8 @@ from vqspeech.audio import open_audio
 from vqspeech.compression.coder import checksum, compress, expand
 from vqspeech.compression.container import MOST_SAMPLES, Compressed, load_compressed, save_compressed
 from vqspeech.conversion.codes import save_codes
-from vqspeech.conversion.convert import Voice
 from vqspeech.conversion.files import speak_codes
+from vqspeech.conversion.options import SamplingOptions
 from vqspeech.errors import AudioError, CodesError, VQSpeechError
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE, evaluating
@@ -119,7 +119,9 @@ def read_compressed(path: Path, model: VQVAE, prior: Prior) -> tuple[NDArray[np.
     return codes, compressed.num_samples, compressed.speaker
 
 
-def decompress_file(model: VQVAE, prior: Prior, source: Path, target: Path, voice: Voice) -> int:
+def decompress_file(
+    model: VQVAE, prior: Prior, source: Path, target: Path, speaker: str, options: SamplingOptions
+) -> int:
     """Speak a .vqs file, or write its codes if the target is an .npz; return their number.
 
     The whole file is checked before anything is written.
@@ -135,7 +137,7 @@ def decompress_file(model: VQVAE, prior: Prior, source: Path, target: Path, voic
     if target.suffix == ".npz":
         save_codes(target, codes, model, num_samples)
         return len(codes)
-    speak_codes(model, codes, num_samples, source, target, voice)
+    speak_codes(model, codes, num_samples, source, target, speaker, options)
     return len(codes)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vqspeech.audio import mu_law_decode
+from vqspeech.conversion.options import DEFAULT_OPTIONS, SamplingOptions
 from vqspeech.conversion.parts import PartedRecording, Recordings
 from vqspeech.conversion.source import Source
 from vqspeech.errors import VQSpeechError
@@ -20,28 +21,6 @@ from vqspeech.models.vqvae import VQVAE, evaluating
 from vqspeech.sampling.engines import get_engine
 from vqspeech.sampling.interface import Session
 from vqspeech.sampling.scheduler import FRAMES_AT_A_TIME, Workers
-
-
-@dataclass(frozen=True)
-class Voice:
-    """How codes are turned into sound.
-
-    Attributes
-    ----------
-    speaker : name
-    seed : of the random numbers
-    temperature : divides the logits; below 1 is calmer, 0 takes the likeliest class
-    engine : "auto", "torch" or "numba"
-    precision : of the products, "auto", "float32" or "bfloat16", see `get_engine`
-    split : whether a recording may be cut at pauses into parts that are sampled side by side, see `cuts`
-    """
-
-    speaker: str
-    seed: int = 0
-    temperature: float = 1.0
-    engine: str = "auto"
-    precision: str = "auto"
-    split: bool = True
 
 
 def convert(
@@ -64,7 +43,7 @@ def convert(
     wav : array, shape (T,), in [-1, 1], at the model's sample rate
     speaker : one of `model.speakers`
     seed, utterance : what determines the random numbers
-    temperature, engine, precision, split : see `Voice`
+    temperature, engine, precision, split : see `SamplingOptions`
 
     Returns
     -------
@@ -78,8 +57,8 @@ def convert(
         If the waveform is empty or not finite.
     """
     request = Request(wav, speaker, utterance)
-    voice = Voice(speaker, seed, temperature, engine, precision, split)
-    return convert_many(model, [request], voice, num_threads=torch.get_num_threads())[0]
+    options = SamplingOptions(seed, temperature, engine, precision, split)
+    return convert_many(model, [request], options, num_threads=torch.get_num_threads())[0]
 
 
 @dataclass(frozen=True)
@@ -94,14 +73,14 @@ class Request:
 def convert_many(
     model: VQVAE,
     requests: Sequence[Request],
-    voice: Voice,
+    options: SamplingOptions = DEFAULT_OPTIONS,
     *,
     num_threads: int,
     advance: Callable[[int], None] | None = None,
 ) -> list[NDArray[np.float32]]:
     """What `convert` gives for each request, all sampled side by side.
 
-    `voice` says all but the speaker; `advance` is told the number of requests that are done.
+    `advance` is told the number of requests that are done.
     """
     pieces: list[list[NDArray[np.float32]]] = [[] for _ in requests]
     done = 0
@@ -109,7 +88,7 @@ def convert_many(
     def recordings() -> Iterator[PartedRecording]:
         for request, heard in zip(requests, pieces, strict=True):
             speaker = model.speaker_index(request.speaker)
-            yield PartedRecording(model, [request.wav], speaker, request.utterance, heard.append, split=voice.split)
+            yield PartedRecording(model, [request.wav], speaker, request.utterance, heard.append, split=options.split)
 
     def finished(_: PartedRecording, error: VQSpeechError | None) -> None:
         nonlocal done
@@ -120,20 +99,20 @@ def convert_many(
             advance(done)
 
     with evaluating(model):
-        run_recordings(model, Recordings(recordings(), finished), voice, num_threads=num_threads)
+        run_recordings(model, Recordings(recordings(), finished), options, num_threads=num_threads)
     return [np.concatenate(heard) for heard in pieces]
 
 
-def run_recordings(model: VQVAE, recordings: Recordings, voice: Voice, *, num_threads: int) -> None:
+def run_recordings(model: VQVAE, recordings: Recordings, options: SamplingOptions, *, num_threads: int) -> None:
     """Sample recordings side by side; `model` has to be in evaluation mode."""
-    sampler = get_engine(voice.engine, voice.precision).load(model.wavenet, model.hop_length)
+    sampler = get_engine(options.engine, options.precision).load(model.wavenet, model.hop_length)
     Workers(
         sampler,
         recordings,
         num_threads=num_threads,
         width=sampler.width,
-        seed=voice.seed,
-        temperature=voice.temperature,
+        seed=options.seed,
+        temperature=options.temperature,
     ).run()
     recordings.finish()
 
@@ -150,14 +129,15 @@ def decode(
     precision: str = "auto",
 ) -> NDArray[np.float32]:
     """Sound of codes (N,) in a speaker's voice, shape (N * hop,); see `convert`."""
-    voice = Voice(speaker, seed, temperature, engine, precision)
-    return np.concatenate(list(decode_stream(model, [model.lookup(codes)], voice, utterance)))
+    options = SamplingOptions(seed, temperature, engine, precision)
+    return np.concatenate(list(decode_stream(model, [model.lookup(codes)], speaker, options, utterance)))
 
 
 def convert_stream(
     model: VQVAE,
     blocks: Iterable[NDArray[np.float32] | Tensor],
-    voice: Voice,
+    speaker: str,
+    options: SamplingOptions = DEFAULT_OPTIONS,
     utterance: int = 0,
     what: str = "the waveform",
 ) -> Iterator[NDArray[np.float32]]:
@@ -175,7 +155,7 @@ def convert_stream(
 
     produced = 0
     held: NDArray[np.float32] | None = None  # the last piece waits: its end may have to be cut
-    for piece in decode_stream(model, entries(), voice, utterance):
+    for piece in decode_stream(model, entries(), speaker, options, utterance):
         if held is not None:
             produced += len(held)
             yield held
@@ -186,12 +166,12 @@ def convert_stream(
 
 @torch.no_grad()  # as a decorator: between the pieces the caller's own setting holds
 def decode_stream(
-    model: VQVAE, entries: Iterable[Tensor], voice: Voice, utterance: int = 0
+    model: VQVAE, entries: Iterable[Tensor], speaker: str, options: SamplingOptions, utterance: int = 0
 ) -> Iterator[NDArray[np.float32]]:
     """Sound of codebook entries (n, D) that arrive in pieces."""
-    index = model.speaker_index(voice.speaker)
-    session = get_engine(voice.engine, voice.precision).open(
-        model.wavenet, model.hop_length, seed=voice.seed, utterance=utterance, temperature=voice.temperature
+    index = model.speaker_index(speaker)
+    session = get_engine(options.engine, options.precision).open(
+        model.wavenet, model.hop_length, seed=options.seed, utterance=utterance, temperature=options.temperature
     )
     with evaluating(model):
         stream = model.conditioning(index)

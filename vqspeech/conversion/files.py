@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 
 from vqspeech.audio import AudioWriter, open_audio
 from vqspeech.conversion.codes import load_codes
-from vqspeech.conversion.convert import Voice, decode_stream, run_recordings
+from vqspeech.conversion.convert import decode_stream, run_recordings
 from vqspeech.conversion.jobs import Job
+from vqspeech.conversion.options import DEFAULT_OPTIONS, SamplingOptions
 from vqspeech.conversion.parts import Abandoned, PartedRecording, Recordings
 from vqspeech.errors import VQSpeechError
 from vqspeech.models.vqvae import VQVAE, evaluating
 
 
-def decode_file(model: VQVAE, source: Path, target: Path, voice: Voice) -> None:
+def decode_file(
+    model: VQVAE, source: Path, target: Path, speaker: str, options: SamplingOptions = DEFAULT_OPTIONS
+) -> None:
     """Speak a file of codes; the counterpart of `codes.encode_file`.
 
     Raises
@@ -30,11 +33,17 @@ def decode_file(model: VQVAE, source: Path, target: Path, voice: Voice) -> None:
         If the target cannot be written.
     """
     codes, num_samples = load_codes(source, model)
-    speak_codes(model, codes, num_samples, source, target, voice)
+    speak_codes(model, codes, num_samples, source, target, speaker, options)
 
 
 def speak_codes(
-    model: VQVAE, codes: NDArray[np.int32], num_samples: int, source: Path, target: Path, voice: Voice
+    model: VQVAE,
+    codes: NDArray[np.int32],
+    num_samples: int,
+    source: Path,
+    target: Path,
+    speaker: str,
+    options: SamplingOptions,
 ) -> None:
     """Write the first `num_samples` samples of what codes (N,) sound like; `source` is the file they come from.
 
@@ -45,7 +54,7 @@ def speak_codes(
     """
     remaining = num_samples
     with AudioWriter(target, model.sample_rate) as writer:
-        for piece in decode_stream(model, [model.lookup(codes)], voice, _utterance_of(source)):
+        for piece in decode_stream(model, [model.lookup(codes)], speaker, options, _utterance_of(source)):
             writer.write(piece[:remaining])
             remaining -= len(piece[:remaining])
 
@@ -55,7 +64,13 @@ def _utterance_of(path: Path) -> int:
     return zlib.crc32(path.stem.encode("utf-8", "surrogateescape"))
 
 
-def convert_file(model: VQVAE, job: Job, voice: Voice, advance: Callable[[float], None] | None = None) -> None:
+def convert_file(
+    model: VQVAE,
+    job: Job,
+    speaker: str,
+    options: SamplingOptions = DEFAULT_OPTIONS,
+    advance: Callable[[float], None] | None = None,
+) -> None:
     """Convert one file; `advance` is told the seconds written so far, piece by piece.
 
     Raises
@@ -63,14 +78,15 @@ def convert_file(model: VQVAE, job: Job, voice: Voice, advance: Callable[[float]
     AudioError
         If the source cannot be read or the target cannot be written; no partial target is left.
     """
-    for error in convert_files(model, [job], voice, num_threads=1, advance=advance).values():
+    for error in convert_files(model, [job], speaker, options, num_threads=1, advance=advance).values():
         raise error
 
 
 def convert_files(
     model: VQVAE,
     jobs: Sequence[Job],
-    voice: Voice,
+    speaker: str,
+    options: SamplingOptions = DEFAULT_OPTIONS,
     *,
     num_threads: int,
     advance: Callable[[float], None] | None = None,
@@ -81,11 +97,11 @@ def convert_files(
     -------
     problems : the error of each source that failed
     """
-    files = _Files(model, jobs, voice, advance)
+    files = _Files(model, jobs, speaker, options, advance)
     with evaluating(model):
         try:
             recordings = Recordings(files.recordings(), files.finished)
-            run_recordings(model, recordings, voice, num_threads=num_threads)
+            run_recordings(model, recordings, options, num_threads=num_threads)
         finally:
             files.close()
     return files.problems
@@ -95,11 +111,16 @@ class _Files:
     """Opens sources and targets as they are needed, and closes each when it is done."""
 
     def __init__(
-        self, model: VQVAE, jobs: Sequence[Job], voice: Voice, advance: Callable[[float], None] | None
+        self,
+        model: VQVAE,
+        jobs: Sequence[Job],
+        speaker: str,
+        options: SamplingOptions,
+        advance: Callable[[float], None] | None,
     ) -> None:
         self.problems: dict[Path, VQSpeechError] = {}
-        self._model, self._jobs, self._voice, self._advance = model, jobs, voice, advance
-        self._speaker = model.speaker_index(voice.speaker)
+        self._model, self._jobs, self._options, self._advance = model, jobs, options, advance
+        self._speaker = model.speaker_index(speaker)
         self._open: dict[PartedRecording, tuple[Job, ExitStack]] = {}
 
     def recordings(self) -> Iterator[PartedRecording]:
@@ -119,7 +140,7 @@ class _Files:
                 self._speaker,
                 _utterance_of(job.source),
                 self._writing(writer),
-                split=self._voice.split,
+                split=self._options.split,
                 what=reader.name,
             )
             self._open[recording] = job, stack

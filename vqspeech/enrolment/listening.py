@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.conversion import Request, Voice, convert_many
+from vqspeech.conversion import Request, SamplingOptions, convert_many
 from vqspeech.data.store import Store
 from vqspeech.enrolment.recordings import Recording
 from vqspeech.evaluation.judges.voiceprint import PASSAGE_S, Voiceprint, Voiceprints, raised
@@ -92,7 +92,7 @@ def measure_likeness(
     if sum(map(len, held_out)) < PASSAGE_S * rate:
         return None
     requests = [Request(wav, speaker, number) for speaker in (name, nearest) for number, wav in enumerate(held_out)]
-    spoken = convert_many(model, requests, Voice(name, seed, split=False), num_threads=num_threads)
+    spoken = convert_many(model, requests, SamplingOptions(seed, split=False), num_threads=num_threads)
     own = _print(ears, _some(store, "train"), rate)
     groups = (spoken[: len(held_out)], spoken[len(held_out) :], held_out)
     return Likeness(*(float(own @ _print(ears, wavs, rate)) for wavs in groups))

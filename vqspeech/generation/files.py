@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vqspeech.audio import save_audio
 from vqspeech.conversion.codes import save_codes
-from vqspeech.conversion.convert import Voice
+from vqspeech.conversion.options import SamplingOptions
 from vqspeech.errors import VQSpeechError
 from vqspeech.generation.draws import Draws, draw_codes
 from vqspeech.generation.speech import speak_many
@@ -65,7 +65,8 @@ def generate_files(
     model: VQVAE,
     prior: Prior,
     targets: list[Path],
-    voice: Voice,
+    speaker: str,
+    options: SamplingOptions,
     draws: Draws,
     *,
     max_codes: int,
@@ -76,7 +77,8 @@ def generate_files(
 
     Parameters
     ----------
-    voice : who speaks, and how the decoder samples
+    speaker : who speaks
+    options : how the decoder samples
     draws : how the prior does
     max_codes : length at most, the prompt not counted
     prompt : codes that all begin with; they are spoken in the voice too
@@ -86,11 +88,11 @@ def generate_files(
     UnknownSpeakerError, VQSpeechError
         See `draw_codes`, `speak_many`; and if a place cannot be written.
     """
-    speaker = model.speaker_index(voice.speaker)
+    index = model.speaker_index(speaker)
     longest = max_codes + (0 if prompt is None else len(prompt))
-    drawn = draw_codes(prior, speaker, len(targets), max_codes, draws, prompt)
+    drawn = draw_codes(prior, index, len(targets), max_codes, draws, prompt)
     while group := dict(islice(drawn, SPOKEN_AT_A_TIME)):
-        spoken = speak_many(model, group.items(), voice, num_threads=num_threads)
+        spoken = speak_many(model, group.items(), speaker, options, num_threads=num_threads)
         for number, codes in sorted(group.items()):
             target, wav = targets[number], spoken[number]
             figure = plot_spectrograms([(target.stem, wav)], model.sample_rate, codes, model.hop_length)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.audio import mu_law_decode
-from vqspeech.conversion.convert import Voice
+from vqspeech.conversion.options import SamplingOptions
 from vqspeech.models.vqvae import VQVAE, evaluating
 from vqspeech.sampling.engines import get_engine
 from vqspeech.sampling.scheduler import Task, Workers
@@ -21,7 +21,12 @@ FIRST_UTTERANCE = 1 << 63
 
 
 def speak_many(
-    model: VQVAE, utterances: Iterable[tuple[int, NDArray[np.integer]]], voice: Voice, *, num_threads: int
+    model: VQVAE,
+    utterances: Iterable[tuple[int, NDArray[np.integer]]],
+    speaker: str,
+    options: SamplingOptions,
+    *,
+    num_threads: int,
 ) -> dict[int, NDArray[np.float32]]:
     """Sound (N * hop,) of codes (N,), by the utterances' numbers; each comes out as it would alone.
 
@@ -33,15 +38,15 @@ def speak_many(
         If a code is outside the codebook.
     """
     spoken: dict[int, NDArray[np.float32]] = {}
-    sampler = get_engine(voice.engine, voice.precision).load(model.wavenet, model.hop_length)
+    sampler = get_engine(options.engine, options.precision).load(model.wavenet, model.hop_length)
     with evaluating(model):
         Workers(
             sampler,
-            _Utterances(model, list(utterances), model.speaker_index(voice.speaker), spoken),
+            _Utterances(model, list(utterances), model.speaker_index(speaker), spoken),
             num_threads=num_threads,
             width=sampler.width,
-            seed=voice.seed,
-            temperature=voice.temperature,
+            seed=options.seed,
+            temperature=options.temperature,
         ).run()
     return spoken
 

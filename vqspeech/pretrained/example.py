@@ -84,12 +84,12 @@ def speak_example(folder: Path, notify: Callable[[str], None] = print) -> Path:
     VQSpeechError
         If recording or model are missing, or the folder cannot be written.
     """
-    from vqspeech.conversion import Job, Voice, convert_file, target_name
+    from vqspeech.conversion import Job, convert_file, target_name
     from vqspeech.pretrained.registry import IN_BOX, load_model
 
     source = example_recording()
     target = folder / target_name(source, SPEAKER)
-    convert_file(load_model(f"{IN_BOX}{MODEL}"), Job(source, target), Voice(SPEAKER))
+    convert_file(load_model(f"{IN_BOX}{MODEL}"), Job(source, target), SPEAKER)
     notify(
         f"the model {MODEL!r}, which came with vqspeech, converts already: {target} says “{SENTENCES[NAME]}” in the "
         f"voice of {SPEAKER}. Your own recording: vqspeech convert --speaker {SPEAKER} in.wav"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vqspeech.audio import SILENCE_CLASS
 from vqspeech.config import Recipe, TrainConfig
-from vqspeech.conversion import Request, Voice, convert_many
+from vqspeech.conversion import Request, SamplingOptions, convert_many
 from vqspeech.data.batches import Batch, Batches
 from vqspeech.data.store import Store
 from vqspeech.data.variants import Variants
@@ -189,8 +189,8 @@ class VQVAETask:
             for voices in (speakers, targets)
             for n, (wav, voice) in enumerate(zip(wavs, voices, strict=True))
         ]
-        voice = Voice(model.speakers[0], train.seed)
-        spoken = convert_many(model, requests, voice, num_threads=max(1, torch.get_num_threads()))
+        options = SamplingOptions(train.seed)
+        spoken = convert_many(model, requests, options, num_threads=max(1, torch.get_num_threads()))
         own, other = spoken[: len(chosen)], spoken[len(chosen) :]
         self.conversions = [Conversion(*each) for each in zip(wavs, speakers, targets, own, other, strict=True)]
         rate = model.sample_rate

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.conversion import Request, Voice, convert_many
+from vqspeech.conversion import Request, SamplingOptions, convert_many
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError
 from vqspeech.evaluation.judges.frozen import Judges
@@ -91,8 +91,8 @@ def judge_conversions(
         for voices in (speakers, targets)
         for index, wav, voice in zip(chosen, sources, voices, strict=True)
     ]
-    voice = Voice(model.speakers[0], seed, temperature, precision=precision)
-    spoken = convert_many(model, requests, voice, num_threads=num_threads, advance=advance)
+    options = SamplingOptions(seed, temperature, precision=precision)
+    spoken = convert_many(model, requests, options, num_threads=num_threads, advance=advance)
     said = [content_of(store.utterance_id(index)) for index in chosen]
 
     def shares(wavs: list[NDArray[np.float32]], voices: list[int]) -> Shares:

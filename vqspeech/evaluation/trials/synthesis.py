@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.audio import FULL_SCALE, to_int16
-from vqspeech.conversion import Request, Voice, convert_many
+from vqspeech.conversion import Request, SamplingOptions, convert_many
 from vqspeech.data.store import Store
 from vqspeech.evaluation.figures.types import NO_PRIOR, Material, Trial, Wav
 from vqspeech.evaluation.trials.controls import decode_random, shift_pitch, speakers_f0
@@ -132,8 +132,8 @@ def speak(
     requests = [
         Request(recordings[name], voice, zlib.crc32(name.encode("utf-8", "surrogateescape"))) for name, voice in wanted
     ]
-    voice = Voice(model.speakers[0], settings.seed, settings.temperature, precision=settings.precision)
-    made = convert_many(model, requests, voice, num_threads=settings.num_threads, advance=advance)
+    options = SamplingOptions(settings.seed, settings.temperature, precision=settings.precision)
+    made = convert_many(model, requests, options, num_threads=settings.num_threads, advance=advance)
     return dict(zip(wanted, made, strict=True))
 
 

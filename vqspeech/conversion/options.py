@@ -1,0 +1,28 @@
+"""How a decoder samples, whoever speaks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How codes are turned into sound.
+
+    Attributes
+    ----------
+    seed : of the random numbers
+    temperature : divides the logits; below 1 is calmer, 0 takes the likeliest class
+    engine : "auto", "torch" or "numba"
+    precision : of the products, "auto", "float32" or "bfloat16", see `get_engine`
+    split : whether a recording may be cut at pauses into parts that are sampled side by side, see `cuts`
+    """
+
+    seed: int = 0
+    temperature: float = 1.0
+    engine: str = "auto"
+    precision: str = "auto"
+    split: bool = True
+
+
+DEFAULT_OPTIONS = SamplingOptions()
