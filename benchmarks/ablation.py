@@ -41,7 +41,7 @@ from vqspeech.evaluation.measures.conversions import judge_conversions
 from vqspeech.likelihood.gains import gather_evidence, held_out_batches
 from vqspeech.losses import FrameSpectrum
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.pretrained.checkpoint import load_model
+from vqspeech.pretrained.checkpoint import read_model
 from vqspeech.training.acceleration import find_acceleration
 from vqspeech.training.loop import take_step
 from vqspeech.training.schedule import learning_rate
@@ -188,7 +188,7 @@ def measure(setting: Setting, seed: int, options: argparse.Namespace, judges: Ju
         result = train(options.recipe, data=options.data, out=out, overrides=budget, resume=resume, stage="vqvae")
         if not result.finished:
             raise KeyboardInterrupt
-        model = load_model(out)
+        model = read_model(out)
         count = 30 if options.quick else 300
         figures |= asdict(gather_evidence(model, held_out_batches(model, store, "valid", count, at_a_time=10)))
         figures |= {"steps": result.step, "minutes": model.card.training.get("minutes") if model.card else None}

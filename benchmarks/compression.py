@@ -32,7 +32,7 @@ from vqspeech.data.preparation import store_folder
 from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
 from vqspeech.models.prior import Prior
-from vqspeech.pretrained.checkpoint import load_model, load_prior
+from vqspeech.pretrained.checkpoint import read_model, read_prior
 
 
 def settings() -> dict[str, dict[str, str]]:
@@ -56,8 +56,8 @@ def settings() -> dict[str, dict[str, str]]:
 
 def expand_all(folder: Path, run: Path) -> None:
     """Print, for each file, a hash of its codes and one of the payload that they give here."""
-    model = load_model(run)
-    prior = load_prior(run, model)
+    model = read_model(run)
+    prior = read_prior(run, model)
     for path in sorted(folder.glob("*.vqs")):
         codes, _, speaker = read_compressed(path, model, prior)
         payload = compress(codes, prior, None if speaker is None else model.speaker_index(speaker))
@@ -107,8 +107,8 @@ def main() -> int:
 
 def compare(options: argparse.Namespace, place: Path) -> int:
     """Compress here, expand elsewhere, and print; 1 if anything differs."""
-    model = load_model(options.model)
-    prior = load_prior(options.model, model)
+    model = read_model(options.model)
+    prior = read_prior(options.model, model)
     store = Store.open(options.store or store_folder(model.recipe.name))
     expected: dict[str, list[str]] = {}
     bits: dict[str, float] = {}

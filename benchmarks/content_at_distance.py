@@ -32,7 +32,7 @@ from vqspeech.evaluation.tools.ranking import Chain, alignment_costs, make_chain
 from vqspeech.evaluation.tools.sphinx import Senones, Sphinx, Words, to_pcm, words_of
 from vqspeech.evaluation.trials.controls import decode_random, shift_pitch
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.pretrained.checkpoint import load_model
+from vqspeech.pretrained.checkpoint import read_model
 
 Wav = np.ndarray
 SHIFTS = (-12, -9, -7, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 7, 9, 12)  # semitones
@@ -149,7 +149,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     try:
-        model = load_model(options.model)
+        model = read_model(options.model)
         prepare(model.recipe.data, options.data, store_folder(model.recipe.name))
         rows = run(model, Store.open(store_folder(model.recipe.name)), options)
     except VQSpeechError as error:

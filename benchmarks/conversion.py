@@ -21,7 +21,7 @@ from vqspeech.errors import VQSpeechError
 from vqspeech.evaluation.judges.frozen import load_judges
 from vqspeech.evaluation.measures.conversions import judge_conversions
 from vqspeech.likelihood.gains import gather_evidence, held_out_batches
-from vqspeech.pretrained.checkpoint import load_model
+from vqspeech.pretrained.checkpoint import read_model
 from vqspeech.sampling.engines import PRECISIONS
 
 FROZEN = Path(__file__).resolve().parent.parent / "recipes" / "fsdd" / "judges.safetensors"
@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     try:
-        model, judges = load_model(options.model), load_judges(options.judges)
+        model, judges = read_model(options.model), load_judges(options.judges)
         prepare(model.recipe.data, options.data, store_folder(model.recipe.name))
         store = Store.open(store_folder(model.recipe.name))
         started = time.monotonic()

@@ -6,7 +6,7 @@ Each size is measured in a process of its own: made-up speakers (a buzz at a pit
 their own), 20 training utterances and 4 others of each, 2 s at 8 kHz; 60 conversions that are recordings of the target.
 Seconds are of one processor, whatever else it does. Megabytes are the most that the process had until then, beyond what
 it had before the first measure. `evaluate` draws 40 voices of more. With --pairs all it keeps all of them, and the
-measures draw: rows of both. The codes are those of fsdd's encoder, from the box. The shares heard right say nothing
+measures draw: rows of both. The codes are those of fsdd's encoder, which is bundled. The shares heard right say nothing
 about a model, only that the measures work.
 """
 
@@ -145,7 +145,7 @@ def make_model(speakers: tuple[str, ...]) -> Any:
     """fsdd's encoder and codebook, with other speakers' names."""
     from vqspeech.pretrained.registry import load_model
 
-    real = load_model("box:fsdd")
+    real = load_model("bundled:fsdd")
     recipe = SimpleNamespace(name="crowd", data=SimpleNamespace(corpus="folder"))
     return SimpleNamespace(speakers=speakers, encode=real.encode, lookup=real.lookup, recipe=recipe)
 

@@ -41,7 +41,7 @@ from vqspeech.errors import VQSpeechError
 from vqspeech.evaluation.judges.frozen import Judges, load_judges
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.pretrained import voices
-from vqspeech.pretrained.checkpoint import load_model
+from vqspeech.pretrained.checkpoint import read_model
 
 FROZEN = Path(__file__).resolve().parent.parent / "recipes" / "fsdd" / "judges.safetensors"
 EVERY = {True: 11, False: 1}  # of --quick
@@ -79,7 +79,7 @@ def convert_to(model: VQVAE, store: Store, chosen: list[int], speaker: str, seed
 
 def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Enroll and judge every left-out speaker."""
-    base = load_model(options.model)
+    base = read_model(options.model)
     judges = load_judges(options.judges)
     data = base.recipe.data.model_copy(update={"corpus": "fsdd", "leave_out": (), "voices": ()})
     prepare(data, options.data, folder / "store", num_workers=1)
@@ -100,7 +100,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         if enrolment is None:
             raise KeyboardInterrupt
         minutes = (time.monotonic() - started) / 60
-        model = load_model(options.model)
+        model = read_model(options.model)
         voices.add_voice(model, speaker, voices.read_voice(enrolment.file)[1])
         span = store.utterances(options.split)
         own = [index for index in span if store.speakers[store.speaker(index)] == speaker]

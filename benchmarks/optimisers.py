@@ -27,7 +27,7 @@ from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
 from vqspeech.likelihood.gains import gather_evidence, held_out_batches
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.pretrained.checkpoint import load_model
+from vqspeech.pretrained.checkpoint import read_model
 from vqspeech.training.acceleration import compile_model, find_acceleration
 from vqspeech.training.loop import take_step
 from vqspeech.training.schedule import learning_rate
@@ -101,7 +101,7 @@ def main() -> int:
     options = parser.parse_args()
     steps = 20 if options.quick else options.steps
     try:
-        base = load_model(options.model)
+        base = read_model(options.model)
         prepare(base.recipe.data, options.data, store_folder(base.recipe.name))
         store = Store.open(store_folder(base.recipe.name))
         rows = {

@@ -21,7 +21,7 @@ from vqspeech.data.preparation import prepare, store_folder
 from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.pretrained.checkpoint import load_model
+from vqspeech.pretrained.checkpoint import read_model
 from vqspeech.sampling.engines import get_engine
 from vqspeech.sampling.interface import Sampler
 
@@ -48,7 +48,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     try:
-        model = load_model(options.model)
+        model = read_model(options.model)
         samplers = [get_engine("numba", precision).load(model.wavenet, model.hop_length) for precision in PRECISIONS]
         prepare(model.recipe.data, options.data, store_folder(model.recipe.name))
         store = Store.open(store_folder(model.recipe.name))

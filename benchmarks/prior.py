@@ -24,7 +24,7 @@ from vqspeech.data.preparation import store_folder
 from vqspeech.data.store import Store
 from vqspeech.likelihood.bound import held_out_likelihood
 from vqspeech.likelihood.ngrams import ngrams, tuned_models, uniform_bits
-from vqspeech.pretrained.checkpoint import load_model, load_prior
+from vqspeech.pretrained.checkpoint import read_model, read_prior
 from vqspeech.training.prior import surprisals
 
 
@@ -43,8 +43,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="the first 30 test utterances")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    model = load_model(options.model)
-    prior = load_prior(options.model, model)
+    model = read_model(options.model)
+    prior = read_prior(options.model, model)
     store = Store.open(options.store or store_folder(model.recipe.name))
     codes = open_code_store(options.model / FOLDER, model, store, prior.recipe.prior.shifts)
     test = codes.sequences("test")[: 30 if options.quick else None]

@@ -24,7 +24,7 @@ from vqspeech.conversion.cuts import Cuts
 from vqspeech.conversion.parts import find_parts
 from vqspeech.files import find_files
 from vqspeech.models.vqvae import VQVAE, evaluating
-from vqspeech.pretrained.checkpoint import load_model
+from vqspeech.pretrained.checkpoint import read_model
 from vqspeech.sampling.engines import get_engine
 
 JUMP_S = 0.010  # s on either side of a seam
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    model = load_model(options.model)
+    model = read_model(options.model)
     wavs = joined(options.data, model.sample_rate)
     samples = sum(len(wav) for wav in wavs)
     requests = [Request(wav, model.speakers[0], number) for number, wav in enumerate(wavs)]

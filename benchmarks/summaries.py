@@ -48,7 +48,7 @@ def put_into(page: str, name: str, summary: Summary) -> str:
 def main(name: str, report: Path, pages: tuple[Path, ...]) -> None:
     """Write the cards and the pages."""
     summary = read_summary(report)
-    if name in bundled.names_in_box():
+    if name in bundled.bundled_names():
         quote(bundled.FOLDER / name, report)
         print(f"{bundled.FOLDER / name}: cards written")
     for path in dict.fromkeys([Path("README.md"), *pages]):

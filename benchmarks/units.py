@@ -32,8 +32,7 @@ from vqspeech.errors import CorpusError, VQSpeechError
 from vqspeech.evaluation.measures.units import CONTROL_MINUTES, MAX_MINUTES, choose_utterances, measure
 from vqspeech.evaluation.report.sections import section_to_json, show
 from vqspeech.evaluation.tools.alignments import align_utterances
-from vqspeech.pretrained.checkpoint import load_model
-from vqspeech.pretrained.registry import resolve
+from vqspeech.pretrained.registry import load_model
 from vqspeech.units import fill_gaps, make_items, write_items
 
 SHARE = 0.5  # of the recordings that are scored
@@ -105,7 +104,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     try:
-        model = load_model(resolve(options.model))
+        model = load_model(options.model)
         with tempfile.TemporaryDirectory(prefix="vqspeech-units-") as folder:
             minutes = 1.0 if options.quick else options.minutes
             store = prepare_corpus(

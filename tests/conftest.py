@@ -121,13 +121,13 @@ def chirp() -> np.ndarray:
 
 @pytest.fixture()
 def place(tmp_path, chirp, monkeypatch) -> Path:
-    """A folder to work in, with one recording, in.wav, an empty box, and nothing chosen by the environment."""
+    """A folder to work in, with one recording, in.wav, no bundled models, and nothing chosen by the environment."""
     from vqspeech.audio import save_audio
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VQSPEECH_MODEL", raising=False)
     monkeypatch.delenv("VQSPEECH_DATA", raising=False)
-    monkeypatch.setattr("vqspeech.pretrained.bundled.FOLDER", tmp_path / "no box")
+    monkeypatch.setattr("vqspeech.pretrained.bundled.FOLDER", tmp_path / "nothing bundled")
     save_audio(tmp_path / "in.wav", chirp[:2000], 8000)
     return tmp_path
 

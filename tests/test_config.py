@@ -24,7 +24,7 @@ def recipe(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("file", sorted(RECIPES.rglob("*.toml")), ids=lambda file: str(file.relative_to(RECIPES)))
-def test_every_recipe_in_the_box_is_valid(file):
+def test_every_recipe_is_valid(file):
     assert load_recipe(file).name
 
 

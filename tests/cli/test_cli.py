@@ -167,9 +167,9 @@ def test_else_the_newest_run_that_knows_the_speaker_is_used(place, tiny_run, oth
     call("convert", "--speaker", "ann", "in.wav")
     call("convert", "--speaker", "eve", "in.wav")
     assert str(Path("runs/newest")) in call("info")
-    from vqspeech.pretrained.registry import find_model
+    from vqspeech.pretrained.registry import find
 
-    assert find_model(speaker="ann") == Path("runs/older/model.safetensors")
+    assert find(speaker="ann").file == Path("runs/older/model.safetensors")
 
 
 def test_where_no_run_knows_the_speaker_models_and_speakers_are_named(place, tiny_run, other_run):

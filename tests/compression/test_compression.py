@@ -26,7 +26,7 @@ from vqspeech.compression.container import CRC, HEADER, OVERHEAD, load_compresse
 from vqspeech.compression.integers import IntegerPrior, exp_negative, product, share_out, sigmoid, tanh
 from vqspeech.conversion import SamplingOptions
 from vqspeech.errors import CheckpointError, CodesError
-from vqspeech.pretrained.checkpoint import load_model, load_prior
+from vqspeech.pretrained.checkpoint import read_model, read_prior
 
 UNIT = 1 << 16  # of activations
 
@@ -235,12 +235,12 @@ ELSEWHERE = """
 import hashlib, sys
 import numpy as np
 import torch
-from vqspeech.pretrained.checkpoint import load_model, load_prior
+from vqspeech.pretrained.checkpoint import read_model, read_prior
 from vqspeech.compression import coder
 from vqspeech.compression.integers import IntegerPrior
 torch.set_num_threads(int(sys.argv[2]))
-model = load_model(sys.argv[1])
-prior = load_prior(sys.argv[1], model)
+model = read_model(sys.argv[1])
+prior = read_prior(sys.argv[1], model)
 random = np.random.default_rng(0)
 for length in (1, 40, 700):
     codes = random.integers(0, 8, length)
@@ -350,7 +350,7 @@ def test_every_truncation_is_noticed(packed):
 
 def test_another_model_and_another_prior_are_told_apart(packed, tiny_model, lively_model, prior, other_run):
     with pytest.raises(CodesError, match="compressed with another model"):
-        other = load_model(other_run)
+        other = read_model(other_run)
         read_compressed(packed, other, make_prior(other))
     with pytest.raises(CodesError, match="compressed with another prior"):
         read_compressed(packed, tiny_model, make_prior(tiny_model, seed=1))
@@ -403,6 +403,6 @@ def test_a_speaker_whom_the_model_does_not_know_is_told(packed, tiny_model, prio
 
 def test_every_file_of_a_run_is_read_by_a_model_loaded_anew(packed, tiny_model, prior, tmp_path):
     run = write_run(tmp_path / "run", tiny_model, prior)
-    model = load_model(run)
-    codes, _, _ = read_compressed(packed, model, load_prior(run, model))
+    model = read_model(run)
+    codes, _, _ = read_compressed(packed, model, read_prior(run, model))
     np.testing.assert_array_equal(codes, read_compressed(packed, tiny_model, prior)[0])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from boxes import fill
+from bundles import bundle
 from commands import call, refuse
 from priors import make_prior, write_run
 from vqspeech.cli.main import main
@@ -34,16 +34,16 @@ SENTENCES = {
     "listening-test export --example": ((*EXPORT, "run", "--against", MODEL, "--example", "--trials", "99"), "99"),
 }
 COMMANDS = RESULTS | {name: command for name, (command, _) in SENTENCES.items()}
-GIVEN = ("small", "box:small", "run", "./run", "run/model.safetensors")
+GIVEN = ("small", "bundled:small", "run", "./run", "run/model.safetensors")
 
 
 @pytest.fixture
 def models(place, tiny_model, tmp_path, monkeypatch) -> Path:
-    """A model in the box, `small`, the same in the folder `run` and in runs/mine, a recording, and its codes."""
+    """A bundled model, `small`, the same in the folder `run` and in runs/mine, a recording, and its codes."""
     pytest.importorskip("constriction", reason="constriction is not installed: pip install 'vqspeech[compress]'")
     run = write_run(place / "run", tiny_model, make_prior(tiny_model, stop_bias=-1.0))
     write_run(place / "runs" / "mine", tiny_model, None)
-    fill(monkeypatch, tmp_path / "box", small=run)
+    bundle(monkeypatch, tmp_path / "bundled", small=run)
     return place
 
 
@@ -65,7 +65,7 @@ def test_no_verb_or_option_that_takes_a_model_is_forgotten():
 
 @pytest.mark.parametrize("given", GIVEN)
 @pytest.mark.parametrize("verb", RESULTS)
-def test_a_name_in_the_box_a_folder_and_a_file_are_all_models(models, verb, given):
+def test_a_bundled_name_a_folder_and_a_file_are_all_models(models, verb, given):
     if verb == "decode":
         call("encode", "--model", given, "in.wav", "--out", "codes.npz")
     if verb == "decompress":
@@ -84,8 +84,8 @@ def test_verbs_that_take_long_know_them_too_and_ask_for_the_next_thing(models, v
 @pytest.mark.parametrize(
     ("given", "told", "near"),
     [
-        ("smal", "there is no model at smal.", "Did you mean small? In the box: small"),
-        ("box:smal", "no model 'smal' in the box.", "Did you mean small?"),
+        ("smal", "there is no model at smal.", "Did you mean small? Bundled: small"),
+        ("bundled:smal", "no bundled model 'smal'.", "Did you mean small?"),
         ("mien", "there is no model at mien.", "Did you mean runs/mine?"),
         ("runs/mein", "there is no model at runs/mein.", "Did you mean runs/mine?"),
     ],

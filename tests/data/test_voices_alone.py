@@ -17,7 +17,7 @@ from vqspeech.data.preparation import prepare
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError
 from vqspeech.evaluation.trials.sexes import find_sexes
-from vqspeech.pretrained.checkpoint import load_model, load_prior
+from vqspeech.pretrained.checkpoint import read_model, read_prior
 from vqspeech.training.start import train
 
 
@@ -76,12 +76,12 @@ def test_the_finished_model_knows_its_voices_and_nobody_else(work, corpus, write
     assert result.finished
     assert [step for step in range(8) if 2 in heard[step] and step >= 4] == []
     assert any(2 in heard[step] for step in range(4))
-    model = load_model("run")
+    model = read_model("run")
     assert model.speakers == ("ben", "cyd")
     assert model.speaker_vectors.weight.shape[0] == 2
     whole = torch.load("run/state.pt", weights_only=True)["average"]["module.speaker_vectors.weight"]
     torch.testing.assert_close(model.speaker_vectors.weight, whole[:2])
-    prior = load_prior("run", model)
+    prior = read_prior("run", model)
     assert prior.nobody == 2
     codes = torch.zeros(1, 3, dtype=torch.long)
     torch.testing.assert_close(prior(codes, torch.tensor([7])), prior(codes, torch.tensor([2])))  # ada is nobody

@@ -23,7 +23,7 @@ from vqspeech.enrolment.recordings import Recording, Stretches, read_recordings
 from vqspeech.errors import AudioError, CheckpointError, DependencyError, UnknownSpeakerError
 from vqspeech.evaluation.judges.voiceprint import Voiceprints
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.pretrained.checkpoint import load_model
+from vqspeech.pretrained.checkpoint import read_model
 from vqspeech.pretrained.voices import add_voice, read_voice, voice_file
 from vqspeech.training.acceleration import find_acceleration
 from vqspeech.training.schedule import Schedule
@@ -76,7 +76,7 @@ def base(place, speaking_model, deaf, monkeypatch) -> Path:
     """A working folder with a run of ann and theo, who knows no bob; no ears, and a short fit."""
     monkeypatch.setattr(new_voice, "STEPS", 20)
     monkeypatch.setattr(fitting, "CROP_SAMPLES", 512)
-    monkeypatch.setattr("vqspeech.pretrained.bundled.FOLDER", place / "no box")
+    monkeypatch.setattr("vqspeech.pretrained.bundled.FOLDER", place / "nothing bundled")
     return write_run(Path("runs/base"), without(speaking_model, "bob"), None)
 
 
@@ -92,7 +92,7 @@ def bits_of(model: VQVAE, store: Stretches, vector: torch.Tensor) -> float:
 def test_a_voice_that_the_decoder_once_had_is_found_again_by_its_speech(base, speaking_model, bobs_speech, monkeypatch):
     monkeypatch.setattr(new_voice, "STEPS", 120)
     enrolment = vqspeech.enroll("bob", [bobs_speech], base, max_minutes=600)
-    model = load_model(base)
+    model = read_model(base)
     recordings, _ = read_recordings([bobs_speech], model.recipe.data)
     true = bits_of(model, Stretches(recordings, RATE), speaking_model.speaker_vectors.weight[1])
     assert enrolment.bits_nearest - true > 0.1  # nobody at hand speaks like bob
@@ -317,7 +317,7 @@ def test_a_name_that_is_taken_is_refused(base, bobs_speech):
 def test_the_name_of_a_speaker_of_another_model_is_refused_where_it_would_hide_him(base, bobs_speech, monkeypatch):
     monkeypatch.setattr("vqspeech.pretrained.bundled.FOLDER", Path(vqspeech.__file__).parent / "weights")
     message = refuse("enroll", "--name", "lucas", "--model", base, bobs_speech)
-    assert "fsdd in the box has a speaker 'lucas'" in message and "--out" in message
+    assert "the bundled fsdd has a speaker 'lucas'" in message and "--out" in message
     call("enroll", "--name", "lucas", "--model", base, bobs_speech, "--out", "elsewhere")
     assert Path("elsewhere/lucas.safetensors").is_file()
 

@@ -13,7 +13,7 @@ from priors import make_prior, write_run
 from vqspeech.audio import load_audio, save_audio
 from vqspeech.cli.main import main
 from vqspeech.conversion.codes import load_codes
-from vqspeech.pretrained.checkpoint import load_model
+from vqspeech.pretrained.checkpoint import read_model
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_sound_codes_and_picture_of_each_utterance_lie_where_it_says(run):
     assert {path.name for path in Path("samples").iterdir()} == {
         wav.with_suffix(suffix).name for wav in wavs for suffix in (".wav", ".npz", ".png")
     }
-    model = load_model(run)
+    model = read_model(run)
     for wav in wavs:
         codes, num_samples = load_codes(wav.with_suffix(".npz"), model)
         assert len(load_audio(wav)) == num_samples == 16 * len(codes)
@@ -67,7 +67,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(run):
 @pytest.mark.parametrize("speaker", ["bob", "theo"])
 def test_a_prompt_is_continued_in_any_voice(run, speaker):
     call("sample", "--model", run, "--speaker", speaker, "--prompt", "in.wav", "--num", 2, "--duration", 0.1)
-    model = load_model(run)
+    model = read_model(run)
     begun = model.encode(load_audio("in.wav")).numpy()
     for number in range(2):
         codes, _ = load_codes(f"samples/in-{speaker}-0-{number:03d}.npz", model)
@@ -79,7 +79,7 @@ def test_options_reach_the_prior(run):
     (plain,) = sample(run, "--out", "plain")
     (narrow,) = sample(run, "--out", "narrow", "--top-p", 1e-6, "--duration", 0.1)
     (cold,) = sample(run, "--out", "cold", "--temperature", 0, "--duration", 0.1)
-    model = load_model(run)
+    model = read_model(run)
     codes = [load_codes(wav.with_suffix(".npz"), model)[0].tolist() for wav in (plain, narrow, cold)]
     assert codes[1] == codes[2] != codes[0]
 
@@ -99,7 +99,7 @@ def test_a_model_without_a_prior_says_how_to_train_one(bare, command):
 
 def test_a_prior_of_another_model_is_refused(bare, run, lively_model):
     other = write_run(Path("other"), lively_model, None)
-    with_prior = load_model(other)
+    with_prior = read_model(other)
     with_prior.encoder.project.bias.add_(1)
     write_run(Path("spoilt"), with_prior, None)
     Path("spoilt/prior.safetensors").write_bytes((run / "prior.safetensors").read_bytes())
@@ -147,7 +147,7 @@ def test_a_recording_goes_to_a_small_file_and_back(run):
     assert len(load_audio("in.theo.wav")) == len(load_audio("in.wav"))
     call("encode", "in.wav", "--model", run)
     call("decompress", "in.vqs", "--model", run, "--out", "out.npz")
-    model = load_model(run)
+    model = read_model(run)
     np.testing.assert_array_equal(load_codes("out.npz", model)[0], load_codes("in.npz", model)[0])
 
 
@@ -174,7 +174,7 @@ def test_damaged_and_foreign_files_leave_nothing_behind(run, other_run):
     for name, word in (("cut", "truncated"), ("flipped", "damaged"), ("in.wav", "not a .vqs file"), ("absent", "no")):
         source = name if "." in name else f"{name}.vqs"
         assert word in refuse("decompress", source, "--speaker", "bob", "--model", run)
-    other = load_model(other_run)
+    other = read_model(other_run)
     foreign = write_run(Path("foreign"), other, make_prior(other))
     assert "compressed with another model" in refuse("decompress", "in.vqs", "--model", foreign)
     assert "exists. Overwrite it with --force" in refuse("compress", "in.wav", "--model", run)

@@ -17,8 +17,8 @@ from vqspeech.pretrained.checkpoint import (
     MODEL_FILE,
     ModelCard,
     find_model_file,
-    load_model,
     read_card,
+    read_model,
     save_model,
 )
 
@@ -42,7 +42,7 @@ def rewrite(file, change, drop=()) -> None:
 
 
 def test_a_loaded_model_gives_the_codes_and_logits_of_the_saved_one(model, file):
-    loaded = load_model(file)
+    loaded = read_model(file)
     wav = 0.5 * torch.randn(5000)
     codes = model.encode(wav)
     assert torch.equal(loaded.encode(wav), codes)
@@ -53,7 +53,7 @@ def test_a_loaded_model_gives_the_codes_and_logits_of_the_saved_one(model, file)
 
 def test_a_run_folder_stands_for_its_model_file(model, file):
     assert find_model_file(file.parent) == file
-    assert load_model(file.parent).speakers == model.speakers
+    assert read_model(file.parent).speakers == model.speakers
 
 
 def test_the_file_says_what_it_is(model, file):
@@ -72,7 +72,7 @@ def test_metadata_is_plain_json_that_other_tools_can_read(file):
 
 
 def test_a_loaded_model_is_ready_for_inference(file):
-    loaded = load_model(file)
+    loaded = read_model(file)
     assert not loaded.training
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
     assert loaded.card.step == 12
@@ -86,7 +86,7 @@ def test_description_names_speakers_rates_and_steps(file):
     assert "12 of 40" in text
 
 
-@pytest.mark.parametrize("load", [read_card, load_model])
+@pytest.mark.parametrize("load", [read_card, read_model])
 class TestRefusals:
     def test_missing_file_says_how_to_get_one(self, load, tmp_path):
         with pytest.raises(CheckpointError, match=r"there is no model at .*nowhere.*vqspeech train"):
@@ -160,13 +160,13 @@ class TestRefusals:
 def test_missing_tensor_is_named(file):
     rewrite(file, lambda header: header, drop=("bottleneck.codebook",))
     with pytest.raises(CheckpointError, match=r"does not hold the weights.*bottleneck\.codebook"):
-        load_model(file)
+        read_model(file)
 
 
 def test_weights_of_another_shape_are_refused(file):
     rewrite(file, lambda header: header | {"speakers": ["only one"]})
     with pytest.raises(CheckpointError, match="does not hold the weights"):
-        load_model(file)
+        read_model(file)
 
 
 def test_unwritable_place_is_told_and_nothing_is_left(model, tmp_path):

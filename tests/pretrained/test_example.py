@@ -12,7 +12,7 @@ import soundfile
 from click.testing import CliRunner
 
 import vqspeech
-from boxes import fill
+from bundles import bundle
 from commands import call, contents, refuse
 from priors import make_prior, write_run
 from vqspeech.audio import load_audio
@@ -26,9 +26,9 @@ EXPORT = ("listening-test", "export", "--example", "--kind", "mos", "--out", "t"
 
 @pytest.fixture
 def at_hand(place, tiny_model, other_run, tmp_path, monkeypatch) -> Path:
-    """A working folder; in the box `english` (ann, bob, theo) with a prior, and `others` (eve, frank) without."""
+    """A working folder; bundled are `english` (ann, bob, theo) with a prior, and `others` (eve, frank) without."""
     run = write_run(tmp_path / "packed", tiny_model, make_prior(tiny_model, stop_bias=-1.0))
-    fill(monkeypatch, tmp_path / "box", english=run, others=other_run)
+    bundle(monkeypatch, tmp_path / "bundled", english=run, others=other_run)
     return place
 
 
@@ -127,7 +127,7 @@ def test_the_demo_can_speak_the_example_before_it_trains(at_hand, monkeypatch):
 
 
 def test_the_bundled_english_model_has_the_voice_that_the_example_is_converted_to():
-    assert example.SPEAKER in vqspeech.load_model(f"box:{example.MODEL}").speakers
+    assert example.SPEAKER in vqspeech.load_model(f"bundled:{example.MODEL}").speakers
 
 
 # sample without --speaker
@@ -144,13 +144,13 @@ def test_a_model_with_a_prior_and_one_of_its_voices_are_taken_and_told(at_hand, 
     printed, told = sample("--out", "a")
     speaker = printed.removeprefix("a/sample-").partition("-")[0]
     assert speaker in ("ann", "bob", "theo")
-    assert f"{speaker} of english in the box speaks" in told and "--speaker" in told
+    assert f"{speaker} of the bundled english speaks" in told and "--speaker" in told
     sample("--out", "b", "--speaker", speaker, "--model", "english")
     name = f"sample-{speaker}-0-000.wav"
     assert Path("a", name).read_bytes() == Path("b", name).read_bytes()
 
 
-def test_a_run_with_a_prior_goes_before_the_box_and_a_model_that_is_given_before_both(at_hand, tiny_model):
+def test_a_run_with_a_prior_goes_before_a_bundled_model_and_a_model_that_is_given_before_both(at_hand, tiny_model):
     for name in ("mine", "own"):
         write_run(Path("runs") / name, tiny_model, make_prior(tiny_model))
     assert "of runs/own speaks" in sample()[1]

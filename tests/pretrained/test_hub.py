@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from boxes import fill
+from bundles import bundle
 from commands import call, refuse
 from hub_server import COMMITS, serve
 from patience import HUNG_S
 from priors import make_prior, write_run
 from vqspeech.audio import load_audio
-from vqspeech.pretrained.checkpoint import load_model
+from vqspeech.pretrained.checkpoint import read_model
 from vqspeech.pretrained.hub import is_hub_id
 from vqspeech.pretrained.packing import pack
 from vqspeech.pretrained.registry import resolve
@@ -41,7 +41,7 @@ def hub(place, tiny_model, other_run, tmp_path_factory, monkeypatch):
         "anna/pickled": {"main": {"pytorch_model.bin": b"\x80", "config.json": b"{}", "optimizer.pt": b"\x80"}},
         "anna/other": {"main": {"README.md": b"nothing"}},
     }
-    fill(monkeypatch, packed / "box")
+    bundle(monkeypatch, packed / "bundled")
     cache = packed / "cache"
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     for name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
@@ -60,7 +60,7 @@ def use(monkeypatch, address: str) -> None:
 def test_an_id_is_a_model(hub):
     call("convert", "--model", "anna/vowels", "--speaker", "theo", "in.wav")
     assert load_audio("in.theo.wav").shape == (2000,)
-    assert load_model(resolve("anna/vowels")).speakers == ("ann", "bob", "theo")
+    assert read_model(resolve("anna/vowels")).speakers == ("ann", "bob", "theo")
 
 
 def test_only_weights_and_their_card_are_fetched(hub):
@@ -82,9 +82,9 @@ def test_its_prior_comes_along(hub):
 
 
 def test_a_revision_can_be_asked_for(hub):
-    assert load_model(resolve("anna/vowels@v1")).speakers == ("eve", "frank")
-    assert load_model(resolve(f"anna/vowels@{COMMITS['v1']}")).speakers == ("eve", "frank")
-    assert load_model(resolve("anna/vowels")).speakers == ("ann", "bob", "theo")
+    assert read_model(resolve("anna/vowels@v1")).speakers == ("eve", "frank")
+    assert read_model(resolve(f"anna/vowels@{COMMITS['v1']}")).speakers == ("eve", "frank")
+    assert read_model(resolve("anna/vowels")).speakers == ("ann", "bob", "theo")
 
 
 def test_a_revision_that_is_not_there_is_named(hub):
@@ -113,7 +113,7 @@ def test_weights_with_another_hash_than_their_card_states_are_not_used(hub):
 
 
 def test_where_no_card_states_a_hash_the_model_is_used_as_it_is(hub):
-    assert load_model(resolve("anna/bare")).speakers == ("ann", "bob", "theo")
+    assert read_model(resolve("anna/bare")).speakers == ("ann", "bob", "theo")
 
 
 def test_without_the_network_what_was_fetched_before_is_used(hub, monkeypatch, caplog):
@@ -140,7 +140,7 @@ def test_a_path_with_a_slip_is_not_asked_of_the_hub(hub):
 def test_a_folder_here_goes_before_a_repository_of_the_same_name(hub, other_run):
     Path("anna").mkdir()
     Path("anna/vowels").symlink_to(other_run)
-    assert load_model(resolve("anna/vowels")).speakers == ("eve", "frank")
+    assert read_model(resolve("anna/vowels")).speakers == ("eve", "frank")
     assert hub == []
 
 

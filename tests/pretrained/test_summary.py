@@ -23,7 +23,7 @@ from vqspeech.evaluation.report.sections import Report, to_json, write_json
 from vqspeech.evaluation.report.summarise import summarise
 from vqspeech.pretrained import bundled
 from vqspeech.pretrained.bundled import read_packed_card
-from vqspeech.pretrained.checkpoint import load_model, save_model
+from vqspeech.pretrained.checkpoint import read_model, save_model
 from vqspeech.pretrained.listing import list_models
 from vqspeech.pretrained.packing import pack, quote
 from vqspeech.pretrained.summary import FORMAT, Line, Summary, read_summary, summary_from_json
@@ -138,7 +138,7 @@ def test_report_and_terminal_show_the_same_summary():
 def evaluated(place, tiny_run) -> Path:
     """A run of our own with the report of its evaluation."""
     shutil.copytree(tiny_run, "run")
-    model = load_model("run")
+    model = read_model("run")
     facts = FACTS | {"weights": model.weights_id(), "steps": model.card.step}
     figures = (share("similarity to the target", 0.73, basis="Resemblyzer"),)
     write_json(Path("run/evaluation/report.json"), to_json(Report(facts, (Section("Voice", figures),))))
@@ -164,7 +164,7 @@ def test_a_packed_model_is_quoted_from_its_own_evaluation_alone(place, evaluated
     say_weights(evaluated, "of the training, which packing rounds")
     with pytest.raises(CheckpointError, match="of other weights"):
         quote("packed", evaluated)
-    say_weights(evaluated, load_model("packed").weights_id())
+    say_weights(evaluated, read_model("packed").weights_id())
     again = quote("packed", evaluated)
     assert replace(again, summary=packed.summary) == packed and again.summary == read_summary(evaluated)
     assert again.summary.basis() in (place / "packed/README.md").read_text()
@@ -181,7 +181,7 @@ def test_models_tell_what_was_measured_of_a_run_at_this_step(evaluated):
     (entry,) = list_models(Path())
     sentence = "similarity to the target ↑: 73.0 % [63.0, 83.0] (Resemblyzer; n = 40)"
     assert ("measured", sentence) in entry.facts
-    model = load_model("run")
+    model = read_model("run")
     save_model(Path("run/model.safetensors"), model.state_dict(), replace(model.card, step=99))
     (entry,) = list_models(Path())
     assert "measured" not in dict(entry.facts)  # trained on since
@@ -198,7 +198,7 @@ def test_pages_show_what_stands_between_the_marks():
 
 def test_readme_and_model_pages_quote_the_cards():
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    for name in bundled.names_in_box():
+    for name in bundled.bundled_names():
         card = read_packed_card(bundled.FOLDER / name)
         if card.summary:
             assert card.summary.markdown() in (bundled.FOLDER / name / "README.md").read_text(encoding="utf-8")

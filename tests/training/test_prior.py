@@ -8,7 +8,7 @@ import torch
 
 from vqspeech.errors import CheckpointError
 from vqspeech.models.prior import Prior
-from vqspeech.pretrained.checkpoint import MODEL_FILE, PriorCard, load_prior, read_prior_card, save_prior
+from vqspeech.pretrained.checkpoint import MODEL_FILE, PriorCard, read_prior, read_prior_card, save_prior
 from vqspeech.sampling.engines import get_engine
 
 
@@ -82,7 +82,7 @@ def test_engines_give_the_logits_of_the_parallel_forward(prior, engine):
 def test_a_prior_comes_back_from_its_file_as_it_was(prior, model, tmp_path):
     keep(prior, model, tmp_path, step=7, metrics={"bits": 2.5})
     for place in (tmp_path, tmp_path / MODEL_FILE, tmp_path / "prior.safetensors"):  # however it is named
-        loaded = load_prior(place, model)
+        loaded = read_prior(place, model)
         codes, speaker = torch.randint(0, 8, (2, 9)), torch.tensor([0, 2])
         assert torch.equal(loaded(codes, speaker), prior(codes, speaker))
         assert (loaded.card.step, loaded.card.metrics) == (7, {"bits": 2.5})
@@ -107,13 +107,13 @@ def test_a_card_tells_receptive_field_and_bits_beside_n_grams(prior, model, tmp_
 
 def test_a_missing_prior_says_how_to_train_one(model, tmp_path):
     with pytest.raises(CheckpointError, match=r"holds no prior.*vqspeech train RECIPE --stage prior"):
-        load_prior(tmp_path, model)
+        read_prior(tmp_path, model)
 
 
 def test_a_prior_of_another_model_is_refused(prior, model, tmp_path):
     keep(prior, model, tmp_path, model="0" * 64)
     with pytest.raises(CheckpointError, match=r"codes of another model \(0{12}, this one is .*--stage prior"):
-        load_prior(tmp_path, model)
+        read_prior(tmp_path, model)
 
 
 def test_a_damaged_prior_and_a_model_in_its_place_are_refused(prior, model, tiny_run, tmp_path):
@@ -122,7 +122,7 @@ def test_a_damaged_prior_and_a_model_in_its_place_are_refused(prior, model, tiny
     content = file.read_bytes()
     file.write_bytes(content[:-100])
     with pytest.raises(CheckpointError, match="truncated"):
-        load_prior(tmp_path, model)
+        read_prior(tmp_path, model)
     file.write_bytes((tiny_run / MODEL_FILE).read_bytes())
     with pytest.raises(CheckpointError, match="not a vqspeech prior"):
-        load_prior(tmp_path, model)
+        read_prior(tmp_path, model)

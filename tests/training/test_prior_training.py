@@ -21,7 +21,7 @@ from vqspeech.errors import CheckpointError, RunError
 from vqspeech.likelihood.bound import held_out_likelihood
 from vqspeech.likelihood.ngrams import tuned_models
 from vqspeech.models.prior import Prior
-from vqspeech.pretrained.checkpoint import load_model, load_prior, read_prior_card
+from vqspeech.pretrained.checkpoint import read_model, read_prior, read_prior_card
 from vqspeech.training.acceleration import Acceleration
 from vqspeech.training.loop import fit
 from vqspeech.training.prior import CodeBatches, PriorTask, assemble, bits_per_code, prior_training, spread, surprisals
@@ -189,8 +189,8 @@ def test_both_stages_leave_a_model_and_its_prior(work, corpus, write_recipe):
     result = train(write_recipe(), data=corpus, out=Path("run"))
     assert (result.step, result.finished) == (8, True)
     assert result.prior is not None and (result.prior.step, result.prior.finished) == (4, True)
-    model = load_model("run")
-    prior = load_prior("run", model)
+    model = read_model("run")
+    prior = read_prior("run", model)
     history = [json.loads(line) for line in Path("run/prior_metrics.jsonl").read_text().splitlines()]
     validations = [row for row in history if row["kind"] == "validation"]
     assert [row["step"] for row in validations] == [2, 4]
@@ -204,8 +204,8 @@ def test_the_end_of_the_stage_tells_how_likely_held_out_speech_is_with_the_weigh
 ):
     said: list[str] = []
     train("recipe.toml", data=corpus, out=trained, stage="prior", notify=said.append)
-    model = load_model(trained)
-    expected = held_out_likelihood(model, load_prior(trained, model), store, "valid").as_metrics()
+    model = read_model(trained)
+    expected = held_out_likelihood(model, read_prior(trained, model), store, "valid").as_metrics()
     assert read_prior_card(trained).metrics["likelihood"] == pytest.approx(expected)
     before = Path("run/prior_metrics.jsonl").read_text()
     (row,) = (row for row in map(json.loads, before.splitlines()) if row["kind"] == "likelihood")
@@ -277,13 +277,13 @@ def test_a_prior_of_an_earlier_model_gives_way(trained, corpus):
     said: list[str] = []
     train("recipe.toml", data=corpus, out=trained, stage="prior", notify=said.append)
     assert any("another model's" in line for line in said)
-    assert read_prior_card(trained).model == load_model(trained).codes_id() != before
+    assert read_prior_card(trained).model == read_model(trained).codes_id() != before
 
 
 def test_settings_of_the_prior_alone_may_differ_from_those_of_the_model(trained, corpus, write_recipe):
     recipe = write_recipe({"train.steps": 2, "prior.conditional": False})
     train(recipe, data=corpus, out=trained, stage="prior", overrides=["prior.steps=2"])
-    prior = load_prior(trained, load_model(trained))
+    prior = read_prior(trained, read_model(trained))
     assert not prior.is_conditional and prior.card.step == 2
     with pytest.raises(RunError, match=r"the recipe changed.*prior.conditional"):
         other = write_recipe({"train.steps": 2}, name="other.toml")

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from trainings import after_step, assert_same, crash, state_of, steps_of, stop
 from vqspeech.errors import RunError, TrainingError
-from vqspeech.pretrained.checkpoint import load_model, read_card
+from vqspeech.pretrained.checkpoint import read_card, read_model
 from vqspeech.training.acceleration import Acceleration, compile_model
 from vqspeech.training.start import train
 from vqspeech.training.state import new_state
@@ -107,7 +107,7 @@ def test_training_lowers_the_loss_and_leaves_a_model_that_says_so(work, corpus, 
     assert bits[-1] < bits[0] < 8  # better than a guess among 256, and better still
     assert card.metrics["bits"] < 8
     assert list(Path("runs/tiny/tensorboard").glob("events*"))
-    assert load_model("runs/tiny").encode(torch.zeros(160)).shape == (10,)
+    assert read_model("runs/tiny").encode(torch.zeros(160)).shape == (10,)
     assert "60 of 60" in card.describe()
 
 

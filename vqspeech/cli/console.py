@@ -22,7 +22,7 @@ PATH = click.Path(path_type=Path)
 model_option = click.option(
     "--model",
     help="Run folder or model file, a name of `vqspeech models`, or owner/name[@revision] of the Hugging Face Hub "
-    "[VQSPEECH_MODEL, else the newest run that knows the speaker, else the box].",
+    "[VQSPEECH_MODEL, else the newest run that knows the speaker, else a bundled one].",
 )
 speaker_option = click.option("--speaker", required=True, help="Whose voice to speak in; `vqspeech models` lists them.")
 force_option = click.option("--force", is_flag=True, help="Overwrite what exists.")

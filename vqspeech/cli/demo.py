@@ -20,7 +20,7 @@ from vqspeech.evaluation.report.sections import Report, show
 from vqspeech.files import write_whole
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.pictures import plot_spectrograms, save_picture
-from vqspeech.pretrained.checkpoint import load_model
+from vqspeech.pretrained.checkpoint import read_model
 from vqspeech.pretrained.example import speak_example
 from vqspeech.training.start import train
 
@@ -77,7 +77,7 @@ def run_demo(
     if not result.finished:
         notify(f"stopped and saved at step {result.step} of {result.total_steps}. Go on with the same command")
         return None
-    model = load_model(out)
+    model = read_model(out)
     store = Store.open(store_folder(settled.name))
     samples_per_s = make_conversions(model, store, out / "listen", notify)
     with steps_bar() as watch:

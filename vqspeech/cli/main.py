@@ -206,9 +206,9 @@ def decode(
 def info(model: str | None) -> None:
     """Speakers, code rate, bit rate, steps and measured quality of a model."""
     from vqspeech.pretrained.checkpoint import PRIOR_FILE, read_card, read_prior_card
-    from vqspeech.pretrained.registry import find_model
+    from vqspeech.pretrained.registry import find
 
-    file = find_model(model)
+    file = find(model).file
     card = read_card(file)
     say(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
     say(card.describe())

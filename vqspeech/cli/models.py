@@ -13,14 +13,14 @@ from vqspeech.cli.console import PATH, force_option, model_option, say, tell
 
 @click.command()
 def models() -> None:
-    """List models and voices at hand: those in the box, your runs, and enrolled voices."""
+    """List models and voices at hand: bundled models, your runs, and enrolled voices."""
     from vqspeech.pretrained.listing import list_models
 
     entries = list(list_models())
     for entry in entries:
         say(entry.describe())
     if not entries:
-        tell("no models: the box of this vqspeech is empty, and runs/ holds none. Train one: vqspeech train "
+        tell("no models: this vqspeech came without weights, and runs/ holds none. Train one: vqspeech train "
              "recipes/fsdd --data FOLDER")  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def models() -> None:
 @click.option("--limit", "limits", multiple=True, metavar="SENTENCE", help="What it cannot do [two that always hold].")
 @force_option
 def pack(run: Path, **options: Any) -> None:
-    """Make a finished run small enough to hand on: for the box, or for the Hugging Face Hub."""
+    """Make a finished run small enough to hand on: as a bundled model, or for the Hugging Face Hub."""
     from vqspeech.pretrained.packing import LIMITS
     from vqspeech.pretrained.packing import pack as pack_run
 

@@ -45,8 +45,7 @@ def units(
 ) -> None:
     """Write recordings (files, folders) as unit sequences, for benchmarks of units and for language models."""
     from vqspeech.cli.console import loading, seconds_bar
-    from vqspeech.pretrained.checkpoint import load_model
-    from vqspeech.pretrained.registry import resolve
+    from vqspeech.pretrained.registry import load_model
 
     with loading():
         from vqspeech.units.encoding import encode_recordings, find_sources
@@ -54,7 +53,7 @@ def units(
         from vqspeech.units.summary import Summary
 
         found, problems = find_sources(sources)
-        loaded = load_model(resolve(model))
+        loaded = load_model(model)
     writer = UnitsWriter(out, form, dedup=dedup, vectors=vectors, model=loaded, force=force)
     writer.check(found)
     items = free_target(out / "units.item", out, force) if labels else None

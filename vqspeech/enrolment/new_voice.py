@@ -17,7 +17,7 @@ from vqspeech.errors import DependencyError, VQSpeechError
 from vqspeech.evaluation.judges.voiceprint import Voiceprints
 from vqspeech.pretrained import voices
 from vqspeech.pretrained.bundled import sha256_of
-from vqspeech.pretrained.checkpoint import load_model
+from vqspeech.pretrained.checkpoint import read_model
 from vqspeech.pretrained.registry import find, owner_of
 from vqspeech.pretrained.voices import VoiceCard
 from vqspeech.training.acceleration import find_acceleration
@@ -124,7 +124,7 @@ def enroll(
     if target.exists() and not force:
         raise VQSpeechError(f"{target} exists: there is a voice {name!r} already. Replace it with --force, or rename")
     base = find(model).file
-    vqvae = load_model(base)
+    vqvae = read_model(base)
     if name in vqvae.speakers:
         raise VQSpeechError(
             f"{base} knows a speaker {name!r} already, and would not be told apart from the new voice. Choose another "

@@ -1,4 +1,4 @@
-"""Packed models: a folder of weights and cards, as it lies in the box (inside the package) and on the Hub.
+"""Packed models: a folder of weights and cards, as vqspeech brings it (bundled) and as it lies on the Hub.
 
 model.safetensors    what inference needs, see `vqspeech.pretrained.packing`
 prior.safetensors    its prior over codes, where it has one
@@ -19,7 +19,7 @@ from vqspeech.errors import CheckpointError
 from vqspeech.pretrained.checkpoint import MODEL_FILE
 from vqspeech.pretrained.summary import Summary, summary_from_json
 
-FOLDER = Path(__file__).resolve().parents[1] / "weights"  # the box
+FOLDER = Path(__file__).resolve().parents[1] / "weights"  # the bundled models
 CARD_FILE = "card.json"
 REINSTALL = "Install vqspeech again"
 
@@ -30,7 +30,7 @@ class PackedCard:
 
     Attributes
     ----------
-    name : as the box or the Hub knows it
+    name : of the bundled model, or the Hub's
     data : the speech it was trained on, and where that is from
     licence : of the weights
     command : that trained it
@@ -114,24 +114,29 @@ def check_hashes(folder: Path, remedy: str) -> None:
             )
 
 
-def names_in_box() -> list[str]:
-    """Models in the box, sorted; none where nothing was packed yet."""
+def bundled_names() -> list[str]:
+    """Names of the bundled models, sorted; none where nothing was packed yet."""
     return sorted(file.parent.name for file in FOLDER.glob(f"*/{MODEL_FILE}"))
 
 
-def find_in_box(name: str) -> Path:
-    """The model file of a name in the box, its hash checked.
+def is_bundled(model_file: Path) -> bool:
+    """Whether a model file lies among the bundled models."""
+    return model_file.parent.parent == FOLDER
+
+
+def find_bundled(name: str) -> Path:
+    """The model file of a bundled model, its hash checked.
 
     Raises
     ------
     CheckpointError
-        If the box has no such model, or it is damaged.
+        If there is no such model, or it is damaged.
     """
-    known = names_in_box()
+    known = bundled_names()
     if name not in known:
-        has = f"It has {', '.join(known)}" if known else "It is empty: this copy of vqspeech came without weights"
+        has = f"There are {', '.join(known)}" if known else "This copy of vqspeech came without weights"
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"Did you mean {near[0]}? " if near else ""
-        raise CheckpointError(f"no model {name!r} in the box. {hint}{has}. List all models with: vqspeech models")
+        raise CheckpointError(f"no bundled model {name!r}. {hint}{has}. List all models with: vqspeech models")
     check_hashes(FOLDER / name, REINSTALL)
     return FOLDER / name / MODEL_FILE

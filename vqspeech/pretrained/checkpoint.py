@@ -212,7 +212,7 @@ def _read_header(file: Path, key: str, what: str) -> dict[str, Any]:
     return header
 
 
-def load_model(path: str | Path, device: str = "cpu") -> VQVAE:
+def read_model(path: str | Path, device: str = "cpu") -> VQVAE:
     """Load a trained model, ready for inference.
 
     Parameters
@@ -280,7 +280,7 @@ def read_prior_card(path: str | Path) -> PriorCard:
         raise CheckpointError(f"{file} has an incomplete header ({reason}). {_how_to_train(file)}") from None
 
 
-def load_prior(path: str | Path, model: VQVAE) -> Prior:
+def read_prior(path: str | Path, model: VQVAE) -> Prior:
     """Load the prior of a model's codes, ready for inference, to where the model is.
 
     Parameters

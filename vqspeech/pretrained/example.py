@@ -85,11 +85,11 @@ def speak_example(folder: Path, notify: Callable[[str], None] = print) -> Path:
         If recording or model are missing, or the folder cannot be written.
     """
     from vqspeech.conversion import Job, convert_file, target_name
-    from vqspeech.pretrained.registry import IN_BOX, load_model
+    from vqspeech.pretrained.registry import BUNDLED, load_model
 
     source = example_recording()
     target = folder / target_name(source, SPEAKER)
-    convert_file(load_model(f"{IN_BOX}{MODEL}"), Job(source, target), SPEAKER)
+    convert_file(load_model(f"{BUNDLED}{MODEL}"), Job(source, target), SPEAKER)
     notify(
         f"the model {MODEL!r}, which came with vqspeech, converts already: {target} says “{SENTENCES[NAME]}” in the "
         f"voice of {SPEAKER}. Your own recording: vqspeech convert --speaker {SPEAKER} in.wav"

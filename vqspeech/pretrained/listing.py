@@ -34,11 +34,11 @@ class Entry:
 
 
 def list_models(runs: Path = registry.RUNS) -> Iterator[Entry]:
-    """Models of the box and of `runs`, then enrolled voices; what cannot be read is told so."""
+    """Bundled models, those of `runs`, then enrolled voices; what cannot be read is told so."""
     files = registry.candidates(runs)
-    in_box = [file for file in files if file.parent.parent == bundled.FOLDER]
-    for file in [*in_box, *(file for file in files if file not in in_box)]:
-        yield _model(file, is_packed=file in in_box)
+    packed = [file for file in files if bundled.is_bundled(file)]
+    for file in [*packed, *(file for file in files if file not in packed)]:
+        yield _model(file, is_packed=file in packed)
     for file in voices.list_voices(runs / voices.FOLDER.name):
         yield _voice(file)
 
@@ -47,7 +47,7 @@ def _model(file: Path, is_packed: bool) -> Entry:
     name = file.parent.name if is_packed else str(file.parent)
     prior = file.with_name(PRIOR_FILE)
     size = sum(one.stat().st_size for one in (file, prior) if one.is_file()) / 1e6
-    place = "in the box" if is_packed else "run"
+    place = "bundled" if is_packed else "run"
     try:
         card = read_card(file)
         packed = bundled.read_packed_card(file.parent)

@@ -22,8 +22,8 @@ from vqspeech.pretrained.checkpoint import (
     TRAINING_PARTS,
     ModelCard,
     find_model_file,
-    load_model,
-    load_prior,
+    read_model,
+    read_prior,
     save_model,
     save_prior,
 )
@@ -52,7 +52,7 @@ def pack(
     limits: Sequence[str] = LIMITS,
     force: bool = False,
 ) -> PackedCard:
-    """Write a run's model, its prior and a model card to a folder that can go into the box or to the Hub.
+    """Write a run's model, its prior and a model card to a folder that can be bundled or go to the Hub.
 
     Matrices are rounded to float16; codebook, speakers' vectors, norms and biases stay as they are. Parts that only
     training uses are left out.
@@ -72,21 +72,21 @@ def pack(
         If there is no finished model, `out` holds one already and `force` is false, or it cannot be written.
     """
     file, out = find_model_file(run), Path(out)
-    model = load_model(file)
+    model = read_model(file)
     card: ModelCard = model.card
     if not card.is_settled:
         raise CheckpointError(f"{file} is still in its warm start (step {card.step}): train it to its end first")
     if (out / MODEL_FILE).exists() and not force:
         raise CheckpointError(f"{out} holds a model already. Overwrite it with --force, or choose another --out")
     has_prior = (file.parent / PRIOR_FILE).is_file()
-    prior = load_prior(file, model) if has_prior else None
+    prior = read_prior(file, model) if has_prior else None
     recipe = _clean(card.recipe)
     weights = {key: value for key, value in model.state_dict().items() if not key.startswith(TRAINING_PARTS)}
     save_model(out / MODEL_FILE, halved(weights), replace(card, recipe=recipe))
     files = [MODEL_FILE]
     if prior:
         # Rounding may move a code now and then: the packed prior belongs to the packed model.
-        belongs = replace(prior.card, recipe=_clean(prior.recipe), model=load_model(out).codes_id())
+        belongs = replace(prior.card, recipe=_clean(prior.recipe), model=read_model(out).codes_id())
         save_prior(out / PRIOR_FILE, halved(prior.state_dict()), belongs)
         files.append(PRIOR_FILE)
     else:
@@ -123,7 +123,7 @@ def quote(folder: str | Path, report: str | Path) -> PackedCard:
         If there is no packed model, the report cannot be read, has no summary, or is of other weights.
     """
     folder = Path(folder)
-    packed, model = read_packed_card(folder), load_model(folder)
+    packed, model = read_packed_card(folder), read_model(folder)
     if packed is None:
         raise CheckpointError(f"{folder} has no {CARD_FILE}: it is no packed model. Make one with vqspeech pack")
     summary = read_summary(Path(report))

@@ -1,4 +1,7 @@
-"""The models at hand, and which of them is meant: runs, the box, the Hub, and voices enrolled to any of them."""
+"""Which model is meant: a run, a bundled model, one of the Hub, and voices enrolled to any of them.
+
+`load_model` is the door: it finds a model and loads it. Files are read and written in `checkpoint`.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,11 @@ import numpy as np
 
 from vqspeech.errors import CheckpointError, VQSpeechError
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.pretrained import bundled, checkpoint, hub, voices
-from vqspeech.pretrained.checkpoint import MODEL_FILE, PRIOR_FILE, find_model_file, read_card
+from vqspeech.pretrained import bundled, hub, voices
+from vqspeech.pretrained.checkpoint import MODEL_FILE, PRIOR_FILE, find_model_file, read_card, read_model
 
 RUNS = Path("runs")
-IN_BOX = "box:"  # before a name, where a folder has the same
+BUNDLED = "bundled:"  # before a name, where a folder has the same
 log = logging.getLogger("vqspeech")
 
 
@@ -27,75 +30,70 @@ class Found(NamedTuple):
     speaker: str | None
     voice: Path | None = None
 
-
-def open_model(given: str | Path | None, speaker: str) -> tuple[VQVAE, Path, str]:
-    """Find a model and load it, with the voice of `speaker` if that was enrolled; arguments and errors as `find`.
-
-    Returns
-    -------
-    model, file, speaker : the model, its file, and the name by which it knows the speaker
-
-    Raises
-    ------
-    UnknownSpeakerError
-        If the model was given and does not know the speaker.
-    """
-    found = find(given, speaker)
-    model = _load(found)
-    name = found.speaker or speaker
-    model.speaker_index(name)  # an unknown speaker is told before any work
-    return model, found.file, name
+    def load(self, device: str = "cpu") -> VQVAE:
+        """The model, ready for inference, with the enrolled voice."""
+        model = read_model(self.file, device)
+        if self.voice:
+            card, vector = voices.read_voice(self.voice)
+            voices.add_voice(model, card.name, vector)
+        return model
 
 
-def open_any_model(given: str | Path | None, speaker: str | None) -> tuple[VQVAE, Path, str | None]:
-    """As `open_model`, where nobody need speak, or the model need not know them yet."""
-    found = find(given, speaker)
-    return _load(found), found.file, found.speaker
-
-
-def open_sampling_model(given: str | Path | None, seed: int) -> tuple[VQVAE, Path, str]:
-    """As `open_model`, for a model with a prior over codes and a voice that the seed draws; see `find_sampling`."""
-    found = find_sampling(given, seed)
-    assert found.speaker is not None
-    return _load(found), found.file, found.speaker
-
-
-def load_model(given: str | Path | None = None, speaker: str | None = None, device: str = "cpu") -> VQVAE:
-    """A trained model, ready for inference.
+def load_model(name_or_path: str | Path | None = None, speaker: str | None = None, device: str = "cpu") -> VQVAE:
+    """Load a trained model, ready for inference.
 
     Parameters
     ----------
-    given : run folder or model file, name in the box, or Hub id; None looks further, see `find`
-    speaker : a voice that it must have; enrolled ones are added
-    device : torch device
+    name_or_path : str, Path or None
+        Run folder, model file, name of a bundled model, or Hub id `owner/name[@revision]`. None takes VQSPEECH_MODEL,
+        else the newest run that knows the speaker, else a bundled model, see `find`.
+    speaker : str or None
+        A voice that the model must have; an enrolled one is added.
+    device : str
+        Torch device.
 
     Returns
     -------
-    model : VQVAE in evaluation mode, with its card as `model.card`
+    model : VQVAE
+        In evaluation mode, with its card as `model.card`, its voices as `model.speakers` and its rate in Hz as
+        `model.sample_rate`.
 
     Raises
     ------
     CheckpointError
-        See `find`, and `vqspeech.pretrained.checkpoint.load_model`.
+        If there is no such model, it is damaged, or the enrolled voice belongs to another model.
+    UnknownSpeakerError
+        If the model was named and does not know the speaker.
+
+    Examples
+    --------
+    >>> model = load_model("fsdd")
+    >>> model.sample_rate, model.speakers
+    (8000, ('george', 'jackson', 'lucas', 'nicolas', 'theo', 'yweweler'))
     """
-    return _load(find(given, speaker), device)
-
-
-def _load(found: Found, device: str = "cpu") -> VQVAE:
-    model = checkpoint.load_model(found.file, device)
-    if found.voice:
-        card, vector = voices.read_voice(found.voice)
-        voices.add_voice(model, card.name, vector)
+    found = find(name_or_path, speaker)
+    model = found.load(device)
+    if found.speaker is not None:
+        model.speaker_index(found.speaker)
     return model
 
 
-def find_model(given: str | Path | None = None, speaker: str | None = None, runs: Path = RUNS) -> Path:
-    """The file of the model that `find` finds."""
-    return find(given, speaker, runs).file
+def open_model(given: str | Path | None, speaker: str) -> tuple[VQVAE, Path, str]:
+    """As `load_model`, for a speaker who may be named by a voice's file.
+
+    Returns
+    -------
+    model, file, speaker : the model, its file, and the name by which it knows the speaker
+    """
+    found = find(given, speaker)
+    model, name = found.load(), found.speaker or speaker
+    model.speaker_index(name)  # an unknown speaker is told before any work
+    return model, found.file, name
 
 
 def find(given: str | Path | None = None, speaker: str | None = None, runs: Path = RUNS) -> Found:
-    """The model to use: `given`, else VQSPEECH_MODEL, else the newest run that knows the speaker, else the box.
+    """The model to use: `given`, else VQSPEECH_MODEL, else the newest run that knows the speaker, else a bundled
+    model.
 
     Parameters
     ----------
@@ -121,18 +119,18 @@ def find(given: str | Path | None = None, speaker: str | None = None, runs: Path
     if not owners:
         raise _none_found(speaker, runs, seen, known)
     first = owners[0]
-    others = [_box_id(file.parent.name) for file in owners[1:] if _is_in_box(file)]
-    if others and (speaker or _is_in_box(first)):
-        log.info(f"taking {_place(first)}; from the box there is also --model {' or '.join(others)}")
-    return Found(bundled.find_in_box(first.parent.name) if _is_in_box(first) else first, speaker)
+    others = [_id_of_bundled(file.parent.name) for file in owners[1:] if bundled.is_bundled(file)]
+    if others and (speaker or bundled.is_bundled(first)):
+        log.info(f"taking {_place(first)}; bundled is also --model {' or '.join(others)}")
+    return Found(bundled.find_bundled(first.parent.name) if bundled.is_bundled(first) else first, speaker)
 
 
-def find_sampling(given: str | Path | None, seed: int, runs: Path = RUNS) -> Found:
-    """A model that can make up utterances, and one of its voices, drawn by the seed; both are told to the user.
+def find_sampling(given: str | Path | None, seed: int, runs: Path = RUNS) -> tuple[Path, str]:
+    """File of a model that can make up utterances, and one of its voices, drawn by the seed; both are told to the user.
 
     Parameters
     ----------
-    given : see `resolve`; None takes VQSPEECH_MODEL, else the newest run that has a prior, else one in the box
+    given : see `resolve`; None takes VQSPEECH_MODEL, else the newest run that has a prior, else a bundled model
     seed : of the draw
     runs : folder of runs
 
@@ -147,48 +145,48 @@ def find_sampling(given: str | Path | None, seed: int, runs: Path = RUNS) -> Fou
     files = [file for file in with_prior if given or _knows(file, None, seen, set())]
     if not files:
         raise CheckpointError(
-            f"no model at hand has a prior over codes, which draws them: none of {runs}/, none of the box. Train one: "
-            "vqspeech train RECIPE --stage prior. Or give a model that has one with --model"
+            f"no model at hand has a prior over codes, which draws them: none of {runs}/, none that is bundled. Train "
+            "one: vqspeech train RECIPE --stage prior. Or give a model that has one with --model"
         )
-    file = bundled.find_in_box(files[0].parent.name) if _is_in_box(files[0]) else files[0]
+    file = bundled.find_bundled(files[0].parent.name) if bundled.is_bundled(files[0]) else files[0]
     speakers = read_card(file).speakers
     speaker = speakers[int(np.random.default_rng(seed).integers(len(speakers)))]
-    others = [_box_id(other.parent.name) for other in files[1:] if _is_in_box(other)]
+    others = [_id_of_bundled(other.parent.name) for other in files[1:] if bundled.is_bundled(other)]
     log.info(
         f"{speaker} of {_place(file)} speaks, drawn by the seed; choose another voice with --speaker"
         + (f", another model with --model {' or '.join(others)}" if others else "")
     )
-    return Found(file, speaker)
+    return file, speaker
 
 
 def candidates(runs: Path = RUNS) -> list[Path]:
-    """Model files at hand: runs, the newest first, then the box."""
+    """Model files at hand: runs, the newest first, then the bundled models."""
     files = sorted(runs.glob(f"*/{MODEL_FILE}"), key=lambda file: file.stat().st_mtime, reverse=True)
-    return [*files, *(bundled.FOLDER / name / MODEL_FILE for name in bundled.names_in_box())]
+    return [*files, *(bundled.FOLDER / name / MODEL_FILE for name in bundled.bundled_names())]
 
 
 def resolve(given: str | Path) -> Path:
-    """The model file that is meant by a run folder or model file, a name in the box, or owner/name[@revision].
+    """The model file that is meant by a run folder or model file, a bundled name, or owner/name[@revision].
 
     Raises
     ------
     CheckpointError
-        If there is none, or a folder here and a model in the box have the same name; and see `find_in_box`,
+        If there is none, or a folder here and a bundled model have the same name; and see `find_bundled`,
         `fetch_model`.
     """
     text, path = str(given), Path(given)
-    if text.startswith(IN_BOX):
-        return bundled.find_in_box(text.removeprefix(IN_BOX))
+    if text.startswith(BUNDLED):
+        return bundled.find_bundled(text.removeprefix(BUNDLED))
     is_here = path.is_file() or (path / MODEL_FILE).is_file()
-    if text in bundled.names_in_box():
+    if text in bundled.bundled_names():
         if is_here:
             raise CheckpointError(
-                f"{text!r} is a model in the box and also {path.resolve()}. Give {IN_BOX}{text} for the first, "
+                f"{text!r} is a bundled model and also {path.resolve()}. Give {BUNDLED}{text} for the first, "
                 f"./{text} for the second"
             )
         if (RUNS / text / MODEL_FILE).is_file():
-            log.info(f"taking {text} from the box; your own run: --model {RUNS / text}")
-        return bundled.find_in_box(text)
+            log.info(f"taking the bundled {text}; your own run: --model {RUNS / text}")
+        return bundled.find_bundled(text)
     # What lies below a folder that is there is a path with a slip in it, not a repository.
     if is_here or not hub.is_hub_id(text) or path.exists() or path.parent.is_dir() or path.parent == RUNS:
         return _find_here(text, path)
@@ -210,26 +208,22 @@ def _find_here(text: str, path: Path) -> Path:
     try:
         return find_model_file(path)
     except CheckpointError as reason:
-        names = bundled.names_in_box()
+        names = bundled.bundled_names()
         folders = [file.parent for file in RUNS.glob(f"*/{MODEL_FILE}")]
         known = {folder.name: str(folder) for folder in folders} | {name: name for name in names}
         known |= {str(folder): str(folder) for folder in folders}
         near = difflib.get_close_matches(text, sorted(known), n=1)
         hints = [f"Did you mean {known[near[0]]}?"] if near else []
-        hints += [f"In the box: {', '.join(names)}"] if names else []
+        hints += [f"Bundled: {', '.join(names)}"] if names else []
         raise CheckpointError(". ".join([str(reason), " ".join(hints)]) if hints else str(reason)) from None
 
 
-def _is_in_box(file: Path) -> bool:
-    return file.parent.parent == bundled.FOLDER
-
-
 def _place(file: Path) -> str:
-    return f"{file.parent.name} in the box" if _is_in_box(file) else str(file.parent)
+    return f"the bundled {file.parent.name}" if bundled.is_bundled(file) else str(file.parent)
 
 
-def _box_id(name: str) -> str:
-    return f"{IN_BOX}{name}" if Path(name).exists() else name
+def _id_of_bundled(name: str) -> str:
+    return f"{BUNDLED}{name}" if Path(name).exists() else name
 
 
 def _knows(file: Path, speaker: str | None, seen: list[str], known: set[str]) -> bool:
@@ -249,8 +243,8 @@ def _knows(file: Path, speaker: str | None, seen: list[str], known: set[str]) ->
 def _none_found(speaker: str | None, runs: Path, seen: list[str], known: set[str]) -> CheckpointError:
     if not seen:
         return CheckpointError(
-            f"no model found: none given with --model, VQSPEECH_MODEL is not set, {runs}/ holds none, and the box of "
-            "this vqspeech is empty. Train one: vqspeech train recipes/fsdd --data FOLDER"
+            f"no model found: none given with --model, VQSPEECH_MODEL is not set, {runs}/ holds none, and this "
+            "vqspeech came without weights. Train one: vqspeech train recipes/fsdd --data FOLDER"
         )
     if speaker is None:
         return CheckpointError(f"no model under {runs}/ can be read: {'; '.join(seen)}. Give a model with --model")

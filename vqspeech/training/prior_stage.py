@@ -18,7 +18,7 @@ from vqspeech.errors import RunError
 from vqspeech.likelihood.bound import held_out_likelihood
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.pretrained.checkpoint import PRIOR_FILE, PriorCard, load_model, load_prior, save_prior
+from vqspeech.pretrained.checkpoint import PRIOR_FILE, PriorCard, read_model, read_prior, save_prior
 from vqspeech.training.acceleration import find_acceleration
 from vqspeech.training.loop import fit
 from vqspeech.training.prior import PriorTask, prior_training
@@ -112,7 +112,7 @@ def train_prior(
     TrainingError
         If the training stopped itself, with a diagnosis.
     """
-    model = load_model(folder, device)
+    model = read_model(folder, device)
     _check_model(folder, model, settled, store)
     recipe = model.recipe.model_copy(update={"prior": settled.prior, "train": settled.train})
     run = PriorRun(folder)
@@ -163,7 +163,7 @@ def train_prior(
 
 def _keep_likelihood(run: PriorRun, model: VQVAE, store: Store, notify: Callable[[str], None]) -> None:
     """Note in the prior's card and metrics how likely held-out speech is, with the weights that are kept."""
-    prior = load_prior(run.folder, model)
+    prior = read_prior(run.folder, model)
     card: PriorCard = prior.card
     if "likelihood" in card.metrics:
         return  # finished by an earlier call

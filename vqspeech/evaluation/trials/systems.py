@@ -15,7 +15,7 @@ from vqspeech.evaluation.figures.types import NO_PRIOR
 from vqspeech.evaluation.trials.pairs import LONGEST_S, MOST_VOICES, Choice, choose
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.pretrained.checkpoint import MODEL_FILE, PRIOR_FILE, load_model, load_prior
+from vqspeech.pretrained.checkpoint import MODEL_FILE, PRIOR_FILE, read_model, read_prior
 
 Notify = Callable[[str], None]
 
@@ -45,7 +45,7 @@ class Subject:
 
 def open_subject(file: Path, data: Path | None, out: Path, notify: Notify) -> Subject:
     """Load a model and open its corpus: the store it was trained from, if that is the one, else one under `out`."""
-    model = load_model(file)
+    model = read_model(file)
     recipe = model.recipe
     if model.card and not model.card.is_settled:
         notify(f"the model's training is at step {model.card.step}, still in its warm start: expect noise")
@@ -69,7 +69,7 @@ def _find_prior(file: Path, model: VQVAE) -> Prior | str:
     if not path.is_file():
         return f"{NO_PRIOR}; vqspeech train RECIPE --stage prior trains one"
     try:
-        return load_prior(path, model)
+        return read_prior(path, model)
     except CheckpointError as reason:
         return str(reason)
 

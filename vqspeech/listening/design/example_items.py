@@ -36,7 +36,7 @@ def speak_items(
 
     Parameters
     ----------
-    given : models, see `shelf.resolve`
+    given : models, see `registry.resolve`
     num : items, each of another recording; None takes all there are
 
     Raises
@@ -57,7 +57,7 @@ def speak_items(
             f"{num} trials asked for, but {len(recordings)} recordings come with vqspeech. Ask for fewer with --trials "
             f"{len(recordings)}, or give a corpus with --data instead of --example"
         )
-    models = [checkpoint.load_model(file) for file in files]
+    models = [checkpoint.read_model(file) for file in files]
     voices = [voice for voice in models[0].speakers if all(voice in model.speakers for model in models)]
     if not voices:
         raise ListeningTestError(

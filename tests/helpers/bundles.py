@@ -1,4 +1,4 @@
-"""Boxes in tests: runs packed into a temporary folder that stands for the box."""
+"""Bundled models in tests: runs packed into a temporary folder that stands for the package's."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ DATA = "eight vowels of three people"
 LICENCE = "CC BY 4.0"
 
 
-def fill(monkeypatch, folder: Path, **runs: Path) -> Path:
-    """Let `folder` be the box, with these runs packed in it by name."""
+def bundle(monkeypatch, folder: Path, **runs: Path) -> Path:
+    """Let `folder` be that of the bundled models, with these runs packed in it by name."""
     monkeypatch.setattr(bundled, "FOLDER", folder)
     for name, run in runs.items():
         pack(run, folder / name, data=DATA, licence=LICENCE, quality=["Right vowel: 90 %."])

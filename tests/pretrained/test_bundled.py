@@ -1,4 +1,4 @@
-"""Weights in the box: packed small with a card, found by name, listed, and never taken when damaged."""
+"""Bundled weights: packed small with a card, found by name, listed, and never taken when damaged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from boxes import DATA, LICENCE, fill
+from bundles import DATA, LICENCE, bundle
 from commands import call, refuse
 from priors import make_prior, write_run
 from vqspeech.audio import load_audio
@@ -19,28 +19,28 @@ from vqspeech.pretrained import bundled
 from vqspeech.pretrained.checkpoint import (
     MODEL_FILE,
     ModelCard,
-    load_model,
-    load_prior,
     read_card,
+    read_model,
+    read_prior,
     read_prior_card,
     save_model,
 )
 from vqspeech.pretrained.packing import halved, pack
-from vqspeech.pretrained.registry import find_model, resolve
+from vqspeech.pretrained.registry import find, resolve
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def empty_box(tmp_path, monkeypatch) -> Path:
-    """No weights in the box, whatever this copy of vqspeech ships."""
-    return fill(monkeypatch, tmp_path / "box")
+def nothing_bundled(tmp_path, monkeypatch) -> Path:
+    """No bundled weights, whatever this copy of vqspeech ships."""
+    return bundle(monkeypatch, tmp_path / "bundled")
 
 
 @pytest.fixture
-def boxed(tiny_run, other_run, place, tmp_path, monkeypatch) -> Path:
-    """A working folder, and a box with the models `small` (ann, bob, theo) and `others` (eve, frank)."""
-    fill(monkeypatch, tmp_path / "site" / "weights", small=tiny_run, others=other_run)
+def with_models(tiny_run, other_run, place, tmp_path, monkeypatch) -> Path:
+    """A working folder, and the bundled models `small` (ann, bob, theo) and `others` (eve, frank)."""
+    bundle(monkeypatch, tmp_path / "site" / "weights", small=tiny_run, others=other_run)
     return place
 
 
@@ -65,7 +65,7 @@ def test_packing_keeps_what_inference_needs_and_halves_its_matrices(model, tmp_p
 def test_a_packed_model_speaks_almost_as_the_run_does(lively_model, tmp_path):
     run = write_run(tmp_path / "run", lively_model, None)
     pack(run, tmp_path / "out", data=DATA, licence=LICENCE)
-    whole, packed = load_model(run), load_model(tmp_path / "out")
+    whole, packed = read_model(run), read_model(tmp_path / "out")
     wav = torch.randn(4000) * 0.2
     assert (packed.encode(wav) == whole.encode(wav)).float().mean() > 0.98
     previous = torch.randint(256, (1, 800))
@@ -85,11 +85,11 @@ def test_weights_that_float16_cannot_hold_stay_as_they_are():
 def test_a_packed_prior_belongs_to_the_packed_model(tiny_model, tmp_path):
     run = write_run(tmp_path / "run", tiny_model, make_prior(tiny_model))
     pack(run, tmp_path / "out", data=DATA, licence=LICENCE)
-    packed = load_model(tmp_path / "out")
-    prior = load_prior(tmp_path / "out", packed)
+    packed = read_model(tmp_path / "out")
+    prior = read_prior(tmp_path / "out", packed)
     assert read_prior_card(tmp_path / "out").model == packed.codes_id()
     codes = torch.randint(8, (1, 20))
-    before = load_prior(run, load_model(run))(codes, torch.tensor([1])).log_softmax(-1)
+    before = read_prior(run, read_model(run))(codes, torch.tensor([1])).log_softmax(-1)
     assert (prior(codes, torch.tensor([1])).log_softmax(-1) - before).abs().max() < 0.05
 
 
@@ -155,74 +155,74 @@ def test_the_sizes_of_the_models_that_ship_stay_within_their_limits():
         assert 0.3 * most < size < most, (name, size)
 
 
-# The box
+# Bundled models
 
 
-def test_convert_works_with_nothing_but_the_box(boxed):
+def test_convert_works_with_nothing_but_the_bundled_models(with_models):
     assert call("convert", "--speaker", "theo", "in.wav").split() == ["in.theo.wav"]
     assert load_audio("in.theo.wav").shape == (2000,)
     call("convert", "--speaker", "frank", "in.wav")
 
 
-def test_a_name_of_the_box_is_a_model(boxed):
+def test_a_bundled_name_is_a_model(with_models):
     call("convert", "--speaker", "ann", "--model", "small", "in.wav")
     call("encode", "in.wav", "--model", "small")
     assert "site/weights/small" in call("info", "small")
     assert "3: ann, bob, theo" in call("info", "small")
 
 
-def test_the_environment_may_name_a_model_of_the_box(boxed, monkeypatch):
+def test_the_environment_may_name_a_bundled_model(with_models, monkeypatch):
     monkeypatch.setenv("VQSPEECH_MODEL", "others")
     call("convert", "--speaker", "eve", "in.wav")
     assert "others" in call("info")
 
 
-def test_python_knows_the_names_of_the_box_too(boxed):
+def test_python_knows_the_bundled_names_too(with_models):
     import vqspeech
 
     assert vqspeech.load_model("small").speakers == ("ann", "bob", "theo")
     assert vqspeech.load_model(speaker="eve").speakers == ("eve", "frank")
 
 
-def test_a_run_that_knows_the_speaker_goes_before_the_box_and_both_are_named(boxed, tiny_model, caplog):
+def test_a_run_that_knows_the_speaker_goes_before_a_bundled_model_and_both_are_named(with_models, tiny_model, caplog):
     write_run(Path("runs/mine"), tiny_model, None)
-    assert find_model(speaker="theo") == Path("runs/mine/model.safetensors")
+    assert find(speaker="theo").file == Path("runs/mine/model.safetensors")
     caplog.set_level("INFO", "vqspeech")
-    assert find_model(speaker="theo") == Path("runs/mine/model.safetensors")
+    assert find(speaker="theo").file == Path("runs/mine/model.safetensors")
     assert "runs/mine" in caplog.text and "--model small" in caplog.text
-    assert bundled.FOLDER in find_model(speaker="eve").parents  # no run knows her
+    assert bundled.FOLDER in find(speaker="eve").file.parents  # no run knows her
 
 
-def test_without_a_speaker_the_newest_run_goes_before_the_box(boxed, tiny_model, caplog):
-    assert find_model().parent.name == "others"  # the first by name, and the other is named
+def test_without_a_speaker_the_newest_run_goes_before_the_bundled_models(with_models, tiny_model, caplog):
+    assert find().file.parent.name == "others"  # the first by name, and the other is named
     caplog.set_level("INFO", "vqspeech")
-    find_model()
-    assert "taking others in the box" in caplog.text and "--model small" in caplog.text
+    find()
+    assert "taking the bundled others" in caplog.text and "--model small" in caplog.text
     write_run(Path("runs/mine"), tiny_model, None)
-    assert find_model() == Path("runs/mine/model.safetensors")
+    assert find().file == Path("runs/mine/model.safetensors")
 
 
-def test_a_folder_with_a_model_of_the_same_name_is_refused_with_both_ways_out(boxed, tiny_model):
+def test_a_folder_with_a_model_of_the_same_name_is_refused_with_both_ways_out(with_models, tiny_model):
     write_run(Path("small"), tiny_model, None)
     message = refuse("convert", "--speaker", "theo", "--model", "small", "in.wav")
-    assert "box:small" in message and "./small" in message
+    assert "bundled:small" in message and "./small" in message
     assert resolve("./small") == Path("small/model.safetensors")
-    assert resolve("box:small") == bundled.FOLDER / "small" / "model.safetensors"
+    assert resolve("bundled:small") == bundled.FOLDER / "small" / "model.safetensors"
 
 
-def test_a_folder_of_the_same_name_without_a_model_is_not_mistaken_for_one(boxed):
+def test_a_folder_of_the_same_name_without_a_model_is_not_mistaken_for_one(with_models):
     Path("small").mkdir()
     assert resolve("small") == bundled.FOLDER / "small" / "model.safetensors"
 
 
-def test_a_run_of_the_same_name_is_named_while_the_box_is_taken(boxed, tiny_model, caplog):
+def test_a_run_of_the_same_name_is_named_while_the_bundled_model_is_taken(with_models, tiny_model, caplog):
     write_run(Path("runs/small"), tiny_model, None)
     caplog.set_level("INFO", "vqspeech")
     assert bundled.FOLDER in resolve("small").parents
-    assert "taking small from the box" in caplog.text and "--model runs/small" in caplog.text
+    assert "taking the bundled small" in caplog.text and "--model runs/small" in caplog.text
 
 
-def test_a_model_of_the_box_that_lacks_the_voice_lists_those_it_has(boxed):
+def test_a_bundled_model_that_lacks_the_voice_lists_those_it_has(with_models):
     message = refuse("convert", "--speaker", "eve", "--model", "small", "in.wav")
     for fact in ("'eve'", "ann, bob, theo"):
         assert fact in message
@@ -230,28 +230,28 @@ def test_a_model_of_the_box_that_lacks_the_voice_lists_those_it_has(boxed):
     assert "Did you mean theo?" in near and "ann, bob, theo" in near
 
 
-def test_a_voice_that_nothing_at_hand_has_is_answered_with_all_there_are(boxed):
+def test_a_voice_that_nothing_at_hand_has_is_answered_with_all_there_are(with_models):
     message = refuse("convert", "--speaker", "zoe", "in.wav")
-    assert "small in the box (ann, bob, theo)" in message and "others in the box (eve, frank)" in message
+    assert "the bundled small (ann, bob, theo)" in message and "the bundled others (eve, frank)" in message
     assert "vqspeech enroll" in message
 
 
-def test_a_name_with_a_slip_is_answered_with_the_nearest_in_the_box(boxed):
+def test_a_name_with_a_slip_is_answered_with_the_nearest_bundled_model(with_models):
     message = refuse("convert", "--speaker", "theo", "--model", "smal", "in.wav")
     assert "no model at smal" in message and "Did you mean small?" in message
 
 
-def test_an_empty_box_changes_nothing_and_says_so(place, empty_box):
+def test_a_copy_without_weights_says_so(place, nothing_bundled):
     for arguments in (["convert", "--speaker", "theo", "in.wav"], ["encode", "in.wav"], ["info"]):
         message = refuse(*arguments)
-        assert "box of this vqspeech is empty" in message
+        assert "this vqspeech came without weights" in message
         assert "vqspeech train" in message
     assert call("models") == ""
-    with pytest.raises(CheckpointError, match="box. It is empty"):
-        resolve("box:fsdd")
+    with pytest.raises(CheckpointError, match="no bundled model 'fsdd'. This copy of vqspeech came without weights"):
+        resolve("bundled:fsdd")
 
 
-def test_weights_that_are_not_those_of_the_card_are_not_used(boxed):
+def test_weights_that_are_not_those_of_the_card_are_not_used(with_models):
     file = bundled.FOLDER / "small" / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"\1")
     for arguments in (["--model", "small"], []):
@@ -260,13 +260,13 @@ def test_weights_that_are_not_those_of_the_card_are_not_used(boxed):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"speakers": 1}'])
-def test_a_damaged_card_is_a_sentence(boxed, text):
+def test_a_damaged_card_is_a_sentence(with_models, text):
     (bundled.FOLDER / "small" / "card.json").write_text(text)
     assert "card.json is damaged" in refuse("convert", "--speaker", "theo", "--model", "small", "in.wav")
     assert "damaged" in call("models")  # and the others are listed
 
 
-def test_models_lists_the_box_the_runs_and_what_each_is_worth(boxed, tiny_model):
+def test_models_lists_the_bundled_models_the_runs_and_what_each_is_worth(with_models, tiny_model):
     metrics = {"bits": 3.5, "perplexity": 6.0, "code_gain": 1.25, "speaker_gain": 0.5}
     card = ModelCard(tiny_model.recipe, tiny_model.speakers, 100, metrics)
     save_model("runs/mine/model.safetensors", tiny_model.state_dict(), card)
@@ -274,36 +274,36 @@ def test_models_lists_the_box_the_runs_and_what_each_is_worth(boxed, tiny_model)
     starts = [number for number, line in enumerate(lines) if not line.startswith(" ")]
     entries = {lines[start].split()[0]: "\n".join(lines[start:end]) for start, end in zip(starts, [*starts[1:], None])}
     assert list(entries) == ["others", "small", "runs/mine"]
-    for fact in ("in the box", "3: ann, bob, theo", "8000 Hz, 500 codes per second", LICENCE, "Right vowel: 90 %.",
+    for fact in ("bundled", "3: ann, bob, theo", "8000 Hz, 500 codes per second", LICENCE, "Right vowel: 90 %.",
                  "MB, without a prior", "small/README.md"):  # fmt: skip
         assert fact in entries["small"], fact
     for fact in ("3.500 bits/sample", "code gain 1.25", "licence", "not stated"):
         assert fact in entries["runs/mine"], fact
 
 
-def test_an_evaluation_of_the_box_is_not_written_into_the_package(boxed, tiny_run):
+def test_an_evaluation_of_a_bundled_model_is_not_written_into_the_package(with_models, tiny_run):
     from vqspeech.pretrained.registry import report_folder
 
     assert report_folder(resolve("small")) == Path("evaluations/small")
     assert report_folder(tiny_run / MODEL_FILE) == tiny_run / "evaluation"
 
 
-def test_sampling_and_compressing_work_from_the_box(place, tiny_model, tmp_path, monkeypatch):
+def test_sampling_and_compressing_work_with_a_bundled_model(place, tiny_model, tmp_path, monkeypatch):
     pytest.importorskip("constriction")
     run = write_run(tmp_path / "run", tiny_model, make_prior(tiny_model, stop_bias=1.0))
-    fill(monkeypatch, tmp_path / "box", small=run)
+    bundle(monkeypatch, tmp_path / "bundled", small=run)
     call("sample", "--speaker", "bob", "--num", 1, "--duration", 0.2, "--seed", 1)
     call("compress", "in.wav", "--speaker", "ann")
     call("decompress", "in.vqs", "--speaker", "theo")
     assert len(load_audio("in.theo.wav")) == 2000
 
 
-# The box that ships
+# The models that ship
 
 
 def test_what_ships_is_whole_small_and_says_what_it_is():
-    """Of each model in this checkout's box; a checkout without weights has none to hold."""
-    for name in bundled.names_in_box():
+    """Of each model that is bundled; a checkout without weights has none to hold."""
+    for name in bundled.bundled_names():
         folder = bundled.FOLDER / name
         bundled.check_hashes(folder, "")
         card = bundled.read_packed_card(folder)
@@ -316,7 +316,7 @@ def test_what_ships_is_whole_small_and_says_what_it_is():
         assert "/home/" not in card.to_json() and "/work" not in card.to_json()
 
 
-def test_the_box_is_part_of_the_package():
+def test_the_bundled_models_are_part_of_the_package():
     import configparser
 
     setup = configparser.ConfigParser()
@@ -327,7 +327,7 @@ def test_the_box_is_part_of_the_package():
     assert bundled.FOLDER == package / "weights"
 
 
-def test_the_box_says_by_whose_optimiser_its_models_learned():
+def test_bundled_models_say_by_whose_optimiser_they_learned():
     # fsdd was trained before Muon was the default, and its file does not name what was.
     found = {name: read_card(bundled.FOLDER / name).recipe.train.optimizer for name in ("fsdd", "english")}
     assert found == {"fsdd": "adam", "english": "muon"}
