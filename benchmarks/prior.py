@@ -23,9 +23,9 @@ from vqspeech.data.code_store import FOLDER, open_code_store
 from vqspeech.data.preparation import store_folder
 from vqspeech.data.store import Store
 from vqspeech.likelihood.bound import held_out_likelihood
+from vqspeech.likelihood.nats import surprisals
 from vqspeech.likelihood.ngrams import ngrams, tuned_models, uniform_bits
 from vqspeech.pretrained.checkpoint import read_model, read_prior
-from vqspeech.training.prior import surprisals
 
 
 def saving_interval(bits: NDArray[np.float64], beside: NDArray[np.float64], rounds: int = 2000) -> tuple[float, float]:

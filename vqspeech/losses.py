@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vqspeech.data.batches import Batch
 from vqspeech.models.vqvae import VQVAE, VQVAEOutput
+from vqspeech.mu_law import SILENCE_CLASS
 from vqspeech.nn.torchaudio_remedy import import_torchaudio
 
 
@@ -45,9 +46,9 @@ def cross_entropy(logits: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     return masked_mean(nats, mask)
 
 
-def previous_classes(classes: Tensor, start: int) -> Tensor:
-    """The class one position earlier, (B, T); `start` before the first."""
-    return F.pad(classes[:, :-1], (1, 0), value=start)
+def previous_classes(classes: Tensor) -> Tensor:
+    """The mu-law class one sample earlier, (B, T); silence before the first."""
+    return F.pad(classes[:, :-1], (1, 0), value=SILENCE_CLASS)
 
 
 def bits(nats: float) -> float:

@@ -194,7 +194,7 @@ def test_a_prior_gives_the_bit_rate_and_a_section_kept_without_it_is_measured_ag
 def test_the_prior_s_bit_rate_is_that_of_its_probabilities(model, store, tmp_path):
     import torch
 
-    from vqspeech.likelihood.bound import prior_nats
+    from vqspeech.likelihood.nats import code_nats
 
     prior = make_prior(model)
     choices = choose(store, "test", store.speakers, 1000, sexes={}, seed=0)
@@ -203,7 +203,7 @@ def test_the_prior_s_bit_rate_is_that_of_its_probabilities(model, store, tmp_pat
     for trial in {trial.utterance: trial for trial in whole.trials}.values():
         own = torch.from_numpy(trial.codes.astype(np.int64))[None]
         speaker = torch.tensor([model.speaker_index(trial.speaker)])
-        bits += float(prior_nats(prior, own, torch.tensor([own.shape[1]]), speaker)) / np.log(2)
+        bits += float(code_nats(prior, own, torch.tensor([own.shape[1]]), speaker).sum()) / np.log(2)
         codes += own.shape[1]
     found = {figure.name: figure for figure in codebook.measure(whole).figures}["bit rate, prior"]
     assert found.value == pytest.approx(bits / codes * 4000 / 16, rel=1e-5)

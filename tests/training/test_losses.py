@@ -9,7 +9,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqspeech.audio import SILENCE_CLASS
 from vqspeech.config import parse_recipe
 from vqspeech.data.batches import Batches
 from vqspeech.losses import (
@@ -52,7 +51,7 @@ def test_masked_mean_of_nothing_is_zero():
 
 
 def test_previous_classes_are_one_sample_earlier():
-    assert previous_classes(torch.tensor([[5, 6, 7], [1, 2, 3]]), 128).tolist() == [[128, 5, 6], [128, 1, 2]]
+    assert previous_classes(torch.tensor([[5, 6, 7], [1, 2, 3]])).tolist() == [[128, 5, 6], [128, 1, 2]]
 
 
 def test_total_is_the_sum_of_the_terms():
@@ -95,7 +94,7 @@ def make_batch(model, store, indices, num_samples):
 def losses_of(model, batch) -> Losses:
     torch.manual_seed(0)
     spectrum = FrameSpectrum(model.sample_rate, model.hop_length)
-    out = model(batch.wav, previous_classes(batch.classes, SILENCE_CLASS), batch.frame_mask, batch.speaker)
+    out = model(batch.wav, previous_classes(batch.classes), batch.frame_mask, batch.speaker)
     return vqvae_losses(model, out, batch, spectrum)
 
 
@@ -179,7 +178,7 @@ def test_each_term_is_what_its_definition_says(model, store):
     batch = make_batch(model, store, [1, 5], 640)
     losses = losses_of(model, batch)
     with torch.no_grad():
-        out = model(batch.wav, previous_classes(batch.classes, SILENCE_CLASS), batch.frame_mask, batch.speaker)
+        out = model(batch.wav, previous_classes(batch.classes), batch.frame_mask, batch.speaker)
     z = model.bottleneck.prepare(model.encoder(batch.wav))[batch.frame_mask].detach().numpy()
     e = model.bottleneck.codebook.numpy()
     nearest = e[((z[:, None] - e) ** 2).sum(-1).argmin(1)]
@@ -202,7 +201,7 @@ def test_each_term_is_what_its_definition_says(model, store):
 def test_warm_start_trains_encoder_and_conditioner_without_the_wavenet(model, store):
     batch = make_batch(model, store, [0, 1], 640)
     spectrum = FrameSpectrum(model.sample_rate, model.hop_length)
-    previous = previous_classes(batch.classes, SILENCE_CLASS)
+    previous = previous_classes(batch.classes)
     out = model(batch.wav, previous, batch.frame_mask, batch.speaker, warm_start=True)
     assert out.logits is None
     losses = vqvae_losses(model, out, batch, spectrum)

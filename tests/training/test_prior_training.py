@@ -19,12 +19,13 @@ from vqspeech.data import code_store
 from vqspeech.data.code_store import open_code_store
 from vqspeech.errors import CheckpointError, RunError
 from vqspeech.likelihood.bound import held_out_likelihood
+from vqspeech.likelihood.nats import bits_per_code, surprisals
 from vqspeech.likelihood.ngrams import tuned_models
 from vqspeech.models.prior import Prior
 from vqspeech.pretrained.checkpoint import read_model, read_prior, read_prior_card
 from vqspeech.training.acceleration import Acceleration
 from vqspeech.training.loop import fit
-from vqspeech.training.prior import CodeBatches, PriorTask, assemble, bits_per_code, prior_training, spread, surprisals
+from vqspeech.training.prior import CodeBatches, PriorTask, assemble, prior_training, spread
 from vqspeech.training.start import train
 from vqspeech.training.state import new_state
 

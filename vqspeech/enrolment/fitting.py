@@ -12,7 +12,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from vqspeech.audio import SILENCE_CLASS
 from vqspeech.config import TrainConfig
 from vqspeech.data.batches import Batch, Batches
 from vqspeech.data.store import Store
@@ -91,7 +90,7 @@ class VoiceTask:
         with self.acceleration.autocast():
             voices = vector.expand(len(z_q), -1)  # (B, P)
             condition = self.vqvae.conditioner(z_q * batch.frame_mask[..., None], voices)
-            logits = self.vqvae.wavenet(previous_classes(batch.classes, SILENCE_CLASS), condition)
+            logits = self.vqvae.wavenet(previous_classes(batch.classes), condition)
         return cross_entropy(logits, batch.classes, batch.sample_mask)
 
     @torch.no_grad()

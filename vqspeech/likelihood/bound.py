@@ -10,19 +10,16 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from vqspeech.audio import SILENCE_CLASS
 from vqspeech.data.batches import Batch, Batches
 from vqspeech.data.store import Store
-from vqspeech.losses import bits, previous_classes
+from vqspeech.likelihood.nats import code_nats, utterance_nats
+from vqspeech.losses import bits
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE, evaluating
 
 MOST_SAMPLES = 1_200_000  # of held-out speech by default: seconds for a small model, a minute or two for a large one
 LONGEST_S = 30.0  # of an utterance that is chosen, where there are such
-WINDOW_SAMPLES = 1 << 16  # of a batch whose logits are in memory at once
 
 
 @dataclass(frozen=True)
@@ -159,48 +156,13 @@ def likelihoods(model: VQVAE, prior: Prior | None, batch: Batch) -> list[Likelih
     context = model.conditioner.context
     with evaluating(model):
         codes = model.bottleneck.encode(model.encoder(batch.wav))  # (B, F)
-        inside = batch.frame_mask[:, context : codes.shape[1] - context]  # (B, N)
-        condition = model.decoder_condition(model.bottleneck.lookup(codes), batch.frame_mask, batch.speaker)
-        sample_nats = _sample_nats(model, batch, condition)
-    num_samples, num_codes = batch.sample_mask.sum(1), inside.sum(1)
-    code_nats = (
-        prior_nats(prior, codes[:, context : codes.shape[1] - context], num_codes, batch.speaker)
+        sample_nats = utterance_nats(model, batch, codes, batch.speaker)
+    inside = slice(context, codes.shape[1] - context)
+    num_samples, num_codes = batch.sample_mask.sum(1), batch.frame_mask[:, inside].sum(1)
+    prior_nats = (
+        code_nats(prior, codes[:, inside], num_codes, batch.speaker).sum(1)
         if prior
         else num_codes * math.log(model.num_codes)
     )
-    rows = zip(sample_nats.tolist(), code_nats.tolist(), num_samples.tolist(), num_codes.tolist(), strict=True)
+    rows = zip(sample_nats.tolist(), prior_nats.tolist(), num_samples.tolist(), num_codes.tolist(), strict=True)
     return [Likelihood(bits(x), bits(z), samples, codes, model.sample_rate) for x, z, samples, codes in rows]
-
-
-def _sample_nats(model: VQVAE, batch: Batch, condition: Tensor) -> Tensor:
-    """-log p(x | codes, speaker) of each utterance, nats, (B,): in windows, each after all that the WaveNet sees."""
-    hop, num_frames = model.hop_length, condition.shape[1]
-    before = -(-model.wavenet.receptive_field // hop)
-    window = max(1, WINDOW_SAMPLES // (hop * len(condition)))
-    previous = previous_classes(batch.classes, SILENCE_CLASS)  # (B, T)
-    nats = torch.zeros(len(condition), dtype=torch.float64, device=condition.device)
-    for start in range(0, num_frames, window):
-        end, first = min(start + window, num_frames), max(0, start - before)
-        logits = model.wavenet(previous[:, first * hop : end * hop], condition[:, first:end])
-        logits = logits[:, (start - first) * hop :]  # (B, samples of the window, Q)
-        samples = slice(start * hop, end * hop)
-        found = F.cross_entropy(logits.float().transpose(1, 2), batch.classes[:, samples], reduction="none")
-        nats += (found.double() * batch.sample_mask[:, samples]).sum(1)
-    return nats
-
-
-@torch.no_grad()
-def prior_nats(prior: Prior, codes: Tensor, lengths: Tensor, speaker: Tensor) -> Tensor:
-    """-log p(codes, end | speaker) of each utterance, nats, (B,).
-
-    Parameters
-    ----------
-    codes : LongTensor, shape (B, N), of which the first `lengths` count
-    lengths, speaker : LongTensors, shape (B,)
-    """
-    with evaluating(prior):
-        logits = prior(codes, speaker)  # (B, N + 1, K + 1)
-    position = torch.arange(codes.shape[1] + 1, device=codes.device)
-    target = F.pad(codes, (0, 1)).masked_fill(position == lengths[:, None], prior.stop)
-    nats = F.cross_entropy(logits.flatten(0, 1).float(), target.flatten(), reduction="none").view_as(target)
-    return (nats.double() * (position <= lengths[:, None])).sum(1)

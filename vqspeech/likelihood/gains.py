@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from vqspeech.audio import SILENCE_CLASS, mu_law_decode
+from vqspeech.audio import mu_law_decode
 from vqspeech.data.batches import Batch, Batches
 from vqspeech.data.store import Store
-from vqspeech.losses import bits, previous_classes
+from vqspeech.likelihood.nats import sample_nats
+from vqspeech.losses import bits
 from vqspeech.models.vqvae import VQVAE, evaluating
 
 SILENCE_DB = -50.0  # a code frame below this level, dB full scale, counts as silence
@@ -64,14 +64,14 @@ def gather_evidence(model: VQVAE, batches: Iterable[Batch], seed: int = 0, num_v
             with torch.autocast(batch.wav.device.type, enabled=False):  # the codes that `convert` will find
                 codes = model.bottleneck.encode(model.encoder(batch.wav))
             counts += torch.bincount(codes[batch.frame_mask].cpu(), minlength=model.num_codes)
-            true = _nats(model, batch, codes, batch.speaker)
+            true = sample_nats(model, batch, codes, batch.speaker)
             quiet = _silent_samples(batch, model.hop_length)
             sums["true"] += float(true.sum())
             sums["silence"] += float(true[quiet].sum())
             shuffled = shuffle(codes, batch.frame_mask, generator)
             swapped = swap(batch.speaker, num_voices or len(model.speakers), generator)
-            sums["shuffled"] += float(_nats(model, batch, shuffled, batch.speaker).sum())
-            sums["swapped"] += float(_nats(model, batch, codes, swapped).sum())
+            sums["shuffled"] += float(sample_nats(model, batch, shuffled, batch.speaker).sum())
+            sums["swapped"] += float(sample_nats(model, batch, codes, swapped).sum())
             samples += int(batch.sample_mask.sum())
             silent += int(quiet.sum())
     share = counts / counts.sum()
@@ -154,14 +154,6 @@ def diagnose(history: list[dict[str, float]], num_speakers: int, patience: int =
             f"in {patience} validations. Set loss.adversary=0.1, or lower the code rate"
         )
     return None
-
-
-def _nats(model: VQVAE, batch: Batch, codes: Tensor, speaker: Tensor) -> Tensor:
-    """-log p of each sample (B, T), nats; 0 outside utterances."""
-    condition = model.decoder_condition(model.bottleneck.lookup(codes), batch.frame_mask, speaker)
-    logits = model.wavenet(previous_classes(batch.classes, SILENCE_CLASS), condition)
-    nats = F.cross_entropy(logits.flatten(0, 1).float(), batch.classes.flatten(), reduction="none")
-    return nats.view_as(batch.classes) * batch.sample_mask
 
 
 def _silent_samples(batch: Batch, hop_length: int) -> Tensor:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,9 @@ from vqspeech.config import Recipe, TrainConfig
 from vqspeech.data.code_store import CodeStore
 from vqspeech.distributed import rank, share, world_size
 from vqspeech.errors import CorpusError
+from vqspeech.likelihood.nats import bits_per_code
 from vqspeech.likelihood.ngrams import tuned_models, uniform_bits
 from vqspeech.models.prior import Prior
-from vqspeech.models.vqvae import evaluating
 from vqspeech.training.acceleration import Acceleration
 
 MOST_VALIDATED = 2000  # utterances, spread over the split
@@ -212,33 +212,3 @@ def spread(numbers: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     """At most `most` of the numbers, evenly spread."""
     count = min(most, len(numbers))
     return numbers[(2 * np.arange(count) + 1) * len(numbers) // (2 * max(1, count))]
-
-
-def bits_per_code(prior: Prior, codes: CodeStore, numbers: NDArray[np.int64], *, by_speaker: bool = True) -> float:
-    """Bits that the prior needs for each code of whole sequences, those for the stop symbols included."""
-    bits = sum(float(row.sum()) for row in surprisals(prior, codes, numbers, by_speaker=by_speaker))
-    return bits / max(1, sum(codes.length(int(number)) for number in numbers))
-
-
-@torch.no_grad()
-def surprisals(
-    prior: Prior, codes: CodeStore, numbers: NDArray[np.int64], *, by_speaker: bool = True, positions: int = 16384
-) -> Iterator[NDArray[np.float64]]:
-    """Bits (N + 1,) of every code and of the end, for one sequence after the other; batches of some `positions`."""
-    device = prior.speaker_vectors.weight.device
-    waiting = list(map(int, numbers))
-    with evaluating(prior):
-        while waiting:
-            count, longest = 0, 0
-            while count < len(waiting) and (
-                not count or (count + 1) * max(longest, codes.length(waiting[count]) + 1) <= positions
-            ):
-                longest = max(longest, codes.length(waiting[count]) + 1)
-                count += 1
-            batch = assemble(codes, [(number, 0) for number in waiting[:count]]).to(device)
-            del waiting[:count]
-            speaker = batch.speaker if by_speaker else torch.full_like(batch.speaker, prior.nobody)
-            logits = prior(batch.previous, speaker, begins=False)
-            nats = F.cross_entropy(logits.double().transpose(1, 2), batch.target, reduction="none")
-            for row, mask in zip(nats, batch.mask, strict=True):
-                yield (row[mask] / math.log(2)).cpu().numpy()

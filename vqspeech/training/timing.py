@@ -21,12 +21,13 @@ from vqspeech.data.store import Store
 from vqspeech.data.synthetic import make_store
 from vqspeech.distributed import local_device
 from vqspeech.errors import CorpusError
+from vqspeech.likelihood.nats import bits_per_code
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.nn.wavenet import WaveNet
 from vqspeech.sampling.engines import get_engine
 from vqspeech.training.acceleration import Acceleration, compile_model, find_acceleration
-from vqspeech.training.prior import PriorTask, bits_per_code, prior_training
+from vqspeech.training.prior import PriorTask, prior_training
 from vqspeech.training.schedule import Pace, Schedule, batch_at, divide
 from vqspeech.training.state import new_state
 from vqspeech.training.step_cost import StepCost, measure_peak, measure_step, seconds

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vqspeech.audio import SILENCE_CLASS
 from vqspeech.config import Recipe, TrainConfig
 from vqspeech.conversion import Request, SamplingOptions, convert_many
 from vqspeech.data.batches import Batch, Batches
@@ -129,7 +128,7 @@ class VQVAETask:
         with self.acceleration.autocast():
             out = self.model(
                 batch.heard,
-                previous_classes(batch.classes, SILENCE_CLASS),
+                previous_classes(batch.classes),
                 batch.frame_mask,
                 batch.speaker,
                 warm_start=step < train.warm_start_steps,

@@ -110,7 +110,7 @@ def _prior_bits(material: Material, trials: Sequence[Trial], codes: Sequence[Cod
     """((bits a second times codes, codes), speaker, utterance) of each trial under the prior."""
     import torch
 
-    from vqspeech.likelihood.bound import prior_nats
+    from vqspeech.likelihood.nats import code_nats
 
     prior, model = material.prior, material.model
     assert not isinstance(prior, str)
@@ -123,7 +123,7 @@ def _prior_bits(material: Material, trials: Sequence[Trial], codes: Sequence[Cod
         for row, place in zip(batch, places, strict=True):
             row[: len(codes[place])] = torch.as_tensor(np.asarray(codes[place], np.int64))
         speaker = torch.tensor([model.speaker_index(trials[place].speaker) for place in places])
-        nats = prior_nats(prior, *(tensor.to(model.device) for tensor in (batch, lengths, speaker)))
+        nats = code_nats(prior, *(tensor.to(model.device) for tensor in (batch, lengths, speaker))).sum(1)
         for place, value in zip(places, nats.tolist(), strict=True):
             bits = value / math.log(2) * model.code_rate
             found[place] = (bits, len(codes[place])), trials[place].speaker, trials[place].utterance

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from vqspeech.evaluation.figures.statistics import Sample, figure
 from vqspeech.evaluation.figures.types import Figure, Material, missing
@@ -60,6 +59,7 @@ def _forced_bits(material: Material) -> tuple[list[Sample], list[Sample], list[S
 
     from vqspeech.data.batches import Batches
     from vqspeech.likelihood.gains import shuffle, swap
+    from vqspeech.likelihood.nats import sample_nats
     from vqspeech.models.vqvae import evaluating
 
     model, store = material.model, material.store
@@ -93,22 +93,10 @@ def _forced_bits(material: Material) -> tuple[list[Sample], list[Sample], list[S
                 (found[1], shuffle(codes, batch.frame_mask, generator), speaker),
                 (found[2], codes, swap(speaker, len(model.speakers), generator)),
             ):
-                bits = _bits(model, batch, variant, voice).cpu().numpy()
+                nats = sample_nats(model, batch, variant, voice).double().sum(1)
+                bits = (nats / math.log(2)).cpu().numpy()
                 samples += [
                     ((float(b), int(n)), name, store.utterance_id(i))
                     for b, n, name, i in zip(bits, lengths, names, indices, strict=True)
                 ]
     return found
-
-
-def _bits(model: Any, batch: Any, codes: Any, speaker: Any) -> Any:
-    """-log2 p of each utterance (B,), summed over its samples."""
-    import torch.nn.functional as F
-
-    from vqspeech.losses import previous_classes
-    from vqspeech.mu_law import SILENCE_CLASS
-
-    condition = model.decoder_condition(model.bottleneck.lookup(codes), batch.frame_mask, speaker)
-    logits = model.wavenet(previous_classes(batch.classes, SILENCE_CLASS), condition)
-    nats = F.cross_entropy(logits.flatten(0, 1).float(), batch.classes.flatten(), reduction="none")
-    return (nats.view_as(batch.classes) * batch.sample_mask).double().sum(1) / math.log(2)
