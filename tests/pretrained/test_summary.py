@@ -30,7 +30,17 @@ from vqspeech.pretrained.summary import FORMAT, Line, Summary, read_summary, sum
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "benchmarks"))
-from summaries import mark, put_into, shown_in  # noqa: E402
+from summaries import (  # noqa: E402
+    END_OF_HEADLINES,
+    HEADLINES,
+    QUOTED,
+    headlines,
+    mark,
+    put_between,
+    put_into,
+    shown_between,
+    shown_in,
+)
 
 FACTS = {
     "model": "m", "weights": "0123456789abcdef", "recipe": "r", "steps": 10, "codes": 8, "code_rate_hz": 500.0,
@@ -196,10 +206,27 @@ def test_pages_show_what_stands_between_the_marks():
     assert put_into(again, "a", summary) == again and put_into(page, "b", summary) == page
 
 
-def test_readme_and_model_pages_quote_the_cards():
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+def test_result_and_model_pages_quote_the_cards():
     for name in bundled.bundled_names():
         card = read_packed_card(bundled.FOLDER / name)
         if card.summary:
             assert card.summary.markdown() in (bundled.FOLDER / name / "README.md").read_text(encoding="utf-8")
-            assert shown_in(readme, name) in (None, card.summary.markdown())
+            results = (REPOSITORY / "docs/results" / f"{name}.md").read_text(encoding="utf-8")
+            assert shown_in(results, name) == card.summary.markdown()
+
+
+def test_readme_quotes_the_cards_headlines():
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    names = bundled.bundled_names()
+    assert shown_between(readme, HEADLINES, END_OF_HEADLINES) == headlines(names)
+    assert put_between(readme, HEADLINES, END_OF_HEADLINES, headlines(names)) == readme
+
+
+def test_a_headline_has_its_interval_its_number_of_trials_and_what_stands_beside_it():
+    card = read_packed_card(bundled.FOLDER / "english").summary
+    rows = headlines(["english"]).splitlines()[2:]
+    assert len(rows) == len(QUOTED)
+    for (name, title, control), row in zip(QUOTED, rows, strict=True):
+        (line,) = [line for line in card.lines if line.name == name]
+        beside = dict(zip((who for who, _ in line.beside), line.shown_beside().split(", "), strict=True))
+        assert row == f"| {title} | {line.shown()}, n = {line.count:,}; {beside[control]} |"
