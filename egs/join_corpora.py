@@ -1,4 +1,4 @@
-"""One manifest out of LibriSpeech and VCTK, for recipes/english; docs/results/english.md says who is kept for which split.
+"""One manifest out of LibriSpeech and VCTK, for recipes/english: docs/results/english.md says who is in which split.
 
 python egs/join_corpora.py --librispeech LibriSpeech --vctk VCTK-Corpus-0.92 english.jsonl
 

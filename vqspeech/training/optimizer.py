@@ -18,7 +18,8 @@ class Descent:
 
     Muon [github.com/KellerJordan/Muon, 2024] turns the momentum of each matrix into a nearly orthogonal one, so that a
     step moves all its directions about alike, the weak ones as far as the strong. A decoder learns several times as
-    fast (docs/results/settings.md). Everything else (encoder, embeddings, output layer, biases) is Adam's [arXiv 1412.6980].
+    fast (docs/results/settings.md). Everything else (encoder, embeddings, output layer, biases) is Adam's
+    [arXiv 1412.6980].
 
     Parameters
     ----------
