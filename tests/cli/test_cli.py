@@ -318,8 +318,8 @@ WAITING = f"""
 import threading
 from vqspeech.audio import AudioWriter
 from vqspeech.cli.main import main
-from vqspeech.conversion.parts import Recordings
-stopped, stop, write = threading.Event(), Recordings.stop, AudioWriter.write
+from vqspeech.conversion.pipeline import PipelineQueue
+stopped, stop, write = threading.Event(), PipelineQueue.stop, AudioWriter.write
 def stop_and_tell(self):
     stop(self)
     stopped.set()
@@ -327,7 +327,7 @@ def write_and_wait(self, piece):
     write(self, piece)
     open("writing", "w").close()
     assert stopped.wait({HUNG_S})
-Recordings.stop, AudioWriter.write = stop_and_tell, write_and_wait
+PipelineQueue.stop, AudioWriter.write = stop_and_tell, write_and_wait
 main()
 """
 

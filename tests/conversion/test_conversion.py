@@ -26,7 +26,7 @@ from vqspeech.conversion import (
     target_name,
 )
 from vqspeech.conversion.codes import encode_file
-from vqspeech.conversion.parts import Recordings
+from vqspeech.conversion.pipeline import PipelineQueue
 from vqspeech.errors import AudioError, UnknownSpeakerError, VQSpeechError
 
 
@@ -312,7 +312,7 @@ def test_codes_on_disk_decode_to_what_convert_writes(recordings, tiny_model, tmp
 
 def test_an_interrupt_leaves_long_files_unwritten(tiny_model, tmp_path, chirp):
     save_audio(tmp_path / "long.wav", np.tile(chirp, 60), 8000)
-    started, stopped, stop = threading.Event(), threading.Event(), Recordings.stop
+    started, stopped, stop = threading.Event(), threading.Event(), PipelineQueue.stop
 
     def advance(seconds: float) -> None:
         started.set()
@@ -324,12 +324,12 @@ def test_an_interrupt_leaves_long_files_unwritten(tiny_model, tmp_path, chirp):
         assert started.wait(HUNG_S)
         raise KeyboardInterrupt
 
-    def stop_and_tell(recordings: Recordings) -> None:
-        stop(recordings)
+    def stop_and_tell(queue: PipelineQueue) -> None:
+        stop(queue)
         stopped.set()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Recordings, "stop", stop_and_tell)
+        patch.setattr(PipelineQueue, "stop", stop_and_tell)
         patch.setattr("vqspeech.sampling.scheduler.wait", interrupt)
         with pytest.raises(KeyboardInterrupt):
             convert_files(tiny_model, jobs, "ann", num_threads=1, advance=advance)

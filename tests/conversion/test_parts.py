@@ -22,11 +22,11 @@ from vqspeech.conversion import (
     convert_files,
     convert_many,
     convert_stream,
-    parts,
+    pipeline,
 )
-from vqspeech.conversion.convert import run_recordings
 from vqspeech.conversion.cuts import Cuts
-from vqspeech.conversion.parts import PartedRecording, Recordings, find_parts
+from vqspeech.conversion.parts import find_parts
+from vqspeech.conversion.pipeline import Pipeline, PipelineQueue, run_pipelines
 from vqspeech.errors import AudioError
 from vqspeech.sampling.engines import get_engine
 
@@ -67,12 +67,11 @@ def with_resets_by_hand(model, wav) -> np.ndarray:
 
 def in_parts(model, blocks, num_threads: int = 2, *, split: bool = True) -> np.ndarray:
     heard: list[np.ndarray] = []
-    recording = PartedRecording(model, blocks, THEO, UTTERANCE, heard.append, split=split)
+    recording = Pipeline(model, blocks, THEO, UTTERANCE, heard.append, split=split)
     finished = []
-    run_recordings(
-        model, Recordings(iter([recording]), lambda *arguments: finished.append(arguments)), OPTIONS,
-        num_threads=num_threads,
-    )  # fmt: skip
+    run_pipelines(
+        model, iter([recording]), lambda *arguments: finished.append(arguments), OPTIONS, num_threads=num_threads
+    )
     assert finished == [(recording, None)]
     return np.concatenate(heard)
 
@@ -122,33 +121,32 @@ def test_before_the_first_cut_splitting_changes_nothing(lively_model, speech):
 @pytest.mark.parametrize("most", [0, 3000])
 def test_a_small_store_of_waiting_sound_changes_nothing(lively_model, speech, monkeypatch, most):
     expected = in_parts(lively_model, [speech])
-    monkeypatch.setattr(parts, "MOST_WAITING", most)
+    monkeypatch.setattr(pipeline, "MOST_WAITING", most)
     assert in_parts(lively_model, [speech], 3).tobytes() == expected.tobytes()
 
 
 def test_no_part_is_begun_while_too_much_sound_waits_for_an_earlier_one(lively_model, speech, monkeypatch):
-    monkeypatch.setattr(parts, "MOST_WAITING", 10000)
+    monkeypatch.setattr(pipeline, "MOST_WAITING", 10000)
     heard: list[np.ndarray] = []
-    recording = PartedRecording(lively_model, np.array_split(speech, 50), THEO, 0, heard.append)
+    recording = Pipeline(lively_model, np.array_split(speech, 50), THEO, 0, heard.append)
 
-    def work_off(task) -> None:
-        """Every sample of a task is drawn as silence."""
-        frames = next(task.work, None)
-        while frames is not None:
-            try:
-                frames = task.work.send(np.full(len(frames) * lively_model.hop_length, 128, np.int32))
-            except StopIteration:
-                return
+    def take():
+        return recording.next_stream(pytest.fail)
 
-    first, second = recording.take(), recording.take()
+    def work_off(stream) -> None:
+        """Every sample of a stream is drawn as silence."""
+        for frames in stream.frames:
+            stream.receive(np.full(len(frames) * lively_model.hop_length, 128, np.int32))
+
+    first, second = take(), take()
     work_off(second)
-    assert recording.take() is None
+    assert take() is None
     assert not recording.is_read
     assert heard == []
     work_off(first)
     assert sum(map(len, heard)) == first_frames(lively_model, speech)[2] * lively_model.hop_length
-    while task := recording.take():
-        work_off(task)
+    while stream := take():
+        work_off(stream)
     assert recording.is_written
     assert sum(map(len, heard)) == len(speech)
 
@@ -191,10 +189,10 @@ def test_a_result_that_cannot_be_written_ends_its_recording_alone(lively_model, 
     def full(piece: np.ndarray) -> None:
         raise AudioError("the disk is full")
 
-    bad = PartedRecording(lively_model, np.array_split(speech, 9), THEO, 0, full)
-    good = PartedRecording(lively_model, np.array_split(speech, 9), THEO, UTTERANCE, heard.append)
+    bad = Pipeline(lively_model, np.array_split(speech, 9), THEO, 0, full)
+    good = Pipeline(lively_model, np.array_split(speech, 9), THEO, UTTERANCE, heard.append)
     finished = {}
-    run_recordings(lively_model, Recordings(iter([bad, good]), finished.__setitem__), OPTIONS, num_threads=2)
+    run_pipelines(lively_model, iter([bad, good]), finished.__setitem__, OPTIONS, num_threads=2)
     assert str(finished[bad]) == "the disk is full"
     assert finished[good] is None
     assert np.concatenate(heard).tobytes() == with_resets_by_hand(lively_model, speech).tobytes()
@@ -211,10 +209,10 @@ def test_a_recording_that_is_being_opened_when_all_is_stopped_is_not_read(lively
     def opening():
         for number in range(2):
             opened.append(number)
-            recordings.stop()
-            yield PartedRecording(lively_model, blocks(), THEO, number, print, split=False)
+            queue.stop()
+            yield Pipeline(lively_model, blocks(), THEO, number, print, split=False)
 
-    recordings = Recordings(opening(), lambda *arguments: finished.append(arguments))
-    assert recordings.take() is None
+    queue = PipelineQueue(opening(), lambda *arguments: finished.append(arguments))
+    assert queue.take() is None
     assert opened == [0]
     assert finished == []  # so its file is not kept

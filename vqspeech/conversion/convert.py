@@ -1,6 +1,20 @@
-"""Another speaker's voice for a waveform or for codes, in memory or as a stream."""
+"""A recording in another speaker's voice.
 
-# T samples, N code frames, K codebook entries.
+A conversion is one path. Every step hands on pieces, so memory does not grow with a recording's length:
+
+1. read: `source.Source` checks the waveform as it arrives.
+2. encode: `VQVAE.encoding` turns it into codes, in blocks of one fixed size.
+3. cut: `parts.find_parts` ends a part at a pause (`cuts.Cuts`), so that one long recording can fill many streams.
+4. sample: `sampling.scheduler.Scheduler` draws the parts of all recordings side by side. It takes the conditioning
+   frames of each from `conditioning.condition_part` and hands on the mu-law classes that it has drawn.
+5. join: `joining.Joiner` drops each part's warm-up and puts the parts in order.
+6. write: a function takes the sound, piece by piece: `convert_many` keeps it, `files.convert_files` writes WAV files.
+
+`pipeline.Pipeline` holds these steps of one recording together, `pipeline.PipelineQueue` those of many.
+`convert_stream` takes the same path without steps 3 and 5: the sound of one stream comes while the recording arrives.
+"""
+
+# T samples.
 
 from __future__ import annotations
 
@@ -12,15 +26,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vqspeech.audio import mu_law_decode
+from vqspeech.conversion.decode import decode_stream
 from vqspeech.conversion.options import DEFAULT_OPTIONS, SamplingOptions
-from vqspeech.conversion.parts import PartedRecording, Recordings
+from vqspeech.conversion.pipeline import Pipeline, run_pipelines
 from vqspeech.conversion.source import Source
 from vqspeech.errors import VQSpeechError
 from vqspeech.models.vqvae import VQVAE, evaluating
-from vqspeech.sampling.engines import get_engine
-from vqspeech.sampling.interface import Session
-from vqspeech.sampling.scheduler import FRAMES_AT_A_TIME, Workers
 
 
 def convert(
@@ -85,12 +96,12 @@ def convert_many(
     pieces: list[list[NDArray[np.float32]]] = [[] for _ in requests]
     done = 0
 
-    def recordings() -> Iterator[PartedRecording]:
-        for request, heard in zip(requests, pieces, strict=True):
+    def upcoming() -> Iterator[Pipeline]:
+        for request, written in zip(requests, pieces, strict=True):
             speaker = model.speaker_index(request.speaker)
-            yield PartedRecording(model, [request.wav], speaker, request.utterance, heard.append, split=options.split)
+            yield Pipeline(model, [request.wav], speaker, request.utterance, written.append, split=options.split)
 
-    def finished(_: PartedRecording, error: VQSpeechError | None) -> None:
+    def finished(_: Pipeline, error: VQSpeechError | None) -> None:
         nonlocal done
         if error:
             raise error
@@ -99,38 +110,8 @@ def convert_many(
             advance(done)
 
     with evaluating(model):
-        run_recordings(model, Recordings(recordings(), finished), options, num_threads=num_threads)
-    return [np.concatenate(heard) for heard in pieces]
-
-
-def run_recordings(model: VQVAE, recordings: Recordings, options: SamplingOptions, *, num_threads: int) -> None:
-    """Sample recordings side by side; `model` has to be in evaluation mode."""
-    sampler = get_engine(options.engine, options.precision).load(model.wavenet, model.hop_length)
-    Workers(
-        sampler,
-        recordings,
-        num_threads=num_threads,
-        width=sampler.width,
-        seed=options.seed,
-        temperature=options.temperature,
-    ).run()
-    recordings.finish()
-
-
-def decode(
-    model: VQVAE,
-    codes: NDArray[np.integer] | Tensor,
-    speaker: str,
-    *,
-    seed: int = 0,
-    temperature: float = 1.0,
-    utterance: int = 0,
-    engine: str = "auto",
-    precision: str = "auto",
-) -> NDArray[np.float32]:
-    """Sound of codes (N,) in a speaker's voice, shape (N * hop,); see `convert`."""
-    options = SamplingOptions(seed, temperature, engine, precision)
-    return np.concatenate(list(decode_stream(model, [model.lookup(codes)], speaker, options, utterance)))
+        run_pipelines(model, upcoming(), finished, options, num_threads=num_threads)
+    return [np.concatenate(written) for written in pieces]
 
 
 def convert_stream(
@@ -154,7 +135,7 @@ def convert_stream(
         yield from (model.bottleneck.lookup(codes) for codes in stream.finish())
 
     produced = 0
-    held: NDArray[np.float32] | None = None  # the last piece waits: its end may have to be cut
+    held: NDArray[np.float32] | None = None  # one piece waits: the end of the last may have to be cut
     for piece in decode_stream(model, entries(), speaker, options, utterance):
         if held is not None:
             produced += len(held)
@@ -162,27 +143,3 @@ def convert_stream(
         held = piece
     if held is not None:
         yield held[: source.received - produced]
-
-
-@torch.no_grad()  # as a decorator: between the pieces the caller's own setting holds
-def decode_stream(
-    model: VQVAE, entries: Iterable[Tensor], speaker: str, options: SamplingOptions, utterance: int = 0
-) -> Iterator[NDArray[np.float32]]:
-    """Sound of codebook entries (n, D) that arrive in pieces."""
-    index = model.speaker_index(speaker)
-    session = get_engine(options.engine, options.precision).open(
-        model.wavenet, model.hop_length, seed=options.seed, utterance=utterance, temperature=options.temperature
-    )
-    with evaluating(model):
-        stream = model.conditioning(index)
-        for z_q in entries:
-            for condition in stream.push(z_q):
-                yield from _sample(session, condition)
-        for condition in stream.finish():
-            yield from _sample(session, condition)
-
-
-def _sample(session: Session, condition: Tensor) -> Iterator[NDArray[np.float32]]:
-    frames = condition.cpu().numpy()
-    for start in range(0, len(frames), FRAMES_AT_A_TIME):
-        yield mu_law_decode(session.generate(frames[start : start + FRAMES_AT_A_TIME])).astype(np.float32)

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from vqspeech.audio import AudioWriter, open_audio
 from vqspeech.conversion.codes import load_codes
-from vqspeech.conversion.convert import decode_stream, run_recordings
+from vqspeech.conversion.decode import decode_stream
 from vqspeech.conversion.jobs import Job
+from vqspeech.conversion.joining import Abandoned
 from vqspeech.conversion.options import DEFAULT_OPTIONS, SamplingOptions
-from vqspeech.conversion.parts import Abandoned, PartedRecording, Recordings
+from vqspeech.conversion.pipeline import Pipeline, run_pipelines
 from vqspeech.errors import VQSpeechError
 from vqspeech.models.vqvae import VQVAE, evaluating
 
@@ -100,8 +101,7 @@ def convert_files(
     files = _Files(model, jobs, speaker, options, advance)
     with evaluating(model):
         try:
-            recordings = Recordings(files.recordings(), files.finished)
-            run_recordings(model, recordings, options, num_threads=num_threads)
+            run_pipelines(model, files.pipelines(), files.finished, options, num_threads=num_threads)
         finally:
             files.close()
     return files.problems
@@ -121,9 +121,9 @@ class _Files:
         self.problems: dict[Path, VQSpeechError] = {}
         self._model, self._jobs, self._options, self._advance = model, jobs, options, advance
         self._speaker = model.speaker_index(speaker)
-        self._open: dict[PartedRecording, tuple[Job, ExitStack]] = {}
+        self._open: dict[Pipeline, tuple[Job, ExitStack]] = {}
 
-    def recordings(self) -> Iterator[PartedRecording]:
+    def pipelines(self) -> Iterator[Pipeline]:
         """The jobs' recordings, opened one by one; one that cannot be opened is noted and passed over."""
         for job in self._jobs:
             stack = ExitStack()
@@ -134,7 +134,7 @@ class _Files:
                 stack.__exit__(type(error), error, None)
                 self.problems[job.source] = error
                 continue
-            recording = PartedRecording(
+            pipeline = Pipeline(
                 self._model,
                 reader,
                 self._speaker,
@@ -143,8 +143,8 @@ class _Files:
                 split=self._options.split,
                 what=reader.name,
             )
-            self._open[recording] = job, stack
-            yield recording
+            self._open[pipeline] = job, stack
+            yield pipeline
 
     def _writing(self, writer: AudioWriter) -> Callable[[NDArray[np.float32]], None]:
         def write(piece: NDArray[np.float32]) -> None:
@@ -154,9 +154,9 @@ class _Files:
 
         return write
 
-    def finished(self, recording: PartedRecording, error: VQSpeechError | None) -> None:
+    def finished(self, pipeline: Pipeline, error: VQSpeechError | None) -> None:
         """Keep the target, or with an error remove it."""
-        job, stack = self._open.pop(recording)
+        job, stack = self._open.pop(pipeline)
         try:
             if error:
                 stack.__exit__(type(error), error, None)
@@ -169,6 +169,5 @@ class _Files:
 
     def close(self) -> None:
         """Leave the targets of recordings unwritten that an interrupt left unfinished."""
-        for recording, (_, stack) in list(self._open.items()):
-            recording.fail()
+        for _, stack in list(self._open.values()):
             stack.__exit__(Abandoned, Abandoned(), None)

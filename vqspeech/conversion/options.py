@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vqspeech.models.vqvae import VQVAE
+from vqspeech.sampling.engines import get_engine
+from vqspeech.sampling.interface import Sampler
+
 
 @dataclass(frozen=True)
 class SamplingOptions:
@@ -26,3 +30,8 @@ class SamplingOptions:
 
 
 DEFAULT_OPTIONS = SamplingOptions()
+
+
+def load_sampler(model: VQVAE, options: SamplingOptions) -> Sampler:
+    """The decoder of a model, laid out for sampling with these options."""
+    return get_engine(options.engine, options.precision).load(model.wavenet, model.hop_length)

@@ -4,18 +4,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vqspeech.conversion import CodesRequest, SamplingOptions, decode_many
 from vqspeech.data.store import Store
 from vqspeech.evaluation.figures.types import Wav
-from vqspeech.models.vqvae import VQVAE, evaluating
-from vqspeech.mu_law import mu_law_decode
+from vqspeech.models.vqvae import VQVAE
 from vqspeech.numba_cache import import_librosa
-from vqspeech.sampling.engines import get_engine
-from vqspeech.sampling.scheduler import Task, Workers
 
 LISTEN_S = 8.0  # of a speaker's recordings, to find their pitch
 LOWEST_HZ, HIGHEST_HZ = 60.0, 500.0
@@ -79,44 +76,9 @@ def decode_random(
     -------
     wavs : float32, shape (N * hop_length,) each
     """
-    decodings = _Decodings(model, jobs, seed)
-    with evaluating(model):
-        sampler = get_engine("auto", precision).load(model.wavenet, model.hop_length)
-        Workers(sampler, decodings, num_threads=num_threads, width=sampler.width, seed=seed).run()
-    return [mu_law_decode(np.concatenate(pieces)).astype(np.float32) for pieces in decodings.classes]
-
-
-class _Decodings:
-    """Random codes as tasks; see `workers.Tasks`."""
-
-    def __init__(self, model: VQVAE, jobs: Sequence[tuple[int, str, int]], seed: int) -> None:
-        self.classes: list[list[NDArray[np.integer]]] = [[] for _ in jobs]
-        self._model, self._seed = model, seed
-        self._waiting = list(enumerate(jobs))[::-1]
-
-    def take(self) -> Task | None:
-        """The next sequence."""
-        if not self._waiting:
-            return None
-        number, (num_codes, speaker, utterance) = self._waiting.pop()
+    requests = []
+    for num_codes, speaker, utterance in jobs:
+        codes = np.random.default_rng([seed, utterance]).integers(model.num_codes, size=num_codes)
         # The control's own random numbers: the conversion of the same utterance has another stream.
-        return Task(~utterance & 0xFFFFFFFF, 0, self._sample(number, num_codes, speaker, utterance))
-
-    def is_exhausted(self) -> bool:
-        """Whether all have been taken."""
-        return not self._waiting
-
-    def fail(self, task: Task, error: Exception) -> None:
-        """No failure is expected here."""
-        raise error
-
-    def stop(self) -> None:
-        """Nothing that `take` does here lasts."""
-
-    def _sample(
-        self, number: int, num_codes: int, speaker: str, utterance: int
-    ) -> Generator[NDArray[np.float32], NDArray[np.int32], None]:
-        generator = np.random.default_rng([self._seed, utterance])
-        codes = generator.integers(self._model.num_codes, size=num_codes)
-        condition = self._model.condition(codes, self._model.speaker_index(speaker))
-        self.classes[number].append((yield condition.cpu().numpy()))
+        requests.append(CodesRequest(codes, speaker, ~utterance & 0xFFFFFFFF))
+    return decode_many(model, requests, SamplingOptions(seed, precision=precision), num_threads=num_threads)

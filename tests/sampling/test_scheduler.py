@@ -1,4 +1,4 @@
-"""Workers: every task comes out as alone, places are filled again, work is even, and all ends when it must."""
+"""Scheduler: every stream comes out as alone, places are filled again, work is even, and all ends when it must."""
 
 from __future__ import annotations
 
@@ -14,26 +14,31 @@ from patience import hung, wait_until
 from vqspeech.errors import VQSpeechError
 from vqspeech.sampling import scheduler
 from vqspeech.sampling.engines import get_engine
-from vqspeech.sampling.scheduler import FRAMES_AT_A_TIME, Task, Workers
+from vqspeech.sampling.scheduler import FRAMES_AT_A_TIME, Scheduler, Stream, run_streams
 from wavenets import CONDITION, HOP, make_condition, make_wavenet
 
 
 class Queue:
-    """Tasks from a list; notes what fails, and re-raises what is no VQSpeechError."""
+    """Streams from a list; notes what fails, and re-raises what is no VQSpeechError."""
 
-    def __init__(self, tasks: list[Task]) -> None:
-        self.waiting, self.failed, self.stopped = list(tasks), [], False
+    def __init__(self, works=()) -> None:
+        self.waiting, self.failed, self.stopped = [], [], False
+        for number, work in enumerate(works):
+            self.add(number, work)
 
-    def take(self) -> Task | None:
+    def add(self, number: int, work, receive=lambda classes: None, first_sample: int = 0) -> None:
+        def fail(error: Exception) -> None:
+            self.failed.append((number, error))
+            if not isinstance(error, VQSpeechError):
+                raise error
+
+        self.waiting.append(Stream(number, first_sample, work, receive, fail))
+
+    def take(self) -> Stream | None:
         return self.waiting.pop(0) if self.waiting else None
 
     def is_exhausted(self) -> bool:
         return not self.waiting
-
-    def fail(self, task: Task, error: Exception) -> None:
-        self.failed.append((task, error))
-        if not isinstance(error, VQSpeechError):
-            raise error
 
     def stop(self) -> None:
         self.stopped = True
@@ -42,7 +47,8 @@ class Queue:
 class CountingSampler:
     """Stands for a sampler: draws zeros, and notes how many streams each thread had in step."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = 12) -> None:
+        self.width = width
         self.in_step: dict[int, list[int]] = {}
 
     def streams(self, width: int, *, seed: int, temperature: float = 1.0) -> CountingSampler._Streams:
@@ -64,13 +70,13 @@ class CountingSampler:
 
 
 def steps(count: int):
-    """Work of `count` frames, one at a time."""
+    """`count` frames, one at a time."""
     for _ in range(count):
         yield np.zeros((1, CONDITION), np.float32)
 
 
 def until(condition: Callable[[], bool], ended: list[bool] | None = None):
-    """Work that goes on until a condition holds; `ended` learns that it was closed."""
+    """Frames that go on until a condition holds; `ended` learns that it was closed."""
     try:
         while not condition():
             yield np.zeros((1, CONDITION), np.float32)
@@ -79,8 +85,8 @@ def until(condition: Callable[[], bool], ended: list[bool] | None = None):
             ended.append(True)
 
 
-def run(tasks: Queue, num_threads: int = 2, width: int = 12, sampler=None) -> None:
-    Workers(sampler or CountingSampler(), tasks, num_threads=num_threads, width=width, seed=4).run()
+def run(queue: Queue, num_threads: int = 2, sampler=None) -> None:
+    Scheduler(sampler or CountingSampler(), queue, num_threads=num_threads, seed=4).run()
 
 
 @settings(max_examples=20)
@@ -89,31 +95,50 @@ def run(tasks: Queue, num_threads: int = 2, width: int = 12, sampler=None) -> No
     num_threads=st.integers(1, 4),
     width=st.integers(1, 13),
 )
-def test_every_task_is_done_as_if_it_were_alone(lengths, num_threads, width):
+def test_every_stream_is_drawn_as_if_it_were_alone(lengths, num_threads, width):
     sampler = get_engine("numba", "float32").load(make_wavenet(6, 8, 1, 2), HOP)
+    sampler.width = width
     conditions = [[make_condition(length, seed) for seed, length in enumerate(pieces)] for pieces in lengths]
     heard: list[list[np.ndarray]] = [[] for _ in lengths]
-
-    def work(number):
-        for condition in conditions[number]:
-            classes = yield condition
-            assert classes.shape == (len(condition) * HOP,)
-            heard[number].append(classes)
-
-    run(Queue([Task(number, 7 * number, work(number)) for number in range(len(lengths))]), num_threads, width, sampler)
+    queue = Queue()
+    for number, pieces in enumerate(conditions):
+        queue.add(number, (condition for condition in pieces), heard[number].append, first_sample=7 * number)
+    run(queue, num_threads, sampler)
     for number, pieces in enumerate(conditions):
         streams = sampler.streams(1, seed=4)
         stream = [streams.open(number, first_sample=7 * number)]
-        assert len(heard[number]) == len(pieces)
-        for classes, condition in zip(heard[number], pieces):
-            assert np.array_equal(classes, streams.generate(stream, condition[None])[0])
+        alone = [streams.generate(stream, condition[None])[0] for condition in pieces]
+        assert np.array_equal(np.concatenate([*heard[number], []]), np.concatenate([*alone, []]))
 
 
-def test_the_place_of_a_task_that_ends_is_given_to_the_next():
-    sampler = CountingSampler()
-    run(Queue([Task(n, 0, steps(length)) for n, length in enumerate([1, 9, 3, 2, 4, 5])]), 1, 2, sampler)
+def test_streams_that_are_all_given_are_drawn_as_if_each_were_alone():
+    sampler = get_engine("numba", "float32").load(make_wavenet(6, 8, 1, 2), HOP)
+    conditions = [make_condition(length, length) for length in (3, 40, 1)]
+    heard: list[list[np.ndarray]] = [[] for _ in conditions]
+    given = (Stream(n, 0, (each for each in [conditions[n]]), heard[n].append) for n in range(3))
+    run_streams(sampler, given, num_threads=2, seed=4)
+    for number, condition in enumerate(conditions):
+        streams = sampler.streams(1, seed=4)
+        alone = streams.generate([streams.open(number)], condition[None])[0]
+        assert np.array_equal(np.concatenate(heard[number]), alone)
+
+
+def test_of_streams_that_are_all_given_the_first_error_ends_all():
+    def bad():
+        yield from steps(5)
+        raise VQSpeechError("spoilt")
+
+    with pytest.raises(VQSpeechError, match="spoilt"):
+        works = [bad(), until(lambda: False), until(lambda: False)]
+        given = (Stream(number, 0, work, lambda classes: None) for number, work in enumerate(works))
+        run_streams(CountingSampler(), given, num_threads=2, seed=4)
+
+
+def test_the_place_of_a_stream_that_ends_is_given_to_the_next():
+    sampler = CountingSampler(width=2)
+    run(Queue([steps(length) for length in [1, 9, 3, 2, 4, 5]]), 1, sampler)
     (counts,) = sampler.in_step.values()
-    # One place serves the tasks of 1, 3, 2 and 4 frames, the other those of 9 and 5: the last 4 frames are alone.
+    # One place serves the streams of 1, 3, 2 and 4 frames, the other those of 9 and 5: the last 4 frames are alone.
     assert counts == [2] * 10 + [1] * 4
 
 
@@ -126,30 +151,30 @@ def test_work_is_spread_evenly_over_threads():
         yield from steps(20)
 
     sampler = CountingSampler()
-    run(Queue([Task(number, 0, work(number)) for number in range(8)]), 4, 12, sampler)
+    run(Queue([work(number) for number in range(8)]), 4, sampler)
     assert [max(counts) for counts in sampler.in_step.values()] == [2, 2, 2, 2]
 
 
-def test_a_thread_without_work_waits_for_tasks_that_may_still_come():
-    tasks, done = Queue([]), []
-    tasks.is_exhausted = lambda: len(done) == 2
+def test_a_thread_without_work_waits_for_streams_that_may_still_come():
+    queue, done = Queue(), []
+    queue.is_exhausted = lambda: len(done) == 2
 
     def first():
         yield from steps(3)
         done.append("first")
-        tasks.waiting.append(Task(1, 0, second()))
+        queue.add(1, second())
 
     def second():
         yield from steps(3)
         done.append("second")
 
-    tasks.waiting.append(Task(0, 0, first()))
-    run(tasks, 3)
+    queue.add(0, first())
+    run(queue, 3)
     assert done == ["first", "second"]
 
 
 @pytest.mark.parametrize("bad_after", [0, 1, 5])
-def test_a_failing_task_leaves_the_others_unharmed(bad_after):
+def test_a_failing_stream_leaves_the_others_unharmed(bad_after):
     done = []
 
     def good(number):
@@ -164,17 +189,20 @@ def test_a_failing_task_leaves_the_others_unharmed(bad_after):
         yield from steps(bad_after)
         yield np.full((1, CONDITION), np.nan, np.float32)
 
-    works = [good(0), bad(), good(1), not_finite(), good(2)]
-    tasks = Queue([Task(number, 0, work) for number, work in enumerate(works)])
-    run(tasks)
+    def refuse(classes):
+        raise VQSpeechError("no room")
+
+    queue = Queue([good(0), bad(), good(1), not_finite(), good(2)])
+    queue.add(5, steps(8), refuse)
+    run(queue)
     assert sorted(done) == [0, 1, 2]
-    assert {(task.utterance, str(error)[:6]) for task, error in tasks.failed} == {(1, "spoilt"), (3, "condit")}
+    assert {(number, str(error)[:6]) for number, error in queue.failed} == {(1, "spoilt"), (3, "condit"), (5, "no roo")}
 
 
 @pytest.mark.parametrize("num_threads", [1, 3])
 def test_an_error_that_is_let_through_ends_everything(num_threads):
     ended: list[bool] = []
-    endless = [Task(number, 0, until(lambda: False, ended)) for number in range(4)]
+    endless = [until(lambda: False, ended) for _ in range(4)]
 
     def bad():
         yield from steps(5)
@@ -182,7 +210,7 @@ def test_an_error_that_is_let_through_ends_everything(num_threads):
 
     before = set(threading.enumerate())
     with pytest.raises(ZeroDivisionError, match="our own mistake"):
-        run(Queue([*endless, Task(4, 0, bad()), Task(5, 0, until(lambda: False, ended))]), num_threads)
+        run(Queue([*endless, bad(), until(lambda: False, ended)]), num_threads)
     assert set(threading.enumerate()) == before
     assert len(ended) >= 4  # whatever was begun is closed
 
@@ -200,10 +228,10 @@ def test_an_interrupt_ends_all_threads_and_closes_what_was_begun(monkeypatch):
 
     monkeypatch.setattr("vqspeech.sampling.scheduler.wait", interrupt)
     before = set(threading.enumerate())
-    tasks = Queue([Task(number, 0, work(number)) for number in range(6)])
+    queue = Queue([work(number) for number in range(6)])
     with pytest.raises(KeyboardInterrupt):
-        run(tasks, 3)
-    assert tasks.stopped  # so that a long reading ends too
+        run(queue, 3)
+    assert queue.stopped  # so that a long reading ends too
     assert set(threading.enumerate()) == before
     assert len(ended) == 6
 
@@ -224,17 +252,17 @@ def test_an_interrupt_ends_threads_that_are_at_work_while_others_are_still_being
         raise KeyboardInterrupt
 
     monkeypatch.setattr(scheduler.ThreadPoolExecutor, "submit", interrupted_at_the_second)
-    tasks = Queue([Task(number, 0, work(number)) for number in range(2)])
+    queue = Queue([work(number) for number in range(2)])
     with pytest.raises(KeyboardInterrupt):
-        run(tasks)
-    assert tasks.stopped
+        run(queue)
+    assert queue.stopped
     assert ended
     assert not hangs()
 
 
 def test_a_temperature_that_makes_no_sense_is_told_before_any_work():
     sampler = get_engine("numba", "float32").load(make_wavenet(6, 8, 1, 2), HOP)
-    tasks = Queue([Task(0, 0, steps(1))])
+    queue = Queue([steps(1)])
     with pytest.raises(VQSpeechError, match="temperature -1 is not a number"):
-        Workers(sampler, tasks, num_threads=2, width=12, seed=0, temperature=-1).run()
-    assert len(tasks.waiting) == 1
+        Scheduler(sampler, queue, num_threads=2, seed=0, temperature=-1).run()
+    assert len(queue.waiting) == 1

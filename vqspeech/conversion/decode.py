@@ -1,0 +1,83 @@
+"""Codes to sound: whole utterances side by side, or one as its codes arrive."""
+
+# N codes, T = N * hop samples, D code dimension.
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vqspeech.conversion.conditioning import condition_entries
+from vqspeech.conversion.options import SamplingOptions, load_sampler
+from vqspeech.models.vqvae import VQVAE, evaluating
+from vqspeech.mu_law import mu_law_decode
+from vqspeech.sampling.interface import Session
+from vqspeech.sampling.scheduler import FRAMES_AT_A_TIME, Stream, run_streams
+
+
+@dataclass(frozen=True)
+class CodesRequest:
+    """Codes (N,), the voice that shall speak them, and the utterance's number for the random numbers."""
+
+    codes: NDArray[np.integer] | Tensor
+    speaker: str
+    utterance: int = 0
+
+
+def decode(
+    model: VQVAE,
+    codes: NDArray[np.integer] | Tensor,
+    speaker: str,
+    *,
+    seed: int = 0,
+    temperature: float = 1.0,
+    utterance: int = 0,
+    engine: str = "auto",
+    precision: str = "auto",
+) -> NDArray[np.float32]:
+    """Sound of codes (N,) in a speaker's voice, shape (N * hop,); see `convert`."""
+    options = SamplingOptions(seed, temperature, engine, precision)
+    return decode_many(model, [CodesRequest(codes, speaker, utterance)], options, num_threads=1)[0]
+
+
+def decode_many(
+    model: VQVAE, requests: Sequence[CodesRequest], options: SamplingOptions, *, num_threads: int
+) -> list[NDArray[np.float32]]:
+    """What `decode` gives for each request, all sampled side by side.
+
+    Raises
+    ------
+    UnknownSpeakerError
+        If the model has no such speaker.
+    CodesError
+        If a code is outside the codebook.
+    """
+    speakers = [model.speaker_index(request.speaker) for request in requests]
+    pieces: list[list[NDArray[np.int32]]] = [[] for _ in requests]
+    with evaluating(model):
+        streams = (
+            Stream(request.utterance, 0, condition_entries(model, [model.lookup(request.codes)], speaker), drawn.append)
+            for request, speaker, drawn in zip(requests, speakers, pieces, strict=True)
+        )
+        sampler = load_sampler(model, options)
+        run_streams(sampler, streams, num_threads=num_threads, seed=options.seed, temperature=options.temperature)
+    return [mu_law_decode(np.concatenate(drawn)) for drawn in pieces]
+
+
+@torch.no_grad()  # as a decorator: between the pieces the caller's own setting holds
+def decode_stream(
+    model: VQVAE, entries: Iterable[Tensor], speaker: str, options: SamplingOptions, utterance: int = 0
+) -> Iterator[NDArray[np.float32]]:
+    """Sound of codebook entries (n, D) that arrive in pieces, in one stream."""
+    index = model.speaker_index(speaker)
+    streams = load_sampler(model, options).streams(1, seed=options.seed, temperature=options.temperature)
+    session = Session(streams, utterance)
+    with evaluating(model):
+        for frames in condition_entries(model, entries, index):
+            for start in range(0, len(frames), FRAMES_AT_A_TIME):
+                yield mu_law_decode(session.generate(frames[start : start + FRAMES_AT_A_TIME]))
