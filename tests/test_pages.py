@@ -199,6 +199,12 @@ def test_the_python_runs_as_it_stands(place, tiny_run):
     assert len(names["codes"]) == 125
 
 
+@pytest.mark.parametrize(("folder", "page"), [("benchmarks", "benchmarks/README.md"), ("egs", "docs/python.md")])
+def test_every_script_is_on_its_page(folder, page):
+    scripts = {path.name for path in (REPOSITORY / folder).glob("*.py")}
+    assert sorted(script for script in scripts if script not in PAGES[page]) == []
+
+
 def test_every_name_of_the_package_is_explained():
     import vqspeech
 
