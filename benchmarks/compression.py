@@ -25,14 +25,14 @@ import torch
 
 from vqspeech.audio import save_audio
 from vqspeech.compression import compress_file, read_compressed
-from vqspeech.compression.coder import compress
-from vqspeech.compression.container import load_compressed
+from vqspeech.compression.coder import pack_codes
+from vqspeech.compression.container import read_container
 from vqspeech.compression.integers import TABLE_BITS, IntegerPrior
 from vqspeech.data.preparation import store_folder
 from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
 from vqspeech.models.prior import Prior
-from vqspeech.pretrained.checkpoint import read_model, read_prior
+from vqspeech.pretrained.checkpoint import read_model
 
 
 def settings() -> dict[str, dict[str, str]]:
@@ -57,10 +57,10 @@ def settings() -> dict[str, dict[str, str]]:
 def expand_all(folder: Path, run: Path) -> None:
     """Print, for each file, a hash of its codes and one of the payload that they give here."""
     model = read_model(run)
-    prior = read_prior(run, model)
+    prior = model.prior
     for path in sorted(folder.glob("*.vqs")):
         codes, _, speaker = read_compressed(path, model, prior)
-        payload = compress(codes, prior, None if speaker is None else model.speaker_index(speaker))
+        payload = pack_codes(codes, prior, None if speaker is None else model.speaker_index(speaker))
         print(path.stem, digest(codes.astype("<i4").tobytes()), digest(payload.data), payload.count)
 
 
@@ -108,7 +108,7 @@ def main() -> int:
 def compare(options: argparse.Namespace, place: Path) -> int:
     """Compress here, expand elsewhere, and print; 1 if anything differs."""
     model = read_model(options.model)
-    prior = read_prior(options.model, model)
+    prior = model.prior
     store = Store.open(options.store or store_folder(model.recipe.name))
     expected: dict[str, list[str]] = {}
     bits: dict[str, float] = {}
@@ -122,7 +122,7 @@ def compare(options: argparse.Namespace, place: Path) -> int:
         sizes = compress_file(model, prior, wav, wav.with_suffix(".vqs"), speaker)
         codes = model.encode(store.wav(index)).cpu().numpy().astype(np.int32)
         assert sizes.num_codes == len(codes), name
-        written = load_compressed(wav.with_suffix(".vqs")).payload
+        written = read_container(wav.with_suffix(".vqs")).payload
         expected[stem] = [digest(codes.astype("<i4").tobytes()), digest(written.data), str(written.count)]
         for what, value in cross_entropies(prior, codes, model.speaker_index(speaker)).items():
             bits[what] = bits.get(what, 0.0) + value

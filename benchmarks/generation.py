@@ -38,7 +38,7 @@ from vqspeech.evaluation.judges.rejection import JUDGE, NOTHING, hear
 from vqspeech.evaluation.tools.novelty import nearest_codes
 from vqspeech.generation import Draws, draw_codes
 from vqspeech.likelihood import ngrams
-from vqspeech.pretrained.checkpoint import read_model, read_prior
+from vqspeech.pretrained.checkpoint import read_model
 
 LONGEST_S = 10.0  # of a drawn utterance, as `vqspeech sample` has it
 PRIOR, BIGRAM = "prior, by speaker", "bigram"
@@ -170,7 +170,7 @@ def main() -> int:
     every, num = (10, min(24, options.num)) if options.quick else (1, options.num)
     try:
         model = read_model(options.model)
-        subject_prior = read_prior(options.model, model)
+        subject_prior = model.prior
         store = Store.open(options.store or store_folder(model.recipe.name))
         codes = open_code_store(options.model / FOLDER, model, store, subject_prior.recipe.prior.shifts)
         subject = Subject(model, subject_prior, store, codes, options.threads)

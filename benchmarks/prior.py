@@ -25,7 +25,7 @@ from vqspeech.data.store import Store
 from vqspeech.likelihood.bound import held_out_likelihood
 from vqspeech.likelihood.nats import surprisals
 from vqspeech.likelihood.ngrams import ngrams, tuned_models, uniform_bits
-from vqspeech.pretrained.checkpoint import read_model, read_prior
+from vqspeech.pretrained.checkpoint import read_model
 
 
 def saving_interval(bits: NDArray[np.float64], beside: NDArray[np.float64], rounds: int = 2000) -> tuple[float, float]:
@@ -44,7 +44,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     model = read_model(options.model)
-    prior = read_prior(options.model, model)
+    prior = model.prior
     store = Store.open(options.store or store_folder(model.recipe.name))
     codes = open_code_store(options.model / FOLDER, model, store, prior.recipe.prior.shifts)
     test = codes.sequences("test")[: 30 if options.quick else None]

@@ -93,7 +93,8 @@ def lively_model():
 @pytest.fixture(scope="session")
 def tiny_run(tiny_model, tmp_path_factory) -> Path:
     """Run folder with the tiny model's file; tests only read it."""
-    from vqspeech.pretrained.checkpoint import MODEL_FILE, ModelCard, save_model
+    from vqspeech.pretrained.cards import ModelCard
+    from vqspeech.pretrained.checkpoint import MODEL_FILE, save_model
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     card = ModelCard(tiny_model.recipe, tiny_model.speakers, step=100, version="0.1.0")
@@ -104,7 +105,8 @@ def tiny_run(tiny_model, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def other_run(tmp_path_factory) -> Path:
     """Run folder of a model of the same recipe, other weights and other speakers (eve, frank)."""
-    from vqspeech.pretrained.checkpoint import MODEL_FILE, ModelCard, save_model
+    from vqspeech.pretrained.cards import ModelCard
+    from vqspeech.pretrained.checkpoint import MODEL_FILE, save_model
 
     model = _make_tiny_model(seed=1, speakers=("eve", "frank"))
     folder = tmp_path_factory.mktemp("runs") / "other"

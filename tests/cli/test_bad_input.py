@@ -179,7 +179,8 @@ def test_an_unknown_speaker_brings_the_nearest_names(place, tiny_run, verb, spea
 
 @pytest.mark.parametrize("speaker", ["Anna Maria", "a/b", "../up", "tab\tnew\nline", "Jörg 你好", "-dash"])
 def test_a_speakers_name_never_leads_out_of_the_folder(place, tiny_model, chirp, speaker):
-    from vqspeech.pretrained.checkpoint import ModelCard, save_model
+    from vqspeech.pretrained.cards import ModelCard
+    from vqspeech.pretrained.checkpoint import save_model
 
     save_model("odd.safetensors", tiny_model.state_dict(), ModelCard(tiny_model.recipe, ("x", speaker, "y")))
     assert "3" in call("info", "odd.safetensors")

@@ -17,7 +17,8 @@ from commands import call, refuse
 from patience import HUNG_S, wait_until
 from vqspeech.audio import load_audio, save_audio
 from vqspeech.cli.main import main
-from vqspeech.pretrained.checkpoint import ModelCard, save_model
+from vqspeech.pretrained.cards import ModelCard
+from vqspeech.pretrained.checkpoint import save_model
 
 VERBS = [
     "prepare",

@@ -21,11 +21,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from priors import make_flat_prior, make_prior, write_run
-from vqspeech.compression import coder, compress_file, container, decompress_file, read_compressed
-from vqspeech.compression.container import CRC, HEADER, OVERHEAD, load_compressed, save_compressed
+from vqspeech.audio import load_audio
+from vqspeech.compression import coder, compress, compress_file, container, decompress, decompress_file, read_compressed
+from vqspeech.compression.container import CRC, HEADER, OVERHEAD, read_container, to_bytes
 from vqspeech.compression.integers import IntegerPrior, exp_negative, product, share_out, sigmoid, tanh
-from vqspeech.conversion import SamplingOptions
-from vqspeech.errors import CheckpointError, CodesError
+from vqspeech.conversion import SamplingOptions, decode
+from vqspeech.conversion.codes import encode
+from vqspeech.errors import CheckpointError, CodesError, VQSpeechError
 from vqspeech.pretrained.checkpoint import read_model, read_prior
 
 UNIT = 1 << 16  # of activations
@@ -138,15 +140,15 @@ def expand_by_hand(payload: bytes, num_codes: int, prior, speaker) -> list[int]:
 
 def test_what_is_compressed_a_range_decoder_of_twenty_lines_expands(prior):
     codes = codes_of(3000)
-    payload = coder.compress(codes, prior, 1)
+    payload = coder.pack_codes(codes, prior, 1)
     assert expand_by_hand(payload.data, len(codes), prior, 1) == codes.tolist()
 
 
 @given(codes=st.lists(st.integers(0, 7), min_size=1, max_size=80), speaker=st.sampled_from([0, 1, 2, None]))
 def test_codes_come_back_as_they_were(tiny_model, codes, speaker):
     prior = make_prior(tiny_model)
-    payload = coder.compress(np.array(codes), prior, speaker)
-    np.testing.assert_array_equal(coder.expand(payload, len(codes), prior, speaker), codes)
+    payload = coder.pack_codes(np.array(codes), prior, speaker)
+    np.testing.assert_array_equal(coder.unpack_codes(payload, len(codes), prior, speaker), codes)
 
 
 def test_short_utterances_cost_their_cross_entropy_within_one_bit_on_average(prior):
@@ -155,7 +157,7 @@ def test_short_utterances_cost_their_cross_entropy_within_one_bit_on_average(pri
         codes = codes_of(20 + seed % 50, seed)
         shares = IntegerPrior(prior, 0).shares(previous_of(codes, prior))
         expected -= float(np.log2((shares[np.arange(len(codes)), codes] + 1) / 2**24).sum())
-        spent += coder.compress(codes, prior, 0).count
+        spent += coder.pack_codes(codes, prior, 0).count
     assert abs(spent - expected) < 200
 
 
@@ -180,13 +182,13 @@ def test_no_shorter_string_of_bits_gives_the_codes(prior, monkeypatch):
     monkeypatch.setattr(coder, "IntegerPrior", KnownTables)
     for seed in range(10):
         codes = codes_of(2, seed)
-        shortest = coder.compress(codes, prior, 0).count
+        shortest = coder.pack_codes(codes, prior, 0).count
         assert shortest < 15
         for count in range(shortest):
             for number in range(2**count):
                 data = (number << -count % 8).to_bytes(-(-count // 8), "big")
                 with suppress(CodesError):
-                    assert coder.expand(coder.Bits(data, count), 2, prior, 0).tolist() != codes.tolist()
+                    assert coder.unpack_codes(coder.Bits(data, count), 2, prior, 0).tolist() != codes.tolist()
 
 
 @given(bits=st.lists(st.booleans(), max_size=70), checksum=st.integers(0, 2**32 - 1))
@@ -202,28 +204,28 @@ def test_a_payload_keeps_its_bits_and_the_checksum_follows_at_once(bits, checksu
 
 def test_what_a_prior_is_sure_of_costs_nothing(tiny_model):
     prior = make_flat_prior(tiny_model, [30.0] + [0.0] * 8)
-    payload = coder.compress(np.zeros(100, np.int32), prior, None)
+    payload = coder.pack_codes(np.zeros(100, np.int32), prior, None)
     assert payload == coder.Bits(b"", 0)
-    np.testing.assert_array_equal(coder.expand(payload, 100, prior, None), np.zeros(100))
+    np.testing.assert_array_equal(coder.unpack_codes(payload, 100, prior, None), np.zeros(100))
 
 
 def test_long_recordings_go_in_segments_with_the_past_running_on(prior, monkeypatch):
     codes = codes_of(500)
-    whole = coder.compress(codes, prior, 1)
+    whole = coder.pack_codes(codes, prior, 1)
     monkeypatch.setattr(coder, "SEGMENT_CODES", 64)
-    payload = coder.compress(codes, prior, 1)
-    np.testing.assert_array_equal(coder.expand(payload, 500, prior, 1), codes)
+    payload = coder.pack_codes(codes, prior, 1)
+    np.testing.assert_array_equal(coder.unpack_codes(payload, 500, prior, 1), codes)
     assert whole.count < payload.count < whole.count + 7 * (32 + 8) + 8  # seven lengths and ends of whole bytes
 
 
 def test_a_number_of_codes_that_cannot_be_is_refused_before_room_is_made_for_it(prior):
-    payload = coder.compress(codes_of(50), prior, 0)
+    payload = coder.pack_codes(codes_of(50), prior, 0)
     tracemalloc.start()
     try:
         with pytest.raises(CodesError, match="cannot hold"):
-            coder.expand(payload, 10**12, prior, 0)
+            coder.unpack_codes(payload, 10**12, prior, 0)
         with pytest.raises(CodesError, match="cannot hold so many codes"):
-            coder.expand(payload, coder.SEGMENT_CODES, prior, 0)
+            coder.unpack_codes(payload, coder.SEGMENT_CODES, prior, 0)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
@@ -245,8 +247,8 @@ random = np.random.default_rng(0)
 for length in (1, 40, 700):
     codes = random.integers(0, 8, length)
     shares = IntegerPrior(prior, 1).shares(np.concatenate([[prior.start], codes[:-1]]))
-    payload = coder.compress(codes, prior, 1)
-    assert (coder.expand(payload, length, prior, 1) == codes).all()
+    payload = coder.pack_codes(codes, prior, 1)
+    assert (coder.unpack_codes(payload, length, prior, 1) == codes).all()
     print(hashlib.sha256(shares.astype("<i8").tobytes()).hexdigest(), payload.count, payload.data.hex())
 """
 
@@ -291,7 +293,7 @@ def test_the_format_stays_as_it_is(tiny_model):
         hashlib.sha256(shares.astype("<i8").tobytes()).hexdigest()
         == "fb83f2892e2292cd3a3245649fa300efcac982475c8d403603f5e14537ad058d"
     )
-    payload = coder.compress(codes, prior, 1)
+    payload = coder.pack_codes(codes, prior, 1)
     assert payload.data.hex() == "1d0cb5279f0ce21c1e773800792d505b1bc455210687a11c4c51782f152fc7bd98b10e18cef75e"
     assert payload.count == 311
 
@@ -337,7 +339,7 @@ def test_every_flipped_bit_is_noticed(packed):
         spoilt[bit // 8] ^= 1 << bit % 8
         Path("spoilt.vqs").write_bytes(spoilt)
         with pytest.raises(CodesError, match=r"spoilt.vqs is (damaged|truncated|of format|not a .vqs file)"):
-            load_compressed("spoilt.vqs")
+            read_container("spoilt.vqs")
 
 
 def test_every_truncation_is_noticed(packed):
@@ -345,7 +347,7 @@ def test_every_truncation_is_noticed(packed):
     for length in range(len(whole)):
         Path("short.vqs").write_bytes(whole[:length])
         with pytest.raises(CodesError, match=r"short.vqs is (truncated|not a .vqs file)"):
-            load_compressed("short.vqs")
+            read_container("short.vqs")
 
 
 def test_another_model_and_another_prior_are_told_apart(packed, tiny_model, lively_model, prior, other_run):
@@ -390,13 +392,13 @@ def test_a_header_that_lies_is_refused_in_little_memory(packed, tiny_model, prio
 
 
 def test_a_checksum_that_is_not_the_codes_is_refused(packed, tiny_model, prior):
-    save_compressed(packed, replace(load_compressed(packed), codes_checksum=1))
+    packed.write_bytes(to_bytes(replace(read_container(packed), codes_checksum=1)))
     with pytest.raises(CodesError, match="damaged: the codes do not agree with their checksum"):
         read_compressed(packed, tiny_model, prior)
 
 
 def test_a_speaker_whom_the_model_does_not_know_is_told(packed, tiny_model, prior):
-    save_compressed(packed, replace(load_compressed(packed), speaker="zoë"))
+    packed.write_bytes(to_bytes(replace(read_container(packed), speaker="zoë")))
     with pytest.raises(CodesError, match="names the speaker 'zoë', whom this model does not know"):
         read_compressed(packed, tiny_model, prior)
 
@@ -406,3 +408,33 @@ def test_every_file_of_a_run_is_read_by_a_model_loaded_anew(packed, tiny_model, 
     model = read_model(run)
     codes, _, _ = read_compressed(packed, model, read_prior(run, model))
     np.testing.assert_array_equal(codes, read_compressed(packed, tiny_model, prior)[0])
+
+
+# In memory
+
+
+def test_bytes_in_memory_are_those_of_the_file(packed, tiny_model, prior):
+    wav = load_audio("in.wav", tiny_model.sample_rate)
+    assert compress(tiny_model, wav, "bob", prior=prior) == packed.read_bytes()
+
+
+@pytest.mark.parametrize("speaker", [None, "theo"])
+def test_bytes_in_memory_are_spoken_like_their_codes_and_last_as_long(speaker, place, tiny_model, prior):
+    wav = load_audio("in.wav", tiny_model.sample_rate)[:1001]  # no multiple of the hop length
+    spoken = decompress(tiny_model, compress(tiny_model, wav, "ann", prior=prior), speaker, seed=3, prior=prior)
+    expected = decode(tiny_model, encode(tiny_model, wav), speaker or "ann", seed=3)
+    np.testing.assert_array_equal(spoken, expected[:1001])
+
+
+def test_damaged_bytes_in_memory_are_refused_in_words(tiny_model, prior):
+    data = compress(tiny_model, np.zeros(1000, np.float32), prior=prior)
+    with pytest.raises(VQSpeechError, match="the compressed recording names no speaker"):
+        decompress(tiny_model, data, prior=prior)
+    for damaged, words in ((data[:-1], "is truncated"), (data[:-1] + b"\1", "is damaged"), (b"RIFF", "not a .vqs")):
+        with pytest.raises(CodesError, match=f"the compressed recording {words}|recording is {words}"):
+            decompress(tiny_model, damaged, "ann", prior=prior)
+
+
+def test_a_model_made_in_memory_asks_for_its_prior(tiny_model):
+    with pytest.raises(CheckpointError, match="made in memory"):
+        compress(tiny_model, np.zeros(100, np.float32))

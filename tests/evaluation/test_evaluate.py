@@ -27,7 +27,8 @@ from vqspeech.evaluation.trials.pairs import assign_targets, choose, choose_spli
 from vqspeech.evaluation.trials.sexes import find_sexes
 from vqspeech.evaluation.trials.synthesis import Settings, make_material
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.pretrained.checkpoint import MODEL_FILE, ModelCard, save_model
+from vqspeech.pretrained.cards import ModelCard
+from vqspeech.pretrained.checkpoint import MODEL_FILE, save_model
 
 QUICK = ("sound", "codebook")
 

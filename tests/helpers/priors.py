@@ -9,7 +9,8 @@ import torch
 
 from vqspeech.config import PriorConfig
 from vqspeech.models.prior import Prior
-from vqspeech.pretrained.checkpoint import MODEL_FILE, PRIOR_FILE, ModelCard, PriorCard, save_model, save_prior
+from vqspeech.pretrained.cards import ModelCard, PriorCard
+from vqspeech.pretrained.checkpoint import MODEL_FILE, PRIOR_FILE, save_model, save_prior
 
 SIZE = {"residual_channels": 8, "skip_channels": 8, "cycles": 1, "layers_per_cycle": 3, "speaker_dim": 4}
 

@@ -26,7 +26,8 @@ from vqspeech.listening.design.foreign import webmushra
 from vqspeech.listening.design.loudness import TARGET_LUFS, loudness
 from vqspeech.listening.key import Kind, read_key
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.pretrained.checkpoint import MODEL_FILE, ModelCard, save_model
+from vqspeech.pretrained.cards import ModelCard
+from vqspeech.pretrained.checkpoint import MODEL_FILE, save_model
 
 KINDS: tuple[Kind, ...] = ("mos", "similarity", "abx", "preference", "mushra")
 RATE = 4000

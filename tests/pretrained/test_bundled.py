@@ -16,15 +16,8 @@ from vqspeech.audio import load_audio
 from vqspeech.errors import CheckpointError
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.pretrained import bundled
-from vqspeech.pretrained.checkpoint import (
-    MODEL_FILE,
-    ModelCard,
-    read_card,
-    read_model,
-    read_prior,
-    read_prior_card,
-    save_model,
-)
+from vqspeech.pretrained.cards import ModelCard
+from vqspeech.pretrained.checkpoint import MODEL_FILE, read_card, read_model, read_prior, read_prior_card, save_model
 from vqspeech.pretrained.packing import halved, pack
 from vqspeech.pretrained.registry import find, resolve
 

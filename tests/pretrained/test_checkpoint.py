@@ -11,16 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from vqspeech.errors import CheckpointError
-from vqspeech.pretrained.checkpoint import (
-    FORMAT,
-    KEY,
-    MODEL_FILE,
-    ModelCard,
-    find_model_file,
-    read_card,
-    read_model,
-    save_model,
-)
+from vqspeech.pretrained.cards import ModelCard
+from vqspeech.pretrained.checkpoint import FORMAT, KEY, MODEL_FILE, find_model_file, read_card, read_model, save_model
 
 
 @pytest.fixture

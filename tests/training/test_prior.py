@@ -8,7 +8,8 @@ import torch
 
 from vqspeech.errors import CheckpointError
 from vqspeech.models.prior import Prior
-from vqspeech.pretrained.checkpoint import MODEL_FILE, PriorCard, read_prior, read_prior_card, save_prior
+from vqspeech.pretrained.cards import PriorCard
+from vqspeech.pretrained.checkpoint import MODEL_FILE, read_prior, read_prior_card, save_prior
 from vqspeech.sampling.engines import get_engine
 
 

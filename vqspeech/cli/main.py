@@ -137,7 +137,7 @@ def convert(
             from vqspeech.pretrained.example import take_example
 
             sources, out = (take_example(sources, tell),), out or Path()
-        loaded, _, speaker = open_model(model, speaker)
+        loaded, speaker = open_model(model, speaker)
     if not loaded.card.is_settled:
         tell(f"the model's training is at step {loaded.card.step}, still in its warm start: expect noise")
     jobs, problems = plan_jobs(sources, speaker, out, force=force, speakers=loaded.speakers)
@@ -195,7 +195,7 @@ def decode(
     from vqspeech.conversion import SamplingOptions, decode_file, target_name
     from vqspeech.pretrained.registry import open_model
 
-    loaded, _, speaker = open_model(model, speaker)
+    loaded, speaker = open_model(model, speaker)
     target = free_target(out or beside(source, target_name(source, speaker)), source, force, is_sound=True)
     decode_file(loaded, source, target, speaker, SamplingOptions(seed, temperature, engine, precision))
     say_written(target)

@@ -64,12 +64,11 @@ def sample(
     from vqspeech.conversion import SamplingOptions
     from vqspeech.data.preparation import num_cores
     from vqspeech.generation import Draws, generate_files, plan_targets, read_prompt
-    from vqspeech.pretrained.checkpoint import read_prior
     from vqspeech.pretrained.registry import find_sampling, open_model
 
     given, speaker = (model, speaker) if speaker else find_sampling(model, drawing["seed"])
-    loaded, file, speaker = open_model(given, speaker)
-    prior = read_prior(file, loaded)
+    loaded, speaker = open_model(given, speaker)
+    prior = loaded.prior
     name = f"{stem_of(prompt) if prompt else 'sample'}-{speaker}-{drawing['seed']}"
     targets = plan_targets(out, name, num, force=force)
     begun = read_prompt(loaded, prompt) if prompt else None
@@ -98,13 +97,12 @@ def sample(
 def compress(source: Path, speaker: str | None, model: str | None, out: Path | None, force: bool) -> None:
     """Write a recording's codes in as few bits as the prior needs: in.wav becomes in.vqs."""
     from vqspeech.compression import compress_file
-    from vqspeech.pretrained.checkpoint import read_prior
     from vqspeech.pretrained.registry import find
 
     target = free_target(out or beside(source, f"{stem_of(source)}.vqs"), source, force)
-    file, speaker, _ = found = find(model, speaker)
+    found = find(model, speaker)
     loaded = found.load()
-    sizes = compress_file(loaded, read_prior(file, loaded), source, target, speaker)
+    sizes = compress_file(loaded, loaded.prior, source, target, found.speaker)
     say(f"{target}: {sizes}")
 
 
@@ -126,14 +124,13 @@ def decompress(
     """Speak a .vqs file, with the model that compressed it."""
     from vqspeech.compression import choose_voice, decompress_file
     from vqspeech.conversion import SamplingOptions, target_name
-    from vqspeech.pretrained.checkpoint import read_prior
     from vqspeech.pretrained.registry import find
 
-    file, speaker, _ = found = find(model, speaker)
+    found = find(model, speaker)
     loaded = found.load()
-    prior = read_prior(file, loaded)
+    prior = loaded.prior
     codes_only = out is not None and out.suffix == ".npz"
-    chosen = loaded.speakers[0] if codes_only else choose_voice(source, loaded, prior, speaker)
+    chosen = loaded.speakers[0] if codes_only else choose_voice(source, loaded, prior, found.speaker)
     target = free_target(out or beside(source, target_name(source, chosen)), source, force, is_sound=not codes_only)
     decompress_file(loaded, prior, source, target, chosen, SamplingOptions(**drawing))
     say_written(target)

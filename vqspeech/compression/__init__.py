@@ -4,6 +4,13 @@
 file's header, `files` the way there and back.
 """
 
-from vqspeech.compression.files import choose_voice, compress_file, decompress_file, read_compressed
+from vqspeech.compression.files import (
+    choose_voice,
+    compress,
+    compress_file,
+    decompress,
+    decompress_file,
+    read_compressed,
+)
 
-__all__ = ["choose_voice", "compress_file", "decompress_file", "read_compressed"]
+__all__ = ["choose_voice", "compress", "compress_file", "decompress", "decompress_file", "read_compressed"]

@@ -38,8 +38,8 @@ class Bits:
     count: int
 
 
-def compress(codes: NDArray[np.integer], prior: Prior, speaker: int | None) -> Bits:
-    """Codes (N,), N > 0, in about as many bits as the prior's cross-entropy; see `expand`.
+def pack_codes(codes: NDArray[np.integer], prior: Prior, speaker: int | None) -> Bits:
+    """Codes (N,), N > 0, in about as many bits as the prior's cross-entropy; see `unpack_codes`.
 
     Parameters
     ----------
@@ -60,8 +60,8 @@ def compress(codes: NDArray[np.integer], prior: Prior, speaker: int | None) -> B
     return Bits(before + last.data, 8 * len(before) + last.count)
 
 
-def expand(payload: Bits, num_codes: int, prior: Prior, speaker: int | None) -> NDArray[np.int32]:
-    """The `num_codes` codes of what `compress` gave for the same prior and speaker.
+def unpack_codes(payload: Bits, num_codes: int, prior: Prior, speaker: int | None) -> NDArray[np.int32]:
+    """The `num_codes` codes of what `pack_codes` gave for the same prior and speaker.
 
     Raises
     ------

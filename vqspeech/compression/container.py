@@ -14,11 +14,11 @@ import os
 import struct
 import zlib
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 from vqspeech.compression.coder import Bits
 from vqspeech.errors import CodesError
-from vqspeech.files import write_whole
 
 MAGIC = b"VQSP"
 VERSION = 2
@@ -52,13 +52,13 @@ class Compressed:
     payload: Bits
 
 
-def save_compressed(path: str | Path, compressed: Compressed) -> None:
-    """Write a .vqs file, whole or not at all.
+def to_bytes(compressed: Compressed) -> bytes:
+    """All bytes of a .vqs file.
 
     Raises
     ------
     CodesError
-        If the recording or the speaker's name is too long, or the place cannot be written.
+        If the recording or the speaker's name is too long.
     """
     name = (compressed.speaker or "").encode()
     if len(name) > LONGEST_NAME:
@@ -71,56 +71,66 @@ def save_compressed(path: str | Path, compressed: Compressed) -> None:
         MAGIC, VERSION, len(name), compressed.num_samples, compressed.payload.count, compressed.model, compressed.prior
     )
     body = name + _join(compressed.payload, compressed.codes_checksum)
-    with write_whole(path, CodesError) as temporary:
-        temporary.write_bytes(header + CRC.pack(zlib.crc32(body, zlib.crc32(header))) + body)
+    return header + CRC.pack(zlib.crc32(body, zlib.crc32(header))) + body
 
 
-def load_compressed(path: str | Path) -> Compressed:
-    """Read a .vqs file; nothing is read of it before its size agrees with what its header says.
+def read_container(source: str | Path | bytes) -> Compressed:
+    """What a .vqs file or its bytes hold; no more is read of a file than its header announces.
 
     Raises
     ------
     CodesError
         If the file is missing, no .vqs file, of another format, truncated or damaged.
     """
-    path = Path(path)
+    name = name_of(source)
     try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
+        with BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
             start = file.read(OVERHEAD)
-            if start[: len(MAGIC)] != MAGIC:
-                raise CodesError(f"{path} is not a .vqs file. Make one with: vqspeech compress in.wav")
-            if len(start) < OVERHEAD:
-                raise CodesError(f"{path} is truncated: {size} bytes, {OVERHEAD} at least were expected. Copy it again")
-            _, version, name_bytes, num_samples, count, model, prior = HEADER.unpack(start[: HEADER.size])
-            if version != VERSION:
-                raise CodesError(
-                    f"{path} is of format {version}, this vqspeech reads {VERSION}. Decompress it with the vqspeech "
-                    "that made it, or copy the file again if it is damaged"
-                )
-            expected = OVERHEAD + name_bytes + _bytes_of(count)
-            if size != expected:
-                what = "truncated" if size < expected else "damaged"
-                raise CodesError(
-                    f"{path} is {what}: its header announces {expected} bytes, it has {size}. Copy it again"
-                )
+            expected = _announced(name, start, size)
             body = file.read(expected - OVERHEAD)
     except FileNotFoundError:
-        raise CodesError(f"no compressed recording at {path}. Make one with: vqspeech compress in.wav") from None
+        raise CodesError(f"no compressed recording at {name}. Make one with: vqspeech compress in.wav") from None
     except OSError as reason:
         raise CodesError(
-            f"cannot read {path}: {reason.strerror or reason}. Check the path and its permissions"
+            f"cannot read {name}: {reason.strerror or reason}. Check the path and its permissions"
         ) from None
     if CRC.unpack(start[HEADER.size :])[0] != zlib.crc32(body, zlib.crc32(start[: HEADER.size])):
-        raise CodesError(f"{path} is damaged: its checksum does not agree with its bytes. Copy it again")
+        raise CodesError(f"{name} is damaged: its checksum does not agree with its bytes. Copy it again")
+    _, _, name_bytes, num_samples, count, model, prior = HEADER.unpack(start[: HEADER.size])
     try:
-        name = body[:name_bytes].decode()
+        speaker = body[:name_bytes].decode()
     except UnicodeDecodeError:
-        raise CodesError(f"{path} is damaged: the speaker's name is no text. Compress the recording again") from None
+        raise CodesError(f"{name} is damaged: the speaker's name is no text. Compress the recording again") from None
     if not num_samples:
-        raise CodesError(f"{path} holds no samples. Compress the recording again")
+        raise CodesError(f"{name} holds no samples. Compress the recording again")
     payload, codes_checksum = _part(body[name_bytes:], count)
-    return Compressed(name or None, num_samples, model, prior, codes_checksum, payload)
+    return Compressed(speaker or None, num_samples, model, prior, codes_checksum, payload)
+
+
+def name_of(source: str | Path | bytes) -> str:
+    """What errors call it."""
+    return "the compressed recording" if isinstance(source, bytes) else str(source)
+
+
+def _announced(name: str, start: bytes, size: int) -> int:
+    """Bytes of the whole, by its first `OVERHEAD` ones; an error if it has others than `size`."""
+    if start[: len(MAGIC)] != MAGIC:
+        raise CodesError(f"{name} is not a .vqs file. Make one with: vqspeech compress in.wav")
+    if len(start) < OVERHEAD:
+        raise CodesError(f"{name} is truncated: {size} bytes, {OVERHEAD} at least were expected. Copy it again")
+    _, version, name_bytes, _, count, _, _ = HEADER.unpack(start[: HEADER.size])
+    if version != VERSION:
+        raise CodesError(
+            f"{name} is of format {version}, this vqspeech reads {VERSION}. Decompress it with the vqspeech that made "
+            "it, or copy the file again if it is damaged"
+        )
+    expected: int = OVERHEAD + name_bytes + _bytes_of(count)
+    if size != expected:
+        what = "truncated" if size < expected else "damaged"
+        raise CodesError(f"{name} is {what}: its header announces {expected} bytes, it has {size}. Copy it again")
+    return expected
 
 
 def _bytes_of(count: int) -> int:

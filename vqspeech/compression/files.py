@@ -1,4 +1,6 @@
-"""Recordings to .vqs files, and from these back to codes and sound."""
+"""Recordings to a few bytes, in memory or in a .vqs file, and from these back to codes and sound."""
+
+# T samples, N codes, hop samples per code.
 
 from __future__ import annotations
 
@@ -6,18 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from vqspeech.audio import open_audio
-from vqspeech.compression.coder import checksum, compress, expand
-from vqspeech.compression.container import MOST_SAMPLES, Compressed, load_compressed, save_compressed
-from vqspeech.conversion.codes import save_codes
+from vqspeech.compression.coder import checksum, pack_codes, unpack_codes
+from vqspeech.compression.container import Compressed, name_of, read_container, to_bytes
+from vqspeech.conversion import decode
+from vqspeech.conversion.codes import encode, encode_recording, save_codes
 from vqspeech.conversion.files import speak_codes
 from vqspeech.conversion.options import SamplingOptions
-from vqspeech.errors import AudioError, CodesError, VQSpeechError
+from vqspeech.errors import CodesError, VQSpeechError
+from vqspeech.files import write_whole
 from vqspeech.models.prior import Prior
-from vqspeech.models.vqvae import VQVAE, evaluating
+from vqspeech.models.vqvae import VQVAE
 
 LONGEST_S = 24 * 3600  # seconds of a recording: what a header says beyond is not believed
 
@@ -38,12 +41,115 @@ class Sizes:
         )
 
 
-def compress_file(model: VQVAE, prior: Prior, source: Path, target: Path, speaker: str | None = None) -> Sizes:
-    """Compress a recording.
+def compress(
+    model: VQVAE, wav: NDArray[np.float32] | Tensor, speaker: str | None = None, *, prior: Prior | None = None
+) -> bytes:
+    """Write the codes of a waveform in as few bytes as the prior needs, range-coded: the contents of a .vqs file.
 
     Parameters
     ----------
-    speaker : who speaks, if that is one of the model's; the prior then expects better, and the file gets smaller
+    model : VQVAE
+    wav : array or Tensor, shape (T,), in [-1, 1], at the model's sample rate
+    speaker : str or None
+        Who speaks, if that is one of the model's: the prior then expects better, and fewer bytes are needed.
+    prior : Prior or None
+        Over the model's codes; None takes `model.prior`.
+
+    Returns
+    -------
+    compressed : bytes
+        For `decompress`, with the same model and prior, on any machine.
+
+    Raises
+    ------
+    AudioError
+        If the waveform is empty or not finite.
+    CheckpointError
+        If the model has no prior.
+    DependencyError
+        If constriction is not installed, whose range coder this is.
+    UnknownSpeakerError
+        If the model has no such speaker.
+
+    Examples
+    --------
+    >>> import vqspeech
+    >>> fsdd = vqspeech.load_model("fsdd")
+    >>> compressed = compress(fsdd, np.zeros(8000, np.float32), "theo")
+    >>> decompress(fsdd, compressed, "george").shape
+    (8000,)
+    """
+    return to_bytes(_compress(model, prior or model.prior, encode(model, wav), len(wav), speaker))
+
+
+def decompress(
+    model: VQVAE,
+    compressed: bytes,
+    speaker: str | None = None,
+    *,
+    seed: int = 0,
+    temperature: float = 1.0,
+    utterance: int = 0,
+    engine: str = "auto",
+    precision: str = "auto",
+    prior: Prior | None = None,
+) -> NDArray[np.float32]:
+    """Speak what `compress` wrote.
+
+    Parameters
+    ----------
+    model : VQVAE
+        The one that compressed.
+    compressed : bytes
+    speaker : str or None
+        In whose voice; None takes the one whom `compress` was told.
+    seed, temperature, utterance, engine, precision
+        See `vqspeech.decode`.
+    prior : Prior or None
+        The one that compressed; None takes `model.prior`.
+
+    Returns
+    -------
+    wav : float32 array, shape (T,), in [-1, 1], at the model's sample rate
+        As many samples as were compressed.
+
+    Raises
+    ------
+    CodesError
+        If the bytes are truncated, damaged, or of another model or prior.
+    CheckpointError
+        If the model has no prior.
+    UnknownSpeakerError
+        If the model has no such speaker.
+    VQSpeechError
+        If no speaker was told, here or there.
+
+    Examples
+    --------
+    >>> import vqspeech
+    >>> fsdd = vqspeech.load_model("fsdd")
+    >>> compressed = compress(fsdd, vqspeech.load_audio(vqspeech.example_recording(), 8000)[:4000])
+    >>> len(compressed) < 150, decompress(fsdd, compressed, "theo").shape
+    (True, (4000,))
+    """
+    prior = prior or model.prior
+    chosen = choose_voice(compressed, model, prior, speaker)
+    codes, num_samples, _ = read_compressed(compressed, model, prior)
+    wav = decode(
+        model,
+        codes,
+        chosen,
+        seed=seed,
+        temperature=temperature,
+        utterance=utterance,
+        engine=engine,
+        precision=precision,
+    )
+    return wav[:num_samples]
+
+
+def compress_file(model: VQVAE, prior: Prior, source: Path, target: Path, speaker: str | None = None) -> Sizes:
+    """Compress a recording of up to a day, in memory for the codes alone; else as `compress`.
 
     Raises
     ------
@@ -52,70 +158,79 @@ def compress_file(model: VQVAE, prior: Prior, source: Path, target: Path, speake
     CodesError
         If the target cannot be written.
     """
+    if speaker is not None:
+        model.speaker_index(speaker)  # an unknown one is told before any work
+    codes, num_samples = encode_recording(model, source, longest_s=LONGEST_S)
+    compressed = _compress(model, prior, codes, num_samples, speaker)
+    data = to_bytes(compressed)
+    with write_whole(target, CodesError) as temporary:
+        temporary.write_bytes(data)
+    return Sizes(len(data), compressed.payload.count, len(codes), num_samples / model.sample_rate)
+
+
+def _compress(
+    model: VQVAE, prior: Prior, codes: NDArray[np.integer], num_samples: int, speaker: str | None
+) -> Compressed:
     index = None if speaker is None else model.speaker_index(speaker)
     if index is not None and index >= prior.nobody:
         index = speaker = None  # an enrolled voice: the prior does not know it, and the reader's model need not
-    codes, num_samples = _encode(model, source)
-    compressed = Compressed(
+    return Compressed(
         speaker=speaker,
         num_samples=num_samples,
         model=_short(model.codes_id()),
         prior=_short(prior.weights_id()),
         codes_checksum=checksum(codes),
-        payload=compress(codes, prior, index),
+        payload=pack_codes(codes, prior, index),
     )
-    save_compressed(target, compressed)
-    size = target.stat().st_size
-    return Sizes(size, compressed.payload.count, len(codes), num_samples / model.sample_rate)
 
 
-def open_compressed(path: Path, model: VQVAE, prior: Prior) -> Compressed:
-    """A .vqs file of this model and prior, its codes still packed.
+def open_compressed(source: Path | bytes, model: VQVAE, prior: Prior) -> Compressed:
+    """A .vqs file, or its bytes, of this model and prior; the codes are still packed.
 
     Raises
     ------
     CodesError
-        If the file is missing, truncated, damaged, of another model or prior, or of an impossible length.
+        If it is missing, truncated, damaged, of another model or prior, or of an impossible length.
     """
-    compressed = load_compressed(path)
+    compressed, name = read_container(source), name_of(source)
     for what, seen, expected in (
         ("model", compressed.model, model.codes_id()),
         ("prior", compressed.prior, prior.weights_id()),
     ):
         if seen != _short(expected):
             raise CodesError(
-                f"{path} was compressed with another {what} ({seen.hex()[:12]}, this one is {expected[:12]}). Give the "
+                f"{name} was compressed with another {what} ({seen.hex()[:12]}, this one is {expected[:12]}). Give the "
                 "one it was made with: --model RUN"
             )
     duration_s = compressed.num_samples / model.sample_rate
     if duration_s > LONGEST_S:
         raise CodesError(
-            f"{path} says it lasts {duration_s / 3600:.0f} hours, at most {LONGEST_S // 3600} are believed. Compress "
+            f"{name} says it lasts {duration_s / 3600:.0f} hours, at most {LONGEST_S // 3600} are believed. Compress "
             "the recording again"
         )
     if compressed.speaker is not None and compressed.speaker not in model.speakers:
         raise CodesError(
-            f"{path} names the speaker {compressed.speaker!r}, whom this model does not know. Compress again"
+            f"{name} names the speaker {compressed.speaker!r}, whom this model does not know. Compress again"
         )
     return compressed
 
 
-def read_compressed(path: Path, model: VQVAE, prior: Prior) -> tuple[NDArray[np.int32], int, str | None]:
-    """Codes (N,) of a .vqs file, the number of samples they stand for, and the speaker it names.
+def read_compressed(source: Path | bytes, model: VQVAE, prior: Prior) -> tuple[NDArray[np.int32], int, str | None]:
+    """Codes (N,) of a .vqs file or its bytes, the number of samples they stand for, and the speaker it names.
 
     Raises
     ------
     CodesError
         As `open_compressed`, and if the codes do not come out as they went in.
     """
-    compressed = open_compressed(path, model, prior)
+    compressed = open_compressed(source, model, prior)
     index = None if compressed.speaker is None else model.speaker_index(compressed.speaker)
     try:
-        codes = expand(compressed.payload, -(-compressed.num_samples // model.hop_length), prior, index)
+        codes = unpack_codes(compressed.payload, -(-compressed.num_samples // model.hop_length), prior, index)
         if checksum(codes) != compressed.codes_checksum:
             raise CodesError("the codes do not agree with their checksum")
     except CodesError as reason:
-        raise CodesError(f"{path} is damaged: {reason}. Compress the recording again") from None
+        raise CodesError(f"{name_of(source)} is damaged: {reason}. Compress the recording again") from None
     return codes, compressed.num_samples, compressed.speaker
 
 
@@ -141,8 +256,8 @@ def decompress_file(
     return len(codes)
 
 
-def choose_voice(source: Path, model: VQVAE, prior: Prior, speaker: str | None) -> str:
-    """Whose voice a .vqs file is spoken in: the one asked for, else the one it names.
+def choose_voice(source: Path | bytes, model: VQVAE, prior: Prior, speaker: str | None) -> str:
+    """Whose voice a .vqs file or its bytes are spoken in: the one asked for, else the one it names.
 
     Raises
     ------
@@ -151,28 +266,11 @@ def choose_voice(source: Path, model: VQVAE, prior: Prior, speaker: str | None) 
     """
     chosen = speaker or open_compressed(source, model, prior).speaker
     if chosen is None:
-        raise VQSpeechError(f"{source} names no speaker. Give one of {', '.join(model.speakers[:8])} with --speaker")
+        raise VQSpeechError(
+            f"{name_of(source)} names no speaker. Give one of {', '.join(model.speakers[:8])} with --speaker"
+        )
     model.speaker_index(chosen)
     return chosen
-
-
-def _encode(model: VQVAE, source: Path) -> tuple[NDArray[np.int32], int]:
-    """Codes (N,) and samples of a recording, in memory for the codes alone."""
-    longest = min(MOST_SAMPLES, LONGEST_S * model.sample_rate)
-    stream = model.encoding()
-    pieces = []
-    with torch.no_grad(), evaluating(model), open_audio(source, model.sample_rate) as reader:
-        for block in reader:
-            if stream.received + len(block) > longest:
-                raise AudioError(f"{reader.name} lasts longer than {LONGEST_S // 3600} hours. Cut it into shorter ones")
-            pieces += [codes.cpu() for codes in stream.push(torch.as_tensor(block, device=model.device))]
-        num_samples = stream.received
-        pieces += [codes.cpu() for codes in stream.finish()]
-    if not num_samples:
-        raise AudioError(
-            f"{reader.name} is empty or shorter than one sample at {model.sample_rate} Hz. Give a longer recording"
-        )
-    return torch.cat(pieces).numpy().astype(np.int32), num_samples
 
 
 def _short(fingerprint: str) -> bytes:

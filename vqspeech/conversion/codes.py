@@ -1,16 +1,44 @@
-"""Codes on disk: an .npz of plain arrays that says which model its codes belong to."""
+"""Speech to codes, and codes on disk: an .npz of plain arrays that says which model its codes belong to."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vqspeech.audio import open_audio
 from vqspeech.errors import AudioError, CodesError
 from vqspeech.files import write_whole
 from vqspeech.models.vqvae import VQVAE, evaluating
+
+
+def encode(model: VQVAE, wav: NDArray[np.float32] | Tensor) -> NDArray[np.int64]:
+    """Turn a waveform into codes, q(z|x) of [VQ-VAE §3.1].
+
+    Parameters
+    ----------
+    model : VQVAE
+    wav : array or Tensor, shape (T,), in [-1, 1], at the model's sample rate
+        A last incomplete frame is filled up with zeros.
+
+    Returns
+    -------
+    codes : int64 array, shape (N,), in [0, K), N = ceil(T / `model.hop_length`)
+
+    Raises
+    ------
+    AudioError
+        If the waveform is empty, not one-dimensional, or not finite.
+
+    Examples
+    --------
+    >>> encode(model, np.zeros(10 * model.hop_length, np.float32)).shape  # `model`: tiny, from conftest
+    (10,)
+    """
+    return model.encode(wav).cpu().numpy()
 
 
 def save_codes(path: str | Path, codes: NDArray[np.integer], model: VQVAE, num_samples: int) -> None:
@@ -93,25 +121,31 @@ def encode_file(model: VQVAE, source: Path, target: Path) -> int:
     return len(codes)
 
 
-def encode_recording(model: VQVAE, source: Path) -> tuple[NDArray[np.int64], int]:
+def encode_recording(model: VQVAE, source: Path, *, longest_s: float | None = None) -> tuple[NDArray[np.int64], int]:
     """Codes (N,) of a recording and its samples at the model's rate, in constant memory but for the codes.
 
     Raises
     ------
     AudioError
-        If the recording cannot be read or is empty.
+        If the recording cannot be read, is empty, or lasts longer than `longest_s` seconds.
     """
     import torch
 
+    longest = math.inf if longest_s is None else longest_s * model.sample_rate
     stream = model.encoding()
     pieces = []
     with torch.no_grad(), evaluating(model), open_audio(source, model.sample_rate) as reader:
         for block in reader:
-            pieces += stream.push(torch.as_tensor(block, device=model.device))
+            if stream.received + len(block) > longest:
+                raise AudioError(
+                    f"{reader.name} lasts longer than {longest / model.sample_rate / 3600:g} hours. Cut it into "
+                    "shorter ones"
+                )
+            pieces += [codes.cpu() for codes in stream.push(torch.as_tensor(block, device=model.device))]
         num_samples = stream.received
-        pieces += stream.finish()
+        pieces += [codes.cpu() for codes in stream.finish()]
     if not num_samples:
         raise AudioError(
             f"{reader.name} is empty or shorter than one sample at {model.sample_rate} Hz. Give a longer recording"
         )
-    return torch.cat(pieces).cpu().numpy(), num_samples
+    return torch.cat(pieces).numpy(), num_samples

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 
 from vqspeech.audio import MU_LAW_CLASSES
 from vqspeech.config import Recipe
-from vqspeech.errors import AudioError, CodesError, UnknownSpeakerError
+from vqspeech.errors import AudioError, CheckpointError, CodesError, UnknownSpeakerError
 from vqspeech.models.blocks import Blocks
 from vqspeech.models.identity import weights_digest
+from vqspeech.models.prior import Prior
 from vqspeech.nn.bottleneck import Quantized, make_bottleneck
 from vqspeech.nn.conditioning import Conditioner, SpeakerAdversary, SpectralHead
 from vqspeech.nn.encoder import Encoder
@@ -49,9 +51,11 @@ class VQVAE(nn.Module):
     Attributes
     ----------
     card : what the file it was loaded from says of it; None for a model that was made in memory
+    read_prior : reads the prior that lies beside that file; None likewise
     """
 
     card: Any = None
+    read_prior: Callable[[VQVAE], Prior] | None = None
 
     def __init__(self, recipe: Recipe, speakers: Sequence[str]) -> None:
         super().__init__()
@@ -122,6 +126,13 @@ class VQVAE(nn.Module):
     def code_rate(self) -> float:
         """Codes per second, Hz."""
         return self.sample_rate / self.hop_length
+
+    @cached_property  # not in torch's registry of modules: its weights are none of this model's
+    def prior(self) -> Prior:
+        """The prior over this model's codes, read when it is first used; errors as in `checkpoint.read_prior`."""
+        if self.read_prior is None:
+            raise CheckpointError("a model that was made in memory has no prior over its codes. Give one as `prior`")
+        return self.read_prior(self)
 
     @property
     def device(self) -> torch.device:

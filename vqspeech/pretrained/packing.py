@@ -16,14 +16,13 @@ from vqspeech.errors import CheckpointError
 from vqspeech.files import write_whole
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.pretrained.bundled import CARD_FILE, PackedCard, read_packed_card, sha256_of
+from vqspeech.pretrained.cards import ModelCard
 from vqspeech.pretrained.checkpoint import (
     MODEL_FILE,
     PRIOR_FILE,
     TRAINING_PARTS,
-    ModelCard,
     find_model_file,
     read_model,
-    read_prior,
     save_model,
     save_prior,
 )
@@ -79,7 +78,7 @@ def pack(
     if (out / MODEL_FILE).exists() and not force:
         raise CheckpointError(f"{out} holds a model already. Overwrite it with --force, or choose another --out")
     has_prior = (file.parent / PRIOR_FILE).is_file()
-    prior = read_prior(file, model) if has_prior else None
+    prior = model.prior if has_prior else None
     recipe = _clean(card.recipe)
     weights = {key: value for key, value in model.state_dict().items() if not key.startswith(TRAINING_PARTS)}
     save_model(out / MODEL_FILE, halved(weights), replace(card, recipe=recipe))

@@ -78,17 +78,17 @@ def load_model(name_or_path: str | Path | None = None, speaker: str | None = Non
     return model
 
 
-def open_model(given: str | Path | None, speaker: str) -> tuple[VQVAE, Path, str]:
+def open_model(given: str | Path | None, speaker: str) -> tuple[VQVAE, str]:
     """As `load_model`, for a speaker who may be named by a voice's file.
 
     Returns
     -------
-    model, file, speaker : the model, its file, and the name by which it knows the speaker
+    model, speaker : the model, and the name by which it knows the speaker
     """
     found = find(given, speaker)
     model, name = found.load(), found.speaker or speaker
     model.speaker_index(name)  # an unknown speaker is told before any work
-    return model, found.file, name
+    return model, name
 
 
 def find(given: str | Path | None = None, speaker: str | None = None, runs: Path = RUNS) -> Found:

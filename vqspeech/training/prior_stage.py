@@ -18,7 +18,8 @@ from vqspeech.errors import RunError
 from vqspeech.likelihood.bound import held_out_likelihood
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.pretrained.checkpoint import PRIOR_FILE, PriorCard, read_model, read_prior, save_prior
+from vqspeech.pretrained.cards import PriorCard
+from vqspeech.pretrained.checkpoint import PRIOR_FILE, read_model, read_prior, save_prior
 from vqspeech.training.acceleration import find_acceleration
 from vqspeech.training.loop import fit
 from vqspeech.training.prior import PriorTask, prior_training

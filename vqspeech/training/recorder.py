@@ -12,7 +12,7 @@ from vqspeech.audio import save_audio
 from vqspeech.distributed import rank, world_size
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.pictures import plot_spectrograms, save_picture
-from vqspeech.pretrained.checkpoint import ModelCard
+from vqspeech.pretrained.cards import ModelCard
 from vqspeech.training.run import Run
 from vqspeech.training.schedule import batch_at, samples_until
 from vqspeech.training.state import TrainingState

@@ -21,7 +21,8 @@ from typing import Any
 from vqspeech.config import Recipe
 from vqspeech.errors import RunError
 from vqspeech.files import write_whole
-from vqspeech.pretrained.checkpoint import MODEL_FILE, PRIOR_FILE, ModelCard, PriorCard, save_model, save_prior
+from vqspeech.pretrained.cards import ModelCard, PriorCard
+from vqspeech.pretrained.checkpoint import MODEL_FILE, PRIOR_FILE, save_model, save_prior
 
 FORMAT = 1  # of state.pt
 
