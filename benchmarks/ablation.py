@@ -38,7 +38,7 @@ from vqspeech.errors import RecipeError, VQSpeechError
 from vqspeech.evaluation.judges.frozen import Judges, load_judges
 from vqspeech.evaluation.judges.sequence_probe import probe_sequences
 from vqspeech.evaluation.measures.conversions import judge_conversions
-from vqspeech.likelihood.gains import gather_evidence, held_out_batches
+from vqspeech.likelihood.gains import compute_gains, held_out_batches
 from vqspeech.losses import FrameSpectrum
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.pretrained.checkpoint import read_model
@@ -190,7 +190,7 @@ def measure(setting: Setting, seed: int, options: argparse.Namespace, judges: Ju
             raise KeyboardInterrupt
         model = read_model(out)
         count = 30 if options.quick else 300
-        figures |= asdict(gather_evidence(model, held_out_batches(model, store, "valid", count, at_a_time=10)))
+        figures |= asdict(compute_gains(model, held_out_batches(model, store, "valid", count, at_a_time=10)))
         figures |= {"steps": result.step, "minutes": model.card.training.get("minutes") if model.card else None}
         shares = judge_conversions(
             model, store, judges, split="valid", content_of=lambda name: name.split("_")[0], every=step, seed=seed

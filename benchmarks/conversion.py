@@ -20,7 +20,7 @@ from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
 from vqspeech.evaluation.judges.frozen import load_judges
 from vqspeech.evaluation.measures.conversions import judge_conversions
-from vqspeech.likelihood.gains import gather_evidence, held_out_batches
+from vqspeech.likelihood.gains import compute_gains, held_out_batches
 from vqspeech.pretrained.checkpoint import read_model
 from vqspeech.sampling.engines import PRECISIONS
 
@@ -57,7 +57,7 @@ def main() -> int:
         )
         seconds = time.monotonic() - started
         count = 30 if options.quick else 300
-        evidence = gather_evidence(model, held_out_batches(model, store, options.split, count, at_a_time=10))
+        gains = compute_gains(model, held_out_batches(model, store, options.split, count, at_a_time=10))
     except VQSpeechError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
@@ -65,12 +65,12 @@ def main() -> int:
     for name, share in shares.items():
         print(f"{name:16}{share.content:8.1%}{share.speaker:9.1%}{share.both:8.1%}{share.source:8.1%}")
     print(
-        f"{shares['conversions'].count} utterances, {seconds:.0f} s; {evidence.bits:.3f} bits/sample, perplexity "
-        f"{evidence.perplexity:.1f}, {evidence.bit_rate:.0f} bit/s, code gain {evidence.code_gain:.3f}, speaker gain "
-        f"{evidence.speaker_gain:.3f}"
+        f"{shares['conversions'].count} utterances, {seconds:.0f} s; {gains.bits:.3f} bits/sample, perplexity "
+        f"{gains.perplexity:.1f}, {gains.bit_rate:.0f} bit/s, code gain {gains.code_gain:.3f}, speaker gain "
+        f"{gains.speaker_gain:.3f}"
     )
     if options.json:
-        figures = {name: asdict(share) for name, share in shares.items()} | {"evidence": asdict(evidence)}
+        figures = {name: asdict(share) for name, share in shares.items()} | {"evidence": asdict(gains)}
         figures["settings"] = {"split": options.split, "seed": options.seed, "temperature": options.temperature}
         figures["settings"]["precision"] = options.precision
         figures["judges"] = {"content": judges.content.sha256, "speaker": judges.speaker.sha256}

@@ -67,7 +67,7 @@ def draw_all(subject: Subject, num: int, draws: Draws, temperature: tuple[float,
 
     train, valid = ([codes.read(int(number)) for number in codes.sequences(split)] for split in ("train", "valid"))
     models = ngrams.tuned_models(train, valid, model.num_codes)
-    made = {PRIOR: draw_prior(True, draws), "prior, as nobody": draw_prior(False, draws)}
+    made = {PRIOR: draw_prior(True, draws), "prior, no speaker": draw_prior(False, draws)}
     calm = Draws(draws.seed, *temperature)
     made[f"prior, temperature {calm.temperature:g}, top-p {calm.top_p:g}"] = draw_prior(True, calm)
     for name in reversed(models):

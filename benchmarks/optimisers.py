@@ -25,7 +25,7 @@ from vqspeech.config import Recipe, TrainConfig
 from vqspeech.data.preparation import prepare, store_folder
 from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
-from vqspeech.likelihood.gains import gather_evidence, held_out_batches
+from vqspeech.likelihood.gains import compute_gains, held_out_batches
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.pretrained.checkpoint import read_model
 from vqspeech.training.acceleration import compile_model, find_acceleration
@@ -72,7 +72,7 @@ def teach(base: VQVAE, recipe: Recipe, store: Store, dtype: torch.dtype | None) 
         held_out = held_out_batches(
             taught, store, "valid", train.validation_utterances, max_samples=2 * base.sample_rate
         )
-        found = gather_evidence(taught, held_out, train.seed, store.num_voices)
+        found = compute_gains(taught, held_out, train.seed, store.num_voices)
     gains = {"code_gain": found.code_gain, "speaker_gain": found.speaker_gain}
     curve = [float(np.mean(part)) for part in np.array_split(bits, POINTS)]
     return {"minutes": minutes, "curve": curve, "bits": found.bits} | gains

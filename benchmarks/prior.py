@@ -3,10 +3,10 @@
     python benchmarks/prior.py [--model runs/fsdd] [--store prepared/fsdd] [--quick] [--json FILE]
 
 The codes of the test split: uniform, unigram, bigram and trigram models with interpolated Kneser-Ney smoothing, made
-from the codes that the prior was trained on and tuned on the validation split, and the prior, by speaker and as nobody
-in particular. Bits of the stop symbols are counted, too. The interval of the saving is a bootstrap's over utterances.
-Then the bound on the likelihood of the whole test split [VQ-VAE §3.1]: bits of every mu-law sample given codes and
-speaker, with teacher forcing, plus the prior's bits for the codes.
+from the codes that the prior was trained on and tuned on the validation split, and the prior, with and without the
+speaker. Bits of the stop symbols are counted, too. The interval of the saving is a bootstrap's over utterances. Then
+the bound on the likelihood of the whole test split [VQ-VAE §3.1]: bits of every mu-law sample given codes and speaker,
+with teacher forcing, plus the prior's bits for the codes.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> int:
         for name, ngram in models.items()
     }
     best = min(models, key=lambda name: models[name].bits(valid))  # chosen where it was tuned
-    for name, by_speaker in (("prior, as nobody", False), ("prior, by speaker", True)):
+    for name, by_speaker in (("prior, no speaker", False), ("prior, by speaker", True)):
         rows = surprisals(prior, codes, test, by_speaker=by_speaker)
         by_utterance[name] = np.array([row.sum() for row in rows])
     bits = {"uniform": uniform_bits(own, model.num_codes)}

@@ -36,7 +36,7 @@ class DataConfig(_Section):
     min_duration_s: Annotated[float, Field(ge=0)] = 0.1
     leave_out: tuple[str, ...] = ()  # speakers that are not learned, for example to enroll them later
     voices: tuple[str, ...] = ()  # speakers whose voices are learned, all if empty; the others teach the encoder alone,
-    # by all that they say, and are nobody to the finished model
+    # by all that they say, and the finished model does not know them
     max_minutes_per_speaker: Annotated[float, Field(gt=0)] | None = None
     valid_share: Share = 0.05
     test_share: Share = 0.05
@@ -167,7 +167,7 @@ class PriorConfig(_Section):
     validate_every: Positive = 250
     weight_average: Share = 0.99
     dropout: Share = 0.1  # of previous codes, replaced by others of the batch
-    speaker_dropout: Share = 0.1  # of speakers, so that the prior also speaks as nobody in particular
+    speaker_dropout: Share = 0.1  # of speakers, replaced by none, so that the prior also learns p(z) without a speaker
 
     @property
     def receptive_field(self) -> int:

@@ -86,7 +86,7 @@ def test_shares_are_whole_sum_to_the_total_and_are_off_by_rounding_alone(weights
 def test_the_tables_are_the_priors_probabilities_given_that_it_goes_on(prior, speaker):
     codes = codes_of(200)
     shares = IntegerPrior(prior, speaker).shares(previous_of(codes, prior))
-    number = prior.nobody if speaker is None else speaker
+    number = prior.unconditional if speaker is None else speaker
     with torch.no_grad():
         logits = prior(torch.from_numpy(codes[None]).long(), torch.tensor([number]))[0, :-1, :-1]
     np.testing.assert_allclose((shares + 1) / 2**24, logits.double().softmax(-1), atol=1e-3)

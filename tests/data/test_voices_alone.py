@@ -1,4 +1,4 @@
-"""Speakers who teach the encoder and are no voices: heard while it learns, and nobody to the finished model."""
+"""Speakers who teach the encoder and are no voices: heard while it learns, and unknown to the finished model."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ def test_the_finished_model_knows_its_voices_and_nobody_else(work, corpus, write
     whole = torch.load("run/state.pt", weights_only=True)["average"]["module.speaker_vectors.weight"]
     torch.testing.assert_close(model.speaker_vectors.weight, whole[:2])
     prior = read_prior("run", model)
-    assert prior.nobody == 2
+    assert prior.unconditional == 2
     codes = torch.zeros(1, 3, dtype=torch.long)
-    torch.testing.assert_close(prior(codes, torch.tensor([7])), prior(codes, torch.tensor([2])))  # ada is nobody
+    torch.testing.assert_close(prior(codes, torch.tensor([7])), prior(codes, torch.tensor([2])))  # ada is none
 
 
 def test_a_manifest_tells_splits_and_sexes(corpus, tmp_path):

@@ -115,7 +115,7 @@ def test_only_the_vector_learns(speaking_model, bobs_speech):
 
 def test_the_likelihood_that_is_descended_on_is_that_of_the_model(speaking_model, bobs_speech):
     """With the vector of a known speaker the bits are those of the model's own forward pass."""
-    from vqspeech.likelihood.gains import gather_evidence, held_out_batches
+    from vqspeech.likelihood.gains import compute_gains, held_out_batches
 
     recordings, _ = read_recordings([bobs_speech], speaking_model.recipe.data)
     store = Stretches(recordings, RATE)
@@ -123,7 +123,7 @@ def test_the_likelihood_that_is_descended_on_is_that_of_the_model(speaking_model
     vector = speaking_model.speaker_vectors.weight[0]
     train = fitting.fitting(fitting.crop_of(16), 0, 1, 1.0).model_copy(update={"precision": "float32"})
     task = fitting.VoiceTask(speaking_model, store, vector, train, find_acceleration(train, "cpu"))
-    assert task.bits(vector) == pytest.approx(gather_evidence(speaking_model, own).bits, abs=1e-4)
+    assert task.bits(vector) == pytest.approx(compute_gains(speaking_model, own).bits, abs=1e-4)
 
 
 def test_the_nearest_voice_is_the_one_that_speaks(speaking_model, bobs_speech):
@@ -233,7 +233,7 @@ def test_a_model_that_knows_the_name_by_itself_needs_no_voice(base, bobs_speech,
     call("convert", "--speaker", "bob", "--model", tiny_run, "in.wav")  # that one has its own bob
 
 
-def test_the_prior_treats_the_voice_as_nobody_in_particular(base, bobs_speech, speaking_model):
+def test_the_prior_does_not_know_the_voice(base, bobs_speech, speaking_model):
     pytest.importorskip("constriction")
     model = without(speaking_model, "bob")
     prior = make_prior(model, stop_bias=1.0)

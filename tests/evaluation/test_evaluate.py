@@ -373,16 +373,16 @@ def test_a_decoder_that_cannot_be_run_leaves_the_other_figures(model, store, tmp
     assert "could not be run" in figures["code gain"].note
 
 
-def test_the_bits_are_those_of_the_training_s_evidence(model, store, tmp_path):
-    from vqspeech.likelihood.gains import gather_evidence, held_out_batches
+def test_the_bits_are_those_of_the_training_s_gains(model, store, tmp_path):
+    from vqspeech.likelihood.gains import compute_gains, held_out_batches
 
     choices = choose(store, "test", store.speakers, 1000, sexes={}, seed=0)
     whole = make_material(model, store, choices, tmp_path, Settings(), split="test", sexes={})
     figures = {one.name: one for one in codebook.measure(whole).figures}
-    evidence = gather_evidence(model, held_out_batches(model, store, "test", 1000, at_a_time=8))
-    assert figures["bits per sample"].value == pytest.approx(evidence.bits, abs=1e-4)
-    assert figures["perplexity"].value == pytest.approx(evidence.perplexity, rel=1e-4)
-    assert figures["bit rate, codes' frequencies"].value == pytest.approx(evidence.bit_rate, rel=1e-4)
+    expected = compute_gains(model, held_out_batches(model, store, "test", 1000, at_a_time=8))
+    assert figures["bits per sample"].value == pytest.approx(expected.bits, abs=1e-4)
+    assert figures["perplexity"].value == pytest.approx(expected.perplexity, rel=1e-4)
+    assert figures["bit rate, codes' frequencies"].value == pytest.approx(expected.bit_rate, rel=1e-4)
 
 
 def test_run_lengths_add_up_to_the_codes():

@@ -58,9 +58,9 @@ def test_a_crop_that_sees_all_of_its_receptive_field_equals_the_whole(prior):
     torch.testing.assert_close(crop[:, 7:], whole[:, 17:])
 
 
-def test_every_speaker_and_nobody_is_heard_unless_the_recipe_says_otherwise(prior, tiny_recipe):
+def test_every_speaker_and_none_is_heard_unless_the_recipe_says_otherwise(prior, tiny_recipe):
     codes = torch.randint(0, 8, (1, 6))
-    voices = [prior(codes, torch.tensor([voice])) for voice in range(prior.nobody + 1)]
+    voices = [prior(codes, torch.tensor([voice])) for voice in range(prior.unconditional + 1)]
     assert all(not torch.equal(voices[0], other) for other in voices[1:])
     assert not torch.equal(prior.condition(0), prior.condition(None))
     config = tiny_recipe.prior.model_copy(update={"conditional": False})

@@ -122,7 +122,7 @@ def test_disturbed_codes_are_others_of_the_batch_and_what_to_predict_stays(codes
     frequency = torch.bincount(plain.previous[inside], minlength=8) / inside.sum()
     kept = 0.5 + 0.5 * float((frequency**2).sum())  # a code may be replaced by its like
     assert float((disturbed.previous == plain.previous)[inside].float().mean()) == pytest.approx(kept, abs=0.02)
-    assert float((disturbed.speaker == prior.nobody).float().mean()) == pytest.approx(0.5, abs=0.12)
+    assert float((disturbed.speaker == prior.unconditional).float().mean()) == pytest.approx(0.5, abs=0.12)
 
 
 def test_bits_per_code_equal_a_loop_over_single_utterances(codes, prior):

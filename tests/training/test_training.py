@@ -1,4 +1,4 @@
-"""`vqspeech train` on a tiny corpus: resuming is invisible, evidence is kept, and futile trainings stop."""
+"""`vqspeech train` on a tiny corpus: resuming is invisible, its figures are kept, and futile trainings stop."""
 
 from __future__ import annotations
 

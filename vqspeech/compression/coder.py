@@ -45,7 +45,7 @@ def pack_codes(codes: NDArray[np.integer], prior: Prior, speaker: int | None) ->
     ----------
     codes : integer array, in [0, K)
     prior : Prior
-    speaker : its number, or None for nobody in particular
+    speaker : its number, or None for no speaker
     """
     coder = _load_coder()
     tables = IntegerPrior(prior, speaker)

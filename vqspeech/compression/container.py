@@ -1,6 +1,6 @@
 """The .vqs file: a header that says what was compressed and with which model, the speaker's name, the codes' bits.
 
-    magic 4 bytes, version u8, bytes of the speaker's name u8 (0: nobody in particular), samples u32, bits of payload
+    magic 4 bytes, version u8, bytes of the speaker's name u8 (0: no speaker), samples u32, bits of payload
     u32, model 8 bytes, prior 8 bytes, CRC-32 of all other bytes of the file u32; name; payload, to its last bit; at
     once the CRC-32 of the codes, 32 bits, and zeros to the end of its last byte
 

@@ -172,7 +172,7 @@ def _compress(
     model: VQVAE, prior: Prior, codes: NDArray[np.integer], num_samples: int, speaker: str | None
 ) -> Compressed:
     index = None if speaker is None else model.speaker_index(speaker)
-    if index is not None and index >= prior.nobody:
+    if index is not None and index >= prior.unconditional:
         index = speaker = None  # an enrolled voice: the prior does not know it, and the reader's model need not
     return Compressed(
         speaker=speaker,

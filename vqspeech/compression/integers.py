@@ -96,7 +96,7 @@ class IntegerPrior:
     Parameters
     ----------
     prior : Prior
-    speaker : its number, or None for nobody in particular
+    speaker : its number, or None for no speaker
 
     Raises
     ------

@@ -52,7 +52,7 @@ def draw_codes(
     Parameters
     ----------
     prior : Prior
-    speaker : its number, or None for nobody in particular
+    speaker : its number, or None for no speaker
     num : how many utterances
     max_codes : length at most, the prompt not counted
     draws : see `Draws`

@@ -1,4 +1,4 @@
-"""Live evidence that codes carry content and speakers carry voice: figures with teacher forcing on held-out speech."""
+"""How much codes and speakers tell the decoder: bits with teacher forcing on held-out speech, true and exchanged."""
 
 # B batch, T samples, N code frames, F = N + 2 * context frames, K codebook entries.
 
@@ -22,7 +22,7 @@ SILENCE_DB = -50.0  # a code frame below this level, dB full scale, counts as si
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Gains:
     """Figures over a set of utterances.
 
     Attributes
@@ -47,7 +47,7 @@ class Evidence:
 
 
 @torch.no_grad()
-def gather_evidence(model: VQVAE, batches: Iterable[Batch], seed: int = 0, num_voices: int | None = None) -> Evidence:
+def compute_gains(model: VQVAE, batches: Iterable[Batch], seed: int = 0, num_voices: int | None = None) -> Gains:
     """Measure a model on batches of held-out speech.
 
     Parameters
@@ -77,7 +77,7 @@ def gather_evidence(model: VQVAE, batches: Iterable[Batch], seed: int = 0, num_v
     share = counts / counts.sum()
     entropy = float(-(share * torch.log2(share.clamp(min=1e-12))).sum())
     mean = {name: bits(value / max(1, samples)) for name, value in sums.items()}
-    return Evidence(
+    return Gains(
         bits=mean["true"],
         bits_speech=bits((sums["true"] - sums["silence"]) / max(1, samples - silent)),
         bits_silence=bits(sums["silence"] / max(1, silent)),
@@ -92,7 +92,7 @@ def gather_evidence(model: VQVAE, batches: Iterable[Batch], seed: int = 0, num_v
 def held_out_batches(
     model: VQVAE, store: Store, split: str, count: int, *, at_a_time: int = 8, max_samples: int | None = None
 ) -> Iterator[Batch]:
-    """Whole utterances spread over a split, `count` in all, for `gather_evidence`; always the same."""
+    """Whole utterances spread over a split, `count` in all, for `compute_gains`; always the same."""
     batches = Batches(
         store,
         split,

@@ -98,7 +98,7 @@ def surprisals(
         for row, number in zip(batch, own, strict=True):
             row[: codes.length(number)] = codes.read(number)
         lengths = torch.tensor([codes.length(number) for number in own])
-        speaker = torch.tensor([codes.speaker(number) if by_speaker else prior.nobody for number in own])
+        speaker = torch.tensor([codes.speaker(number) if by_speaker else prior.unconditional for number in own])
         tensors = (tensor.to(device) for tensor in (torch.from_numpy(batch), lengths, speaker))
         nats = code_nats(prior, *tensors, dtype=torch.float64).cpu().numpy()
         for row, number in zip(nats, own, strict=True):

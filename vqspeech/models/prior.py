@@ -1,4 +1,4 @@
-"""The prior over codes: the decoder's WaveNet, with a start and a stop symbol, and a voice or none [VQ-VAE §4.3]."""
+"""The prior over codes: the decoder's WaveNet, with a start and a stop symbol, and a speaker or none [VQ-VAE §4.3]."""
 
 # B utterances, N codes, K codebook entries, C conditioning channels.
 
@@ -34,7 +34,7 @@ class Prior(nn.Module):
     wavenet : WaveNet of K + 1 classes and K + 1 outputs
     start : the class before the first code
     stop : the output after the last code
-    nobody : the speaker's number that means none in particular
+    unconditional : the speaker's number that means none: p(z) instead of p(z | speaker)
     card : what the file it was loaded from says of it; None for one that was made in memory
     """
 
@@ -47,7 +47,7 @@ class Prior(nn.Module):
         self.num_codes = num_codes
         self.speakers = tuple(speakers)
         self.start = self.stop = num_codes
-        self.nobody = len(self.speakers)
+        self.unconditional = len(self.speakers)
         self.speaker_vectors = nn.Embedding(len(self.speakers) + 1, config.speaker_dim)
         self.wavenet = WaveNet(
             num_codes + 1,
@@ -74,7 +74,7 @@ class Prior(nn.Module):
         Parameters
         ----------
         codes : LongTensor, shape (B, N), in [0, K); shorter utterances are filled up with any code
-        speaker : LongTensor, shape (B,); from `nobody` on: nobody in particular
+        speaker : LongTensor, shape (B,); from `unconditional` on: no speaker
         begins : bool
             Whether the first code is that of an utterance. If not, `codes` are what lies one position before each
             prediction, the start symbol or a code, and there are N predictions.
@@ -85,16 +85,16 @@ class Prior(nn.Module):
         """
         previous = F.pad(codes, (1, 0), value=self.start) if begins else codes
         if not self.is_conditional:
-            speaker = torch.full_like(speaker, self.nobody)
-        vectors = self.speaker_vectors(speaker.clamp(max=self.nobody))
+            speaker = torch.full_like(speaker, self.unconditional)
+        vectors = self.speaker_vectors(speaker.clamp(max=self.unconditional))
         return cast(Tensor, self.wavenet(previous, vectors[:, None]))  # one frame serves all
 
     def condition(self, speaker: int | None) -> Tensor:
-        """The conditioning frame (1, C) of a speaker, the same for every code; None is nobody in particular.
+        """The conditioning frame (1, C) of a speaker, the same for every code; None is no speaker.
 
-        A voice that was enrolled later, and has a higher number than those of the training, is nobody too.
+        A voice that was enrolled later has a higher number than those of the training: to the prior it is no speaker.
         """
-        number = self.nobody if speaker is None or not self.is_conditional else min(speaker, self.nobody)
+        number = self.unconditional if speaker is None or not self.is_conditional else min(speaker, self.unconditional)
         assert number >= 0, number
         return self.speaker_vectors.weight[number][None]
 

@@ -150,7 +150,7 @@ class VQVAE(nn.Module):
         continuous: bool = False,
         frozen: bool = False,
         carriers: Tensor | None = None,
-        hide: float | None = None,
+        adversary_scale: float | None = None,
     ) -> VQVAEOutput:
         """One pass with teacher forcing.
 
@@ -167,7 +167,7 @@ class VQVAE(nn.Module):
         frozen : bool
             Encoder and bottleneck give the codes of inference and do not learn.
         carriers : LongTensor, shape (B, F), the frame whose vector each frame's conditioning gets, see `draw_carriers`
-        hide : float
+        adversary_scale : float
             Weight of the adversary's reversed gradient; None: the recipe's.
         """
         if frozen:
@@ -176,12 +176,12 @@ class VQVAE(nn.Module):
             quantized = self.bottleneck(self.encoder(wav, frame_mask), frame_mask, continuous)
         z_q = quantized.z_q if carriers is None else carry(quantized.z_q, carriers)
         condition = self.decoder_condition(z_q, frame_mask, speaker)
-        hide = self.recipe.loss.adversary if hide is None else hide
+        scale = self.recipe.loss.adversary if adversary_scale is None else adversary_scale
         return VQVAEOutput(
             logits=None if warm_start else self.wavenet(previous, condition),
             quantized=quantized,
             spectrum=self.spectral_head(condition) if self.spectral_head else None,
-            speaker_logits=self.adversary(quantized.z_q, frame_mask, hide) if self.adversary and not frozen else None,
+            speaker_logits=self.adversary(quantized.z_q, frame_mask, scale) if self.adversary and not frozen else None,
         )
 
     @torch.no_grad()

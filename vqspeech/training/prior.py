@@ -161,7 +161,7 @@ class PriorTask:
         return {"total": nats / batch.mask.sum(), "bits": nats.detach() / codes.clamp(min=1) / math.log(2)}
 
     def _disturb(self, batch: CodeBatch, step: int) -> CodeBatch:
-        """Some previous codes become others of the batch [Xie et al. 2017, arXiv 1703.02573], some speakers nobody.
+        """Some previous codes become others of the batch [Xie et al. 2017, arXiv 1703.02573], some speakers none.
 
         A prior that can never quite trust a single code learns to read several, and one of few utterances does not
         learn them by heart.
@@ -174,7 +174,7 @@ class PriorTask:
         chosen = inside & (random.random(inside.shape) < config.dropout)
         if chosen.any():
             previous[chosen] = random.choice(previous[inside], int(chosen.sum()))
-        speaker[random.random(len(speaker)) < config.speaker_dropout] = self.prior.nobody
+        speaker[random.random(len(speaker)) < config.speaker_dropout] = self.prior.unconditional
         return CodeBatch(torch.from_numpy(previous), batch.target, batch.mask, torch.from_numpy(speaker))
 
     def validate(self, model: nn.Module, step: int) -> dict[str, Any]:
@@ -184,8 +184,8 @@ class PriorTask:
         if rank() == 0:
             self._beside = self._beside or self._measure_ngrams()
             bits = bits_per_code(model, self.codes, self.valid)
-            nobody = bits_per_code(model, self.codes, self.valid, by_speaker=False)
-            figures = {"bits": bits, "bit_rate": bits * self.code_rate, "bits_nobody": nobody} | self._beside
+            unconditional = bits_per_code(model, self.codes, self.valid, by_speaker=False)
+            figures = {"bits": bits, "bit_rate": bits * self.code_rate, "bits_nobody": unconditional} | self._beside
         return share(figures)
 
     def _measure_ngrams(self) -> dict[str, float]:

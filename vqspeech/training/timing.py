@@ -236,7 +236,7 @@ def time_prior(model: VQVAE, store: Store, coded: Store | None, device: str, rou
     prior = Prior(model.recipe, model.num_codes, model.speakers).to(device)
     task = PriorTask(prior, codes, model.code_rate, find_acceleration(train, device))
     cost = measure_step(task, new_state(prior, train), train, 0, rounds)
-    validation_s = 2 * seconds(lambda: bits_per_code(prior, codes, task.valid))  # by speaker, and as nobody
+    validation_s = 2 * seconds(lambda: bits_per_code(prior, codes, task.valid))  # with the speaker, and without
     coding_s = 0.0
     if coded:
         wav = np.random.default_rng(0).normal(0, 0.1, round(CODED_S * model.sample_rate)).astype(np.float32)

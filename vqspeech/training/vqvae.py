@@ -20,7 +20,7 @@ from vqspeech.distributed import all_reduce_sum, rank, share, world_size
 from vqspeech.errors import CorpusError
 from vqspeech.evaluation.judges.opinion import mean_opinions
 from vqspeech.evaluation.judges.probe import Conversion, VoiceJudge, can_judge_voices, judge
-from vqspeech.likelihood.gains import diagnose, gather_evidence, held_out_batches, perplexity
+from vqspeech.likelihood.gains import compute_gains, diagnose, held_out_batches, perplexity
 from vqspeech.losses import FrameSpectrum, cross_entropy, previous_classes, vqvae_losses
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.nn.jitter import draw_carriers
@@ -34,7 +34,7 @@ LEAST_STEPS = 500  # of the warm start, and of the decoder: with fewer it gives 
 
 
 class VQVAETask:
-    """Losses, evidence and diagnosis of a VQ-VAE on a prepared corpus.
+    """Losses, gains and diagnosis of a VQ-VAE on a prepared corpus.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ class VQVAETask:
                 continuous=step < train.continuous_steps,
                 frozen=train.freeze_encoder and step >= train.warm_start_steps,
                 carriers=carriers,
-                hide=loss.adversary * min(1.0, (step + 1) / max(1, loss.adversary_ramp)),
+                adversary_scale=loss.adversary * min(1.0, (step + 1) / max(1, loss.adversary_ramp)),
             )
             losses = vqvae_losses(self.vqvae, out, batch, self.spectrum, self.cross_entropy)
         return {
@@ -157,7 +157,7 @@ class VQVAETask:
         return batches.batch(step, rank(), world_size(), perturbed=share).to(self.vqvae.device)
 
     def validate(self, model: nn.Module, step: int) -> dict[str, Any]:
-        """Evidence on the validation split and, where the recipe asks for it, the free-running probe."""
+        """Gains on the validation split and, where the recipe asks for it, the free-running probe."""
         assert isinstance(model, VQVAE)
         train = self.recipe.train
         self.conversions = ()
@@ -166,7 +166,7 @@ class VQVAETask:
             with self.acceleration.autocast():
                 longest = max(train.crop_samples, 2 * model.sample_rate)
                 batches = held_out_batches(model, self.store, "valid", train.validation_utterances, max_samples=longest)
-                figures |= asdict(gather_evidence(model, batches, train.seed, self.num_voices))
+                figures |= asdict(compute_gains(model, batches, train.seed, self.num_voices))
             if train.probe_utterances and not figures["warm_start"]:
                 figures["probe"] = self._probe(model)
         return share(figures)  # all processes have to come to the same diagnosis
@@ -196,7 +196,7 @@ class VQVAETask:
         return judge(self.conversions, self.voices, rate) | mean_opinions(other, rate)
 
     def diagnose(self, history: list[dict[str, Any]]) -> str | None:
-        """See `evidence.diagnose`; the first steps, in which no model has learned anything, do not count."""
+        """See `gains.diagnose`; the first steps, in which no model has learned anything, do not count."""
         counted = [figures for figures in history if figures["step"] >= self.recipe.settling_steps + GRACE_STEPS]
         return diagnose(counted, self.num_voices)
 
@@ -205,7 +205,7 @@ class VQVAETask:
         self.recipe = self.recipe.model_copy(update={"train": train})
 
     def finished_weights(self, weights: dict[str, Tensor]) -> tuple[tuple[str, ...], dict[str, Tensor]]:
-        """Names and weights of the finished model, of all that `state_dict` gives: its voices, and nobody else's."""
+        """Names and weights of the finished model, of all that `state_dict` gives: its voices alone."""
         num = self.num_voices
         if num == len(self.vqvae.speakers):
             return self.vqvae.speakers, weights

@@ -1,4 +1,4 @@
-"""Evidence while training: hand-made cases, properties of the controls, and diagnoses."""
+"""Gains of codes and speakers: hand-made cases, properties of the controls, and diagnoses."""
 
 import math
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from vqspeech.data.batches import Batch, Batches
-from vqspeech.likelihood.gains import diagnose, gather_evidence, shuffle, swap
+from vqspeech.likelihood.gains import compute_gains, diagnose, shuffle, swap
 
 HOP, NUM_CODES, SPEAKERS = 4, 8, ("a", "b", "c")
 WRONG = -math.log2(0.5 / 255)  # bits for a class that is not the favourite
@@ -53,7 +53,7 @@ def make_batch(codes: list[list[int]], lengths: list[int]) -> Batch:
 
 def test_figures_equal_hand_arithmetic_on_a_made_up_case():
     batch = make_batch([[0, 1, 0, 1], [0, 0, 1, 7]], [16, 12])  # the 7 lies outside: three frames of the second count
-    figures = gather_evidence(Oracle(batch), [batch], seed=5)
+    figures = compute_gains(Oracle(batch), [batch], seed=5)
     assert figures.bits == pytest.approx(1.0)  # -log2 1/2
     assert figures.speaker_gain == pytest.approx(WRONG - 1)  # a wrong speaker is always wrong
     assert figures.used == 2
@@ -75,7 +75,7 @@ def test_an_untrained_guess_among_256_classes_costs_eight_bits_and_gains_nothing
     batches = Batches(
         store, "valid", crop_samples=1024, hop_length=16, halo=model.encoder.halo, context_frames=1, batch_size=2
     )
-    figures = gather_evidence(model, [batches.batch(0), batches.batch(1)])
+    figures = compute_gains(model, [batches.batch(0), batches.batch(1)])
     assert figures.bits == pytest.approx(8.0, abs=1e-5)
     assert figures.bits_speech == pytest.approx(8.0, abs=1e-5)
     assert figures.code_gain == pytest.approx(0, abs=1e-6)
@@ -95,7 +95,7 @@ def test_silence_is_counted_separately():
             logits[..., 128] = 30.0  # ... but next to none for silence
             return torch.where((favourite == 128).repeat_interleave(HOP, dim=1)[..., None], logits, torch.zeros(256))
 
-    figures = gather_evidence(Half(batch), [batch])
+    figures = compute_gains(Half(batch), [batch])
     assert figures.bits_silence == pytest.approx(0, abs=1e-4)
     assert figures.bits_speech == pytest.approx(8, abs=1e-4)
     assert figures.bits == pytest.approx(8 * 8 / 18, abs=1e-4)  # 8 of 18 samples are loud
@@ -105,12 +105,12 @@ def test_with_one_speaker_there_is_nothing_to_gain():
     batch = make_batch([[0, 1, 2, 3]], [16])
     oracle = Oracle(batch)
     oracle.speakers = ("a",)
-    assert gather_evidence(oracle, [batch]).speaker_gain == 0
+    assert compute_gains(oracle, [batch]).speaker_gain == 0
 
 
-def test_evidence_repeats_with_its_seed():
+def test_gains_repeat_with_its_seed():
     batch = make_batch([[0, 1, 2, 3], [4, 5, 6, 7]], [16, 16])
-    assert gather_evidence(Oracle(batch), [batch], seed=3) == gather_evidence(Oracle(batch), [batch], seed=3)
+    assert compute_gains(Oracle(batch), [batch], seed=3) == compute_gains(Oracle(batch), [batch], seed=3)
 
 
 @given(seed=st.integers(0, 1000), num=st.integers(2, 20), batch=st.integers(1, 20))
