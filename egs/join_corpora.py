@@ -3,7 +3,7 @@
 python egs/join_corpora.py --librispeech LibriSpeech --vctk VCTK-Corpus-0.92 english.jsonl
 
 Of LibriSpeech's readers with more than four utterances, the last two are the test split, the one before validates. Of
-VCTK's, sentences 008 and 016 are the test split: all speakers read them, and training hears them from nobody.
+VCTK's, sentences 008 and 016 are the test split: all speakers read them, and nobody says them in training.
 """
 
 from __future__ import annotations

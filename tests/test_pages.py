@@ -22,6 +22,7 @@ from vqspeech.config import load_recipe, parse_recipe
 REPOSITORY = Path(__file__).resolve().parent.parent
 WIDTH = 120  # columns of a line of prose
 README_WORDS = 900
+SENTENCE_WORDS = 28  # at most, on pages that strangers read first; most have half as many
 PATTERNS = ("*.md", "docs/**/*.md", "recipes/**/*.md", "benchmarks/*.md")  # models' own pages are written by `pack`
 PAGES = {
     str(path.relative_to(REPOSITORY)): path.read_text(encoding="utf-8")
@@ -80,6 +81,13 @@ def prose(text: str) -> list[str]:
     return [re.sub(r"\]\([^)]*\)|https?://\S+", "]", line) for line in lines if not line.startswith("|")]
 
 
+def sentences(text: str) -> list[str]:
+    """Sentences of a page; the items of a list are such, headings and pictures are left out."""
+    kept = "\n".join("" if line.startswith(("#", "!", "<")) else line for line in prose(text))
+    paragraphs = re.split(r"\n\s*\n|\n\s*(?:-|\d+\.) ", kept)
+    return [found for each in paragraphs for found in re.split(r"(?<=[.:;?!])\s+", " ".join(each.split())) if found]
+
+
 def anchors(text: str) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)
@@ -94,6 +102,12 @@ def test_readme_is_read_in_a_few_minutes():
 @pytest.mark.parametrize("page", PAGES)
 def test_lines_of_prose_end_in_time(page):
     assert [line for line in prose(PAGES[page]) if len(line) > WIDTH] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if re.fullmatch(r"README.md|(docs|recipes)/.*", page)])
+def test_sentences_are_short(page):
+    words = {sentence: len(re.findall(r"\w\S*", sentence)) for sentence in sentences(PAGES[page])}
+    assert [sentence for sentence, count in words.items() if count > SENTENCE_WORDS] == []
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -82,7 +82,7 @@ class SpeakerAdversary(nn.Module):
         x = x * inside
         if self.pools:
             mean = x.sum(2, keepdim=True) / inside.sum(2, keepdim=True).clamp(min=1)
-            x = torch.cat([mean, x.amax(2, keepdim=True)], 1)  # zeros are no maximum's rival: ReLU has come before
+            x = torch.cat([mean, x.amax(2, keepdim=True)], 1)  # masked zeros never win: after ReLU nothing is below 0
         return last(x).transpose(1, 2).expand(-1, z_q.shape[1], -1)
 
 

@@ -1,4 +1,4 @@
-"""Codes as an unreliable narrator while training: some frames repeat a neighbour's, some say nothing."""
+"""Noise on codes while training: some frames take a neighbour's code, some none."""
 
 # B batch, N code frames, D code dimension.
 

@@ -39,7 +39,7 @@ class FrameNorm(nn.Module):
         # Processes may have different numbers of frames: sums and count are averaged, then divided.
         sums = torch.stack([frames.sum(0), frames.pow(2).sum(0), torch.full_like(self.mean, len(frames))])
         total, square, count = all_reduce_mean(sums)
-        count = count.clamp(min=1e-6)  # not one frame of speech: no reason to be no number ever after
+        count = count.clamp(min=1e-6)  # without a frame of speech the mean is 0, not NaN
         mean = total / count
         variance = (square / count - mean.pow(2)).clamp(min=0)
         with torch.no_grad():
