@@ -4,12 +4,13 @@
     python benchmarks/summaries.py english evaluations/english/report.json
 
 docs/results/NAME.md shows the whole summary between the lines `<!-- summary of NAME -->` and `<!-- end of summary -->`.
-README.md shows the headlines of the models that come with vqspeech between `<!-- headlines -->` and
-`<!-- end of headlines -->`.
+README.md and recipes/NAME/README.md show the headlines of one or more models that come with vqspeech, between
+`<!-- headlines of NAME ... -->` and `<!-- end of headlines -->`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,9 +22,8 @@ from vqspeech.pretrained.bundled import read_packed_card
 from vqspeech.pretrained.packing import quote
 from vqspeech.pretrained.summary import Line, Summary, read_summary
 
-README, RESULTS = Path("README.md"), Path("docs/results")
 END = "<!-- end of summary -->"
-HEADLINES, END_OF_HEADLINES = "<!-- headlines -->", "<!-- end of headlines -->"
+HEADLINES = re.compile(r"(<!-- headlines of ([\w ]+) -->\n).*?(<!-- end of headlines -->)", re.DOTALL)
 
 # Lines of a summary that README quotes, what it calls them, and which of its controls show how far there is to go.
 QUOTED = (
@@ -40,26 +40,23 @@ def mark(name: str) -> str:
     return f"<!-- summary of {name} -->"
 
 
-def shown_between(page: str, begin: str, end: str) -> str | None:
-    """What a page shows between two marks; None where it has no such marks."""
-    _, begun, rest = page.partition(begin + "\n")
-    return rest.partition(end)[0].strip() if begun else None
-
-
-def put_between(page: str, begin: str, end: str, text: str) -> str:
-    """The page with this text between two marks; as it is where it has no such marks."""
-    before, begun, rest = page.partition(begin + "\n")
-    return f"{before}{begun}{text}\n{end}{rest.partition(end)[2]}" if begun else page
-
-
 def shown_in(page: str, name: str) -> str | None:
     """The summary of a model that a page shows; None where it has no such marks."""
-    return shown_between(page, mark(name), END)
+    _, begun, rest = page.partition(mark(name) + "\n")
+    return rest.partition(END)[0].strip() if begun else None
 
 
 def put_into(page: str, name: str, summary: Summary) -> str:
     """The page with this summary between the marks of the model."""
-    return put_between(page, mark(name), END, summary.markdown())
+    before, begun, rest = page.partition(mark(name) + "\n")
+    if not begun:
+        return page
+    return f"{before}{begun}{summary.markdown()}\n{END}{rest.partition(END)[2]}"
+
+
+def put_headlines(page: str) -> str:
+    """The page with the headlines that the cards have now, wherever it has marks for them."""
+    return HEADLINES.sub(lambda marks: f"{marks[1]}{headlines(marks[2].split())}\n{marks[3]}", page)
 
 
 def headlines(names: Sequence[str]) -> str:
@@ -92,11 +89,9 @@ def main(name: str, report: Path) -> None:
     if name in bundled.bundled_names():
         quote(bundled.FOLDER / name, report)
         print(f"{bundled.FOLDER / name}: cards written")
-    pages = {RESULTS / f"{name}.md": lambda page: put_into(page, name, summary)}
-    pages[README] = lambda page: put_between(page, HEADLINES, END_OF_HEADLINES, headlines(bundled.bundled_names()))
-    for path, change in pages.items():
+    for path in (Path("README.md"), Path("recipes") / name / "README.md", Path("docs/results") / f"{name}.md"):
         page = path.read_text(encoding="utf-8") if path.is_file() else ""
-        if (changed := change(page)) != page:
+        if (changed := put_headlines(put_into(page, name, summary))) != page:
             with write_whole(path) as temporary:
                 temporary.write_text(changed, encoding="utf-8")
             print(f"{path}: written")

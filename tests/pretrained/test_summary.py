@@ -30,17 +30,7 @@ from vqspeech.pretrained.summary import FORMAT, Line, Summary, read_summary, sum
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "benchmarks"))
-from summaries import (  # noqa: E402
-    END_OF_HEADLINES,
-    HEADLINES,
-    QUOTED,
-    headlines,
-    mark,
-    put_between,
-    put_into,
-    shown_between,
-    shown_in,
-)
+from summaries import HEADLINES, QUOTED, headlines, mark, put_headlines, put_into, shown_in  # noqa: E402
 
 FACTS = {
     "model": "m", "weights": "0123456789abcdef", "recipe": "r", "steps": 10, "codes": 8, "code_rate_hz": 500.0,
@@ -215,11 +205,18 @@ def test_result_and_model_pages_quote_the_cards():
             assert shown_in(results, name) == card.summary.markdown()
 
 
-def test_readme_quotes_the_cards_headlines():
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    names = bundled.bundled_names()
-    assert shown_between(readme, HEADLINES, END_OF_HEADLINES) == headlines(names)
-    assert put_between(readme, HEADLINES, END_OF_HEADLINES, headlines(names)) == readme
+@pytest.mark.parametrize("page", ["README.md", "recipes/english/README.md", "recipes/fsdd/README.md"])
+def test_pages_quote_the_cards_headlines(page):
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    assert HEADLINES.search(text) and put_headlines(text) == text
+
+
+def test_headlines_are_put_between_their_marks_and_nowhere_else():
+    page = "before\n<!-- headlines of fsdd english -->\nold\n<!-- end of headlines -->\nafter\n"
+    table = headlines(["fsdd", "english"])
+    begun, end = "<!-- headlines of fsdd english -->\n", "\n<!-- end of headlines -->"
+    assert put_headlines(page) == f"before\n{begun}{table}{end}\nafter\n"
+    assert put_headlines(put_headlines(page)) == put_headlines(page) and put_headlines("none") == "none"
 
 
 def test_a_headline_has_its_interval_its_number_of_trials_and_what_stands_beside_it():
