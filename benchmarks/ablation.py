@@ -39,8 +39,8 @@ from vqspeech.evaluation.judges.frozen import Judges, load_judges
 from vqspeech.evaluation.judges.sequence_probe import probe_sequences
 from vqspeech.evaluation.measures.conversions import judge_conversions
 from vqspeech.likelihood.gains import compute_gains, held_out_batches
-from vqspeech.losses import FrameSpectrum
 from vqspeech.models.vqvae import VQVAE
+from vqspeech.nn.mel import LogMel
 from vqspeech.pretrained.checkpoint import read_model
 from vqspeech.training.acceleration import find_acceleration
 from vqspeech.training.loop import take_step
@@ -144,7 +144,7 @@ def judge_spectra(model: VQVAE, store: Store, judges: Judges, step: int) -> dict
     if model.spectral_head is None:
         return {}
     bands = model.recipe.loss.spectral_bands
-    window = FrameSpectrum(model.sample_rate, model.hop_length, bands).window
+    window = LogMel(model.sample_rate, model.hop_length, bands).window
     mel = librosa.filters.mel(sr=model.sample_rate, n_fft=window, n_mels=bands, htk=True, norm=None)
     inverse = np.linalg.pinv(mel)
     wavs, said, targets = [], [], []

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from vqspeech.data.batches import Batch
 from vqspeech.models.vqvae import VQVAE, VQVAEOutput
 from vqspeech.mu_law import SILENCE_CLASS
-from vqspeech.nn.torchaudio_remedy import import_torchaudio
+from vqspeech.nn.mel import LogMel
 
 
 @dataclass(frozen=True)
@@ -56,41 +56,17 @@ def bits(nats: float) -> float:
     return nats / math.log(2)
 
 
-class FrameSpectrum(nn.Module):
-    """Log-mel spectrum around each code frame of a batch, the target of the spectral loss.
-
-    Windows of 32 ms (or one frame, if that is longer), centred on the frame.
-    """
-
-    def __init__(self, sample_rate: int, hop_length: int, num_bands: int = 40) -> None:
-        super().__init__()
-        transforms = import_torchaudio().transforms
-        self.hop_length = hop_length
-        self.window = max(2 ** round(math.log2(0.032 * sample_rate)), hop_length)
-        self.mel = transforms.MelSpectrogram(
-            sample_rate, n_fft=self.window, hop_length=hop_length, n_mels=num_bands, center=False, power=1.0
-        )
-
-    def forward(self, wav: Tensor, lead: int, num_frames: int) -> Tensor:
-        """(B, N, M), natural logarithm, of N frames that begin `lead` samples into `wav`."""
-        before = lead - (self.window - self.hop_length) // 2
-        needed = before + (num_frames - 1) * self.hop_length + self.window
-        padded = F.pad(wav, (max(0, -before), max(0, needed - wav.shape[1])))
-        start = max(0, before)
-        frames = self.mel(padded[:, start : start + needed - before])  # (B, M, N)
-        return torch.log(frames + 1e-3).transpose(1, 2)
-
-
 def vqvae_losses(
     model: VQVAE,
     out: VQVAEOutput,
     batch: Batch,
-    spectrum: FrameSpectrum | None,
+    log_mel: LogMel | None,
     sample_cross_entropy: Callable[[Tensor, Tensor, Tensor], Tensor] = cross_entropy,
 ) -> Losses:
     """All terms of [VQ-VAE eq. 3] and those that the recipe adds, for one batch.
 
-    `sample_cross_entropy` is `cross_entropy` or its compiled form, for the one place where there is much to do.
+    `log_mel` gives the targets of the spectral loss, a frame for each code. `sample_cross_entropy` is `cross_entropy`
+    or its compiled form, for the one place where there is much to do.
     """
     recipe = model.recipe
     context = model.conditioner.context
@@ -101,10 +77,10 @@ def vqvae_losses(
     if out.logits is not None:
         reconstruction = sample_cross_entropy(out.logits, batch.classes, batch.sample_mask)
     spectral = adversary = zero
-    if out.spectrum is not None and spectrum is not None:
+    if out.spectrum is not None and log_mel is not None:
         lead = context * model.hop_length + model.encoder.halo[0]
         with torch.no_grad():
-            target = spectrum(batch.wav, lead, num_frames)
+            target = log_mel.around_frames(batch.wav, lead, num_frames)  # (B, N, M)
         distance = (out.spectrum.float() - target).abs().mean(-1)  # (B, N)
         spectral = recipe.loss.spectral * masked_mean(distance, inside)
     if out.speaker_logits is not None:

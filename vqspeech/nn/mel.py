@@ -1,12 +1,13 @@
-"""What an encoder hears: mel frames instead of samples."""
+"""Log-mel frames: what an encoder hears instead of samples, and what the spectral loss aims at."""
 
-# B batch, T samples, M mel bands, N mel frames.
+# B batch, T samples, M mel bands, N frames.
 
 from __future__ import annotations
 
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqspeech.nn.torchaudio_remedy import import_torchaudio
@@ -15,7 +16,7 @@ FLOOR = 1e-3  # added to magnitudes: what is softer is silence
 
 
 class LogMel(nn.Module):
-    """Log-mel magnitudes of windows of 32 ms (or one hop, if that is longer), unpadded, scaled by constants.
+    """Log-mel magnitudes of windows of 32 ms (or one hop, if that is longer).
 
     Parameters
     ----------
@@ -37,6 +38,20 @@ class LogMel(nn.Module):
         )
 
     def forward(self, wav: Tensor) -> Tensor:
-        """(B, M, N) of (B, window + (N - 1) * hop), about -2 for silence and 2 for loud speech."""
+        """(B, M, N) of (B, window + (N - 1) * hop), scaled by constants: about -2 for silence, 2 for loud speech."""
         with torch.autocast(wav.device.type, enabled=False):
-            return (torch.log(self.mel(wav.float()) + FLOOR) + 2.5) / 2.5
+            return (self._log_magnitudes(wav.float()) + 2.5) / 2.5
+
+    def around_frames(self, wav: Tensor, lead: int, num_frames: int) -> Tensor:
+        """(B, N, M), natural logarithm, of windows centred on N hops, the first `lead` samples into `wav` (B, T).
+
+        What a window needs beyond `wav` is silence.
+        """
+        before = lead - (self.window - self.hop_length) // 2
+        needed = before + (num_frames - 1) * self.hop_length + self.window
+        padded = F.pad(wav, (max(0, -before), max(0, needed - wav.shape[1])))
+        start = max(0, before)
+        return self._log_magnitudes(padded[:, start : start + needed - before]).transpose(1, 2)
+
+    def _log_magnitudes(self, wav: Tensor) -> Tensor:
+        return torch.log(self.mel(wav) + FLOOR)  # (B, M, N)

@@ -21,9 +21,10 @@ from vqspeech.errors import CorpusError
 from vqspeech.evaluation.judges.opinion import mean_opinions
 from vqspeech.evaluation.judges.probe import Conversion, VoiceJudge, can_judge_voices, judge
 from vqspeech.likelihood.gains import compute_gains, diagnose, held_out_batches, perplexity
-from vqspeech.losses import FrameSpectrum, cross_entropy, previous_classes, vqvae_losses
+from vqspeech.losses import cross_entropy, previous_classes, vqvae_losses
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.nn.jitter import draw_carriers
+from vqspeech.nn.mel import LogMel
 from vqspeech.pretrained.checkpoint import TRAINING_PARTS
 from vqspeech.training.acceleration import Acceleration
 
@@ -58,8 +59,8 @@ class VQVAETask:
         self.train_batches = self._batches("train")
         self.voice_batches = self._batches("train", self.num_voices)
         self.valid_batches = self._batches("valid")
-        self.spectrum = (
-            FrameSpectrum(model.sample_rate, model.hop_length, self.recipe.loss.spectral_bands).to(model.device)
+        self.log_mel = (
+            LogMel(model.sample_rate, model.hop_length, self.recipe.loss.spectral_bands).to(model.device)
             if model.spectral_head
             else None
         )
@@ -137,7 +138,7 @@ class VQVAETask:
                 carriers=carriers,
                 adversary_scale=loss.adversary * min(1.0, (step + 1) / max(1, loss.adversary_ramp)),
             )
-            losses = vqvae_losses(self.vqvae, out, batch, self.spectrum, self.cross_entropy)
+            losses = vqvae_losses(self.vqvae, out, batch, self.log_mel, self.cross_entropy)
         return {
             "total": losses.total,
             "bits": losses.reconstruction.detach() / math.log(2),
