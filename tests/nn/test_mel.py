@@ -41,6 +41,15 @@ def test_spectrum_beyond_the_batch_is_that_of_silence():
     torch.testing.assert_close(log_mel.around_frames(wav, 0, 4), log_mel.around_frames(padded, 300, 4))
 
 
+def test_targets_under_autocast_are_those_of_full_precision():
+    log_mel, wav = LogMel(8000, 64, 40), 0.3 * torch.randn(2, 2000)
+    expected = log_mel.around_frames(wav, 300, 20)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = log_mel.around_frames(wav, 300, 20)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)
+
+
 def test_the_encoders_frames_under_autocast_are_those_of_full_precision():
     log_mel, wav = LogMel(8000, 64, 40), 0.3 * torch.randn(2, 2000)
     expected = log_mel(wav)
