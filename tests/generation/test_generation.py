@@ -12,7 +12,7 @@ from priors import make_flat_prior, make_prior
 from vqspeech.audio import save_audio
 from vqspeech.conversion import SamplingOptions, decode
 from vqspeech.errors import AudioError, CodesError, VQSpeechError
-from vqspeech.generation import Draws, draw_codes, read_prompt, speak_many
+from vqspeech.generation import Draws, draw_codes, read_prompt, sample, speak_many
 from vqspeech.generation.draws import CODES_AT_A_TIME, MOST_TRIES, TRY_DISTANCE
 from vqspeech.generation.speech import FIRST_UTTERANCE
 from vqspeech.sampling.random import uniforms
@@ -142,3 +142,20 @@ def test_a_prompt_at_another_rate_or_shorter_than_a_frame_is_refused(place, tiny
     save_audio("short.wav", chirp[:15], 8000)
     with pytest.raises(AudioError, match=r"15 samples, shorter than one frame of the model \(16 samples, 2 ms\)"):
         read_prompt(tiny_model, place / "short.wav")
+
+
+def test_samples_are_the_drawn_codes_spoken_and_say_who_ended_them(tiny_model, prior):
+    exact = {"engine": "torch", "precision": "float32"}
+    made = sample(tiny_model, "bob", 3, max_duration_s=40 / tiny_model.code_rate, seed=5, prior=prior, **exact)
+    assert [one.number for one in made] == [0, 1, 2]
+    for one in made:
+        assert one.codes.tolist() == draw_by_hand(prior, 1, one.number, 40, 5)
+        assert one.has_ended == (len(one.codes) < 40)
+        alone = decode(tiny_model, one.codes, "bob", seed=5, utterance=FIRST_UTTERANCE + one.number, **exact)
+        np.testing.assert_array_equal(one.wav, alone)
+
+
+def test_a_sample_that_is_cut_has_not_ended_and_keeps_its_prompt(tiny_model):
+    endless = make_flat_prior(tiny_model, [0.0] * 8 + [-1000.0])
+    (one,) = sample(tiny_model, "ann", max_duration_s=0.01, prompt=np.array([3, 1]), prior=endless)
+    assert len(one.codes) == 2 + 5 and one.codes[:2].tolist() == [3, 1] and not one.has_ended

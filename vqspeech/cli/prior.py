@@ -79,7 +79,7 @@ def sample(
         speaker,
         SamplingOptions(**drawing | {"temperature": voice_temperature}),
         Draws(top_p=top_p, **drawing),
-        max_codes=max(1, int(duration_s * loaded.code_rate)),
+        max_duration_s=duration_s,
         num_threads=threads or num_cores(),
         prompt=begun,
     )

@@ -1,11 +1,22 @@
 """New utterances: the prior draws codes, the decoder speaks them [VQ-VAE §4.3].
 
-`draws` samples codes, `prompts` reads what they shall continue, `speech` turns them into sound, `files` writes it all.
+`draws` samples codes, `prompts` reads what they shall continue, `speech` has `sample`, which speaks them, and `files`
+writes it all.
 """
 
 from vqspeech.generation.draws import Draws, draw_codes
 from vqspeech.generation.files import Generated, generate_files, plan_targets
 from vqspeech.generation.prompts import read_prompt
-from vqspeech.generation.speech import speak_many
+from vqspeech.generation.speech import Sample, sample, speak_many
 
-__all__ = ["Draws", "Generated", "draw_codes", "generate_files", "plan_targets", "read_prompt", "speak_many"]
+__all__ = [
+    "Draws",
+    "Generated",
+    "Sample",
+    "draw_codes",
+    "generate_files",
+    "plan_targets",
+    "read_prompt",
+    "sample",
+    "speak_many",
+]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +13,13 @@ from vqspeech.audio import save_audio
 from vqspeech.conversion.codes import save_codes
 from vqspeech.conversion.options import SamplingOptions
 from vqspeech.errors import VQSpeechError
-from vqspeech.generation.draws import Draws, draw_codes
-from vqspeech.generation.speech import speak_many
+from vqspeech.generation.draws import Draws
+from vqspeech.generation.speech import speak_samples
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.pictures import plot_spectrograms, save_picture
 
 SUFFIXES = (".wav", ".npz", ".png")
-SPOKEN_AT_A_TIME = 48  # utterances that wait for their sound together
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def generate_files(
     options: SamplingOptions,
     draws: Draws,
     *,
-    max_codes: int,
+    max_duration_s: float,
     num_threads: int,
     prompt: NDArray[np.integer] | None = None,
 ) -> Iterator[Generated]:
@@ -80,23 +78,29 @@ def generate_files(
     speaker : who speaks
     options : how the decoder samples
     draws : how the prior does
-    max_codes : length at most, the prompt not counted
+    max_duration_s : seconds at most, the prompt not counted
     prompt : codes that all begin with; they are spoken in the voice too
 
     Raises
     ------
     UnknownSpeakerError, VQSpeechError
-        See `draw_codes`, `speak_many`; and if a place cannot be written.
+        See `sample`; and if a place cannot be written.
     """
-    index = model.speaker_index(speaker)
-    longest = max_codes + (0 if prompt is None else len(prompt))
-    drawn = draw_codes(prior, index, len(targets), max_codes, draws, prompt)
-    while group := dict(islice(drawn, SPOKEN_AT_A_TIME)):
-        spoken = speak_many(model, group.items(), speaker, options, num_threads=num_threads)
-        for number, codes in sorted(group.items()):
-            target, wav = targets[number], spoken[number]
-            figure = plot_spectrograms([(target.stem, wav)], model.sample_rate, codes, model.hop_length)
-            save_audio(target, wav, model.sample_rate)
-            save_codes(target.with_suffix(".npz"), codes, model, len(wav))
-            save_picture(figure, target.with_suffix(".png"))
-            yield Generated(target, len(codes), len(wav) / model.sample_rate, len(codes) < longest)
+    made = speak_samples(
+        model,
+        prior,
+        len(targets),
+        speaker,
+        options,
+        draws,
+        max_duration_s=max_duration_s,
+        num_threads=num_threads,
+        prompt=prompt,
+    )
+    for one in made:
+        target = targets[one.number]
+        figure = plot_spectrograms([(target.stem, one.wav)], model.sample_rate, one.codes, model.hop_length)
+        save_audio(target, one.wav, model.sample_rate)
+        save_codes(target.with_suffix(".npz"), one.codes, model, len(one.wav))
+        save_picture(figure, target.with_suffix(".png"))
+        yield Generated(target, len(one.codes), len(one.wav) / model.sample_rate, one.has_ended)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from vqspeech.audio import open_audio
+from vqspeech.conversion.codes import encode_recording
 from vqspeech.errors import AudioError
-from vqspeech.models.vqvae import VQVAE, evaluating
+from vqspeech.models.vqvae import VQVAE
 
 LONGEST_S = 600  # seconds: every utterance begins with all of it
 
@@ -33,16 +33,10 @@ def read_prompt(model: VQVAE, path: Path) -> NDArray[np.int32]:
             )
         if reader.duration_s > LONGEST_S:
             raise AudioError(f"{path} lasts {reader.duration_s:.0f} s, a prompt at most {LONGEST_S} s. Cut it")
-        stream = model.encoding()
-        pieces = []
-        with torch.no_grad(), evaluating(model):
-            for block in reader:
-                pieces += stream.push(torch.as_tensor(block, device=model.device))
-            num_frames = stream.received // hop
-            pieces += stream.finish()
-    if not num_frames:
+    codes, num_samples = encode_recording(model, path)
+    if num_samples < hop:
         raise AudioError(
-            f"{path} has {stream.received} samples, shorter than one frame of the model ({hop} samples, "
+            f"{path} has {num_samples} samples, shorter than one frame of the model ({hop} samples, "
             f"{1000 / model.code_rate:g} ms). Give a longer prompt"
         )
-    return torch.cat(pieces)[:num_frames].cpu().numpy().astype(np.int32)
+    return codes[: num_samples // hop].astype(np.int32)
