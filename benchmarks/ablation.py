@@ -31,7 +31,7 @@ import numpy as np
 import torch
 
 from vqspeech.config import load_recipe
-from vqspeech.data.preparation import num_cores, prepare, store_folder
+from vqspeech.data.preparation import num_cores, prepare_store, store_folder
 from vqspeech.data.store import Store
 from vqspeech.data.variants import make_variants
 from vqspeech.errors import RecipeError, VQSpeechError
@@ -173,7 +173,7 @@ def measure(setting: Setting, seed: int, options: argparse.Namespace, judges: Ju
     """Train one setting and judge it."""
     overrides = [*setting.overrides, f"train.seed={seed}"]
     recipe = load_recipe(options.recipe, overrides)
-    prepare(recipe.data, options.data, store_folder(recipe.name))
+    prepare_store(recipe.data, options.data, store_folder(recipe.name))
     store = Store.open(store_folder(recipe.name))
     step = 10 if options.quick else 1
     figures: dict[str, Any] = {}

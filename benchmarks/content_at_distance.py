@@ -23,7 +23,7 @@ import numpy as np
 from scipy.stats import wilcoxon
 
 from vqspeech.conversion import Request, SamplingOptions, convert_many
-from vqspeech.data.preparation import prepare, store_folder
+from vqspeech.data.preparation import prepare_store, store_folder
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError, VQSpeechError
 from vqspeech.evaluation.judges.voiceprint import Voiceprints
@@ -150,7 +150,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         model = read_model(options.model)
-        prepare(model.recipe.data, options.data, store_folder(model.recipe.name))
+        prepare_store(model.recipe.data, options.data, store_folder(model.recipe.name))
         rows = run(model, Store.open(store_folder(model.recipe.name)), options)
     except VQSpeechError as error:
         print(f"Error: {error}", file=sys.stderr)

@@ -15,7 +15,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from vqspeech.data.preparation import prepare, store_folder
+from vqspeech.data.preparation import prepare_store, store_folder
 from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
 from vqspeech.evaluation.judges.frozen import load_judges
@@ -41,7 +41,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         model, judges = read_model(options.model), load_judges(options.judges)
-        prepare(model.recipe.data, options.data, store_folder(model.recipe.name))
+        prepare_store(model.recipe.data, options.data, store_folder(model.recipe.name))
         store = Store.open(store_folder(model.recipe.name))
         started = time.monotonic()
         shares = judge_conversions(

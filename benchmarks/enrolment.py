@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from vqspeech.audio import save_audio
 from vqspeech.conversion import Request, SamplingOptions, convert_many
-from vqspeech.data.preparation import prepare
+from vqspeech.data.preparation import prepare_store
 from vqspeech.data.store import Store
 from vqspeech.enrolment import enroll
 from vqspeech.errors import VQSpeechError
@@ -82,7 +82,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     base = read_model(options.model)
     judges = load_judges(options.judges)
     data = base.recipe.data.model_copy(update={"corpus": "fsdd", "leave_out": (), "voices": ()})
-    prepare(data, options.data, folder / "store", num_workers=1)
+    prepare_store(data, options.data, folder / "store", num_workers=1)
     store = Store.open(folder / "store")
     new = options.speakers or list(base.recipe.data.leave_out)
     if not new or set(new) & set(base.speakers):

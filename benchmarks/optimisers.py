@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from vqspeech.config import Recipe, TrainConfig
-from vqspeech.data.preparation import prepare, store_folder
+from vqspeech.data.preparation import prepare_store, store_folder
 from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
 from vqspeech.likelihood.gains import compute_gains, held_out_batches
@@ -102,7 +102,7 @@ def main() -> int:
     steps = 20 if options.quick else options.steps
     try:
         base = read_model(options.model)
-        prepare(base.recipe.data, options.data, store_folder(base.recipe.name))
+        prepare_store(base.recipe.data, options.data, store_folder(base.recipe.name))
         store = Store.open(store_folder(base.recipe.name))
         rows = {
             name: teach(base, shortened(base.recipe, optimiser, steps, options.seed), store, dtype)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from vqspeech.audio import mu_law_encode
-from vqspeech.data.preparation import prepare, store_folder
+from vqspeech.data.preparation import prepare_store, store_folder
 from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
 from vqspeech.models.vqvae import VQVAE
@@ -50,7 +50,7 @@ def main() -> int:
     try:
         model = read_model(options.model)
         samplers = [get_engine("numba", precision).load(model.wavenet, model.hop_length) for precision in PRECISIONS]
-        prepare(model.recipe.data, options.data, store_folder(model.recipe.name))
+        prepare_store(model.recipe.data, options.data, store_folder(model.recipe.name))
         store = Store.open(store_folder(model.recipe.name))
     except VQSpeechError as error:
         print(f"Error: {error}", file=sys.stderr)

@@ -3,7 +3,7 @@
     python benchmarks/preparation.py [--quick] [--json FILE]
 
 The recordings are made on the spot: a voice-like buzz with syllables and pauses, so that FLAC works as hard as on
-speech. Each stage is timed alone, then all of `prepare`: finding, decoding, resampling, writing, merging.
+speech. Each stage is timed alone, then all of `prepare_store`: finding, decoding, resampling, writing, merging.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scipy.signal import lfilter
 
 from vqspeech.audio import load_audio
 from vqspeech.config import DataConfig
-from vqspeech.data.preparation import prepare
+from vqspeech.data.preparation import prepare_store
 
 SOURCE_RATE, TARGET_RATE = 48_000, 16_000
 GOAL = 60  # times real time
@@ -70,7 +70,7 @@ def run(num_files: int, duration_s: float, repeats: int) -> dict[str, float]:
         stages: dict[str, Callable[[], object]] = {
             "decode FLAC": lambda: consume(map(load_audio, files)),
             "decode and resample": lambda: consume(load_audio(file, TARGET_RATE) for file in files),
-            "prepare": lambda: prepare(data, corpus, out / str(next(stores)), num_workers=1),
+            "prepare": lambda: prepare_store(data, corpus, out / str(next(stores)), num_workers=1),
         }
         return {name: num_files * duration_s / measure(work, repeats) for name, work in stages.items()}
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from vqspeech.audio import find_recordings, load_audio
 from vqspeech.config import DataConfig
-from vqspeech.data.preparation import prepare
+from vqspeech.data.preparation import prepare_store
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError, VQSpeechError
 from vqspeech.evaluation.measures.units import CONTROL_MINUTES, MAX_MINUTES, choose_utterances, measure
@@ -46,7 +46,7 @@ def prepare_corpus(data: Path, corpus: str, sample_rate: int, minutes: float, sh
         root = folder / "manifest.jsonl"
         write_manifest(data, root, minutes / share)
         corpus = "manifest"
-    prepare(DataConfig(corpus=corpus, **options), root, folder / "store")
+    prepare_store(DataConfig(corpus=corpus, **options), root, folder / "store")
     return Store.open(folder / "store")
 
 

@@ -221,11 +221,11 @@ def tiny_recipe(tiny_values):
 def store(corpus, tiny_values, tmp_path_factory):
     """The corpus, prepared by the tests' recipe; lies in prepared/tiny of some folder."""
     from vqspeech.config import parse_recipe
-    from vqspeech.data.preparation import prepare
+    from vqspeech.data.preparation import prepare_store
     from vqspeech.data.store import Store
 
     folder = tmp_path_factory.mktemp("work") / "prepared" / "tiny"
-    prepare(parse_recipe(tiny_values, "the tests' recipe").data, corpus, folder, num_workers=1)
+    prepare_store(parse_recipe(tiny_values, "the tests' recipe").data, corpus, folder, num_workers=1)
     return Store.open(folder)
 
 

@@ -10,14 +10,14 @@ import pytest
 
 from vqspeech.config import DataConfig
 from vqspeech.data.corpora import find_utterances
-from vqspeech.data.preparation import fingerprint_of, prepare
+from vqspeech.data.preparation import fingerprint_of, prepare_store
 from vqspeech.data.store import VERSION, Store
 from vqspeech.errors import CorpusError
 
 
 def test_who_is_left_out_is_not_in_the_store(corpus, tmp_path):
     data = DataConfig(corpus="folder", sample_rate=4000, leave_out=("ben",))
-    prepare(data, corpus, tmp_path / "store", num_workers=1)
+    prepare_store(data, corpus, tmp_path / "store", num_workers=1)
     store = Store.open(tmp_path / "store")
     assert store.speakers == ("ada", "cyd")
     assert len(store) == 16

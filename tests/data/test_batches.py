@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from vqspeech.audio import mu_law_encode
 from vqspeech.config import DataConfig
 from vqspeech.data.batches import Batch, Batches
-from vqspeech.data.preparation import prepare
+from vqspeech.data.preparation import prepare_store
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError
 
@@ -32,7 +32,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     for speaker, length in zip("abcd", LENGTHS, strict=True):
         soundfile.write(root / "corpus" / f"1_{speaker}_10.wav", random.integers(-9999, 9999, length, np.int16), 8000)
     soundfile.write(root / "corpus" / "1_a_5.wav", random.integers(-9999, 9999, 2000, np.int16), 8000)
-    prepare(DataConfig(corpus="fsdd", sample_rate=8000), root / "corpus", root / "out", num_workers=1)
+    prepare_store(DataConfig(corpus="fsdd", sample_rate=8000), root / "corpus", root / "out", num_workers=1)
     return Store.open(root / "out")
 
 

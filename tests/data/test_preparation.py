@@ -20,7 +20,7 @@ from patience import HUNG_S, wait_until
 from vqspeech.audio import load_audio, to_int16
 from vqspeech.config import DataConfig
 from vqspeech.data import preparation
-from vqspeech.data.preparation import prepare
+from vqspeech.data.preparation import prepare_store
 from vqspeech.data.shards import Unit, prepare_unit, trim_ends
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError
@@ -53,7 +53,7 @@ def contents(out: Path) -> dict[str, bytes]:
 
 
 def test_the_store_holds_the_samples_of_every_recording(corpus: Path, tmp_path: Path) -> None:
-    report = prepare(folder_config(), corpus, tmp_path / "out", num_workers=1)
+    report = prepare_store(folder_config(), corpus, tmp_path / "out", num_workers=1)
     store = Store.open(tmp_path / "out")
     assert report.utterances == len(store) == 40 and sum(report.splits.values()) == 40
     assert report.speakers == store.speakers == ("speaker 0", "speaker 1")
@@ -66,15 +66,15 @@ def test_the_store_holds_the_samples_of_every_recording(corpus: Path, tmp_path: 
 
 
 def test_several_processes_make_the_same_store_as_one(corpus: Path, tmp_path: Path) -> None:
-    prepare(folder_config(), corpus, tmp_path / "one", num_workers=1)
-    prepare(folder_config(), corpus, tmp_path / "two", num_workers=2)
+    prepare_store(folder_config(), corpus, tmp_path / "one", num_workers=1)
+    prepare_store(folder_config(), corpus, tmp_path / "two", num_workers=2)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 def test_a_prepared_corpus_is_recognised(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = prepare(folder_config(), corpus, tmp_path / "out", num_workers=1)
+    first = prepare_store(folder_config(), corpus, tmp_path / "out", num_workers=1)
     monkeypatch.setattr(preparation, "prepare_unit", lambda unit: pytest.fail("prepared again"))
-    again = prepare(folder_config(root="elsewhere", help="other words"), corpus, tmp_path / "out", num_workers=1)
+    again = prepare_store(folder_config(root="elsewhere", help="other words"), corpus, tmp_path / "out", num_workers=1)
     assert again.already_done and (again.hours, again.splits) == (first.hours, first.splits)
 
 
@@ -92,11 +92,11 @@ def test_a_prepared_corpus_is_recognised(corpus: Path, tmp_path: Path, monkeypat
 def test_other_settings_or_recordings_replace_the_store(
     corpus: Path, tmp_path: Path, change: Callable[[Path], object], settings: dict[str, Any]
 ) -> None:
-    prepare(folder_config(), corpus, tmp_path / "out", num_workers=1)
+    prepare_store(folder_config(), corpus, tmp_path / "out", num_workers=1)
     before = Store.open(tmp_path / "out")
     spoken = [before.read(index).copy() for index in range(len(before))]
     change(corpus)
-    report = prepare(folder_config(**settings), corpus, tmp_path / "out", num_workers=1)
+    report = prepare_store(folder_config(**settings), corpus, tmp_path / "out", num_workers=1)
     assert not report.already_done
     assert Store.open(tmp_path / "out").fingerprint != before.fingerprint
     # A training may still read the old contents: they stay, and the report names them.
@@ -117,25 +117,25 @@ def test_an_interrupted_preparation_keeps_what_is_finished_and_equals_one_withou
 
     monkeypatch.setattr(preparation, "prepare_unit", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        prepare(folder_config(), corpus, tmp_path / "out", num_workers=1)
+        prepare_store(folder_config(), corpus, tmp_path / "out", num_workers=1)
     with pytest.raises(CorpusError, match="no prepared speech"):  # half a store is none
         Store.open(tmp_path / "out")
     later: list[int] = []
     monkeypatch.setattr(preparation, "prepare_unit", lambda unit: later.append(unit.number) or prepare_unit(unit))
-    prepare(folder_config(), corpus, tmp_path / "out", num_workers=1)
+    prepare_store(folder_config(), corpus, tmp_path / "out", num_workers=1)
     assert finished == [0, 1, 2] and later == [3, 4]  # 40 utterances in units of 8
     monkeypatch.undo()
-    prepare(folder_config(), corpus, tmp_path / "whole", num_workers=1)
+    prepare_store(folder_config(), corpus, tmp_path / "whole", num_workers=1)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 def test_a_shard_cut_short_by_a_crash_is_made_again(corpus: Path, tmp_path: Path) -> None:
-    prepare(folder_config(), corpus, tmp_path / "out", num_workers=1)
+    prepare_store(folder_config(), corpus, tmp_path / "out", num_workers=1)
     shard = next((tmp_path / "out").glob("*/00002.pcm"))
     shard.write_bytes(shard.read_bytes()[:-2])
     with pytest.raises(CorpusError, match="damaged.*prepare again"):
         Store.open(tmp_path / "out").check()
-    assert not prepare(folder_config(), corpus, tmp_path / "out", num_workers=1).already_done
+    assert not prepare_store(folder_config(), corpus, tmp_path / "out", num_workers=1).already_done
     Store.open(tmp_path / "out").check()
 
 
@@ -153,7 +153,7 @@ def test_bad_recordings_are_listed_and_the_others_used(tmp_path: Path) -> None:
     write(bad / "eight.wav", np.tile(tone(1, 48000), (8, 1)).T, 48000)
     write(bad / "high.wav", tone(1, 192000), 192000)
     write(bad / "low.wav", tone(1, 4000), 4000)
-    report = prepare(folder_config(), tmp_path / "corpus", tmp_path / "out", num_workers=1)
+    report = prepare_store(folder_config(), tmp_path / "corpus", tmp_path / "out", num_workers=1)
     assert report.utterances == 4
     faults = {
         "silent": "is silent", "short": "too short: 0.050 s", "none": "no samples", "empty": "empty file",
@@ -176,7 +176,7 @@ def test_bad_recordings_are_listed_and_the_others_used(tmp_path: Path) -> None:
 def test_a_corpus_of_nothing_but_bad_recordings_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "corpus" / "ann" / "a.wav", np.zeros(8000))
     with pytest.raises(CorpusError, match="none of the 1 recordings can be used.*is silent"):
-        prepare(folder_config(), tmp_path / "corpus", tmp_path / "out", num_workers=1)
+        prepare_store(folder_config(), tmp_path / "corpus", tmp_path / "out", num_workers=1)
 
 
 def test_trimming_keeps_whole_frames_from_the_first_to_the_last_loud_one() -> None:
@@ -195,7 +195,7 @@ def test_trimmed_labels_count_from_the_first_kept_sample(tmp_path: Path) -> None
     write(root / "wav" / "v" / "b.wav", tone(0.5))
     (root / "labels" / "v" / "b.tsv").write_text("0.0\tAH\n")
     data = DataConfig(corpus="embedded", sample_rate=8000, trim_db=40, valid_share=0, test_share=0)
-    report = prepare(data, root, tmp_path / "out", num_workers=1)
+    report = prepare_store(data, root, tmp_path / "out", num_workers=1)
     store = Store.open(tmp_path / "out")
     assert store.length(0) == 4000
     assert store.labels(0) == [(-0.2, 0.0, "SIL"), (0.0, 0.5, "AH")]
@@ -208,7 +208,7 @@ def test_a_speakers_level_is_one_gain_that_never_clips(tmp_path: Path) -> None:
             write(tmp_path / "corpus" / name / f"{take}.wav", tone(1, level=level / (1 + take)))
     write(tmp_path / "corpus" / "click" / "a.wav", np.append(np.zeros(7999), 0.9))
     data = folder_config(level="speaker", level_db=-20, valid_share=0, test_share=0)
-    prepare(data, tmp_path / "corpus", tmp_path / "out", num_workers=1)
+    prepare_store(data, tmp_path / "corpus", tmp_path / "out", num_workers=1)
     store = Store.open(tmp_path / "out")
     wavs = {store.utterance_id(i): store.read(i) / 32768 for i in range(len(store))}
     for name in ("loud", "soft"):
@@ -220,14 +220,14 @@ def test_a_speakers_level_is_one_gain_that_never_clips(tmp_path: Path) -> None:
 
 def test_at_most_the_wanted_minutes_of_a_speaker_are_used(corpus: Path, tmp_path: Path) -> None:
     data = folder_config(max_minutes_per_speaker=3 / 60)
-    report = prepare(data, corpus, tmp_path / "out", num_workers=1)
+    report = prepare_store(data, corpus, tmp_path / "out", num_workers=1)
     assert 4.0 < report.hours * 3600 <= 6.0 and len(report.speakers) == 2
 
 
 def test_a_tiny_corpus_still_gets_every_wanted_split(tmp_path: Path) -> None:
     for take in range(4):
         write(tmp_path / "corpus" / "ann" / f"{take}.wav", tone(1))
-    report = prepare(folder_config(), tmp_path / "corpus", tmp_path / "out", num_workers=1)
+    report = prepare_store(folder_config(), tmp_path / "corpus", tmp_path / "out", num_workers=1)
     assert report.splits == {"train": 2, "valid": 1, "test": 1}
 
 
@@ -237,7 +237,7 @@ def test_parts_of_one_long_recording_come_from_a_manifest(tmp_path: Path) -> Non
     lines = [{"audio": "long.wav", "speaker": f"s/{i}", "offset_s": i, "duration_s": 1, "text": str(i)} for i in (0, 3)]
     (tmp_path / "all.jsonl").write_text("\n".join(map(json.dumps, lines)))
     data = DataConfig(corpus="manifest", sample_rate=8000, valid_share=0, test_share=0)
-    prepare(data, tmp_path / "all.jsonl", tmp_path / "out", num_workers=1)
+    prepare_store(data, tmp_path / "all.jsonl", tmp_path / "out", num_workers=1)
     store = Store.open(tmp_path / "out")
     assert store.speakers == ("s/0", "s/3") and [store.text(i) for i in (0, 1)] == ["0", "3"]
     assert np.array_equal(store.read(1), to_int16(load_audio(tmp_path / "long.wav"))[24000:])
@@ -248,13 +248,13 @@ def test_two_preparations_of_one_folder_do_not_meet(corpus: Path, tmp_path: Path
     with open(tmp_path / "out" / ".lock", "w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(CorpusError, match="another process is preparing.*Wait"):
-            prepare(folder_config(), corpus, tmp_path / "out", num_workers=1)
+            prepare_store(folder_config(), corpus, tmp_path / "out", num_workers=1)
 
 
 def test_a_place_that_cannot_be_written_is_named(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CorpusError, match="cannot write prepared speech to .*file"):
-        prepare(folder_config(), corpus, tmp_path / "file", num_workers=1)
+        prepare_store(folder_config(), corpus, tmp_path / "file", num_workers=1)
 
 
 def test_a_full_disk_is_one_sentence_and_loses_no_finished_work(
@@ -269,7 +269,7 @@ def test_a_full_disk_is_one_sentence_and_loses_no_finished_work(
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(CorpusError, match="cannot write .*No space left"):
-        prepare(folder_config(), corpus, tmp_path / "out", num_workers=1)
+        prepare_store(folder_config(), corpus, tmp_path / "out", num_workers=1)
     names = {path.name for path in (tmp_path / "out").glob("*/*")}
     assert names == {f"0000{i}.{suffix}" for i in range(3) for suffix in ("pcm", "json")}
 
@@ -281,7 +281,7 @@ import fcntl, sys, time
 from pathlib import Path
 from vqspeech.config import DataConfig
 from vqspeech.data import preparation, units
-from vqspeech.data.preparation import ProcessPoolExecutor, prepare
+from vqspeech.data.preparation import ProcessPoolExecutor, prepare_store
 
 held, stopping = open("workers", "a"), Path("stopping")
 if __name__ == "__mp_main__":
@@ -304,7 +304,7 @@ if __name__ == "__main__":
 
     ProcessPoolExecutor.shutdown = tell_and_shut_down
     data = DataConfig(corpus="folder", sample_rate=8000)
-    prepare(data, Path(sys.argv[1]), Path(sys.argv[2]), num_workers=2)
+    prepare_store(data, Path(sys.argv[1]), Path(sys.argv[2]), num_workers=2)
 """
 
 
@@ -326,7 +326,7 @@ def test_a_preparation_stopped_from_outside_goes_on_where_it_was(tmp_path: Path,
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/*.json")}
     assert 0 < len(kept) < 50 and not (tmp_path / "out" / "store.json").exists()
     shards = {path.with_suffix(".pcm"): path.with_suffix(".pcm").stat().st_mtime_ns for path in kept}
-    report = prepare(folder_config(), tmp_path / "corpus", tmp_path / "out", num_workers=2)
+    report = prepare_store(folder_config(), tmp_path / "corpus", tmp_path / "out", num_workers=2)
     assert report.utterances == 400
     assert {path: path.stat().st_mtime_ns for path in shards} == shards
     assert not list((tmp_path / "out").rglob("*.part*"))
@@ -335,6 +335,6 @@ def test_a_preparation_stopped_from_outside_goes_on_where_it_was(tmp_path: Path,
 @pytest.mark.real_data
 def test_fsdd_is_prepared_with_its_official_splits(fsdd: Path, tmp_path: Path) -> None:
     data = DataConfig(corpus="fsdd", sample_rate=8000)
-    report = prepare(data, fsdd, tmp_path / "out", num_workers=1)
+    report = prepare_store(data, fsdd, tmp_path / "out", num_workers=1)
     assert report.splits == {"train": 2400, "valid": 300, "test": 300} and len(report.speakers) == 6
     assert not report.problems

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from vqspeech.config import DataConfig
-from vqspeech.data.preparation import prepare
+from vqspeech.data.preparation import prepare_store
 from vqspeech.data.store import ENTRY, VERSION, Store
 from vqspeech.errors import CorpusError
 
@@ -24,7 +24,7 @@ def store(tmp_path: Path) -> Store:
         pcm = (100 * take + np.arange(length)).astype(np.int16)
         (tmp_path / "corpus").mkdir(exist_ok=True)
         soundfile.write(tmp_path / "corpus" / f"3_ann_{take}.wav", pcm, 8000)
-    prepare(DataConfig(corpus="fsdd", sample_rate=8000), tmp_path / "corpus", tmp_path / "out", num_workers=1)
+    prepare_store(DataConfig(corpus="fsdd", sample_rate=8000), tmp_path / "corpus", tmp_path / "out", num_workers=1)
     return Store.open(tmp_path / "out")
 
 
@@ -51,7 +51,7 @@ def test_names_that_are_not_utf8_come_back_as_they_were(tmp_path: Path) -> None:
         pytest.skip("this file system takes UTF-8 names only")
     soundfile.write(str(tmp_path / "a.wav"), np.sin(np.arange(8000)), 8000)
     (tmp_path / "a.wav").rename(place / "a.wav")
-    prepare(DataConfig(corpus="folder", sample_rate=8000), tmp_path / "corpus", tmp_path / "out", num_workers=1)
+    prepare_store(DataConfig(corpus="folder", sample_rate=8000), tmp_path / "corpus", tmp_path / "out", num_workers=1)
     store = Store.open(tmp_path / "out")
     assert store.speakers == (name,) and store.utterance_id(0) == f"{name}/a"
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from vqspeech.config import DataConfig, Recipe
 from vqspeech.data.batches import Batches
 from vqspeech.data.corpora import find_utterances
-from vqspeech.data.preparation import prepare
+from vqspeech.data.preparation import prepare_store
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError
 from vqspeech.evaluation.trials.sexes import find_sexes
@@ -26,7 +26,7 @@ def store(corpus, tmp_path_factory) -> Store:
     """Of ada, ben and cyd, ben and cyd alone are voices."""
     data = DataConfig(corpus="folder", sample_rate=4000, valid_share=0.3, test_share=0.2, voices=("cyd", "ben"))
     folder = tmp_path_factory.mktemp("store")
-    prepare(data, corpus, folder, num_workers=1)
+    prepare_store(data, corpus, folder, num_workers=1)
     return Store.open(folder)
 
 
@@ -124,7 +124,7 @@ def test_a_voice_of_whom_nothing_can_be_used_is_told_and_nobody_takes_the_place(
     (tmp_path / "corpus" / "cyd").mkdir()
     (tmp_path / "corpus" / "cyd" / "1.wav").write_bytes(b"not sound")
     with pytest.raises(CorpusError, match="data.voices names 'cyd', but none of that speaker's recordings.*cyd/1.wav"):
-        prepare(data, tmp_path / "corpus", tmp_path / "store", num_workers=1)
+        prepare_store(data, tmp_path / "corpus", tmp_path / "store", num_workers=1)
 
 
 def test_hours_can_be_predicted_without_any_of_the_voices_at_hand(tiny_values, work, write_recipe):

@@ -10,7 +10,7 @@ import pytest
 
 from vqspeech.config import parse_recipe
 from vqspeech.data.embedded import build_embedded
-from vqspeech.data.preparation import prepare
+from vqspeech.data.preparation import prepare_store
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError, DependencyError
 from vqspeech.evaluation.tools.alignments import EXACT, SPHINX, TEXTGRID, align_utterances, read_textgrid
@@ -27,7 +27,7 @@ def spoken(tmp_path_factory):
 
 def open_store(values, data, folder):
     recipe = {"name": "x", **values}
-    prepare(parse_recipe(recipe, "a test's recipe").data, data, folder, num_workers=1)
+    prepare_store(parse_recipe(recipe, "a test's recipe").data, data, folder, num_workers=1)
     return Store.open(folder)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from vqspeech.audio import load_audio
 from vqspeech.data.embedded import build_embedded
-from vqspeech.data.preparation import prepare
+from vqspeech.data.preparation import prepare_store
 from vqspeech.data.store import Store
 from vqspeech.evaluation.figures.types import Figure, Material, Trial
 from vqspeech.evaluation.judges.words import find_word_judge
@@ -34,7 +34,7 @@ def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("embedded")
     build_embedded(folder / "corpus", minutes=2.5, sample_rate=RATE)
     values = {"name": "x", "data": {"corpus": "embedded", "sample_rate": RATE, "valid_share": 0, "test_share": 0.5}}
-    prepare(parse_recipe(values, "a test's recipe").data, folder / "corpus", folder / "store", num_workers=1)
+    prepare_store(parse_recipe(values, "a test's recipe").data, folder / "corpus", folder / "store", num_workers=1)
     return Store.open(folder / "store")
 
 

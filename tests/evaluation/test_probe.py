@@ -14,7 +14,7 @@ from scipy.signal import lfilter
 
 from vqspeech.audio import save_audio
 from vqspeech.config import DataConfig
-from vqspeech.data.preparation import prepare
+from vqspeech.data.preparation import prepare_store
 from vqspeech.data.store import ENTRY, Store
 from vqspeech.evaluation.judges import probe
 from vqspeech.evaluation.judges.probe import (
@@ -60,7 +60,7 @@ def voices(tmp_path_factory) -> Store:
             seed = 100 * number + take
             save_audio(folder / "speech" / voice / f"{voice}-{take}.wav", speak(voice, sentence(seed), seed), RATE)
     data = DataConfig(corpus="folder", sample_rate=RATE, valid_share=0.1, test_share=0.3)
-    prepare(data, folder / "speech", folder / "prepared", num_workers=1)
+    prepare_store(data, folder / "speech", folder / "prepared", num_workers=1)
     return Store.open(folder / "prepared")
 
 

@@ -17,7 +17,7 @@ import yaml
 from commands import call, contents, refuse
 from vqspeech.audio import load_audio, save_audio
 from vqspeech.config import parse_recipe
-from vqspeech.data.preparation import prepare
+from vqspeech.data.preparation import prepare_store
 from vqspeech.data.store import Store
 from vqspeech.errors import ListeningTestError
 from vqspeech.listening.design.corpus_items import judged_systems, plan_items
@@ -56,7 +56,7 @@ def recipe(tiny_values):
 @pytest.fixture(scope="module")
 def held_out(recipe, speech, tmp_path_factory) -> Store:
     folder = tmp_path_factory.mktemp("store") / "prepared"
-    prepare(recipe.data, speech, folder, num_workers=1)
+    prepare_store(recipe.data, speech, folder, num_workers=1)
     return Store.open(folder)
 
 

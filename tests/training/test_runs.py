@@ -11,7 +11,7 @@ import torch
 
 from trainings import after_step, assert_same, state_of, stop
 from vqspeech.config import load_recipe
-from vqspeech.data.preparation import prepare
+from vqspeech.data.preparation import prepare_store
 from vqspeech.errors import RunError
 from vqspeech.training.run import Run, changed_keys
 from vqspeech.training.start import train
@@ -74,10 +74,10 @@ def test_changed_recordings_are_recognised(work, corpus, write_recipe):
     own = shutil.copytree(corpus, work / "own")
     recipe = write_recipe({"train.steps": 3})
     data = load_recipe(recipe).data
-    prepare(data, own, Path("prepared/tiny"), num_workers=1)
+    prepare_store(data, own, Path("prepared/tiny"), num_workers=1)
     train(recipe, data=own, out=Path("run"))
     (own / "ada" / "ada-0.wav").unlink()
-    prepare(data, own, Path("prepared/tiny"), num_workers=1)
+    prepare_store(data, own, Path("prepared/tiny"), num_workers=1)
     with pytest.raises(RunError, match="the recordings in .*own .* changed since run was started. Restore them"):
         train(recipe, data=own, out=Path("run"), resume=True)
 

@@ -47,22 +47,12 @@ def main() -> None:
 @click.option("--data", type=PATH, help="Folder of the corpus [the recipe's data.root, else VQSPEECH_DATA].")
 @click.option("--out", type=PATH, help="Where the prepared speech goes [prepared/<recipe>].")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe's value; repeatable.")
-@click.option("--workers", type=click.IntRange(1), help="Processes [all cores].")
-def prepare(recipe: Path, data: Path | None, out: Path | None, overrides: tuple[str, ...], workers: int | None) -> None:
+@click.option("--workers", "num_workers", type=click.IntRange(1), help="Processes [all cores].")
+def prepare(recipe: Path, **options: Any) -> None:
     """Decode, resample and store a corpus for training (train does it when needed)."""
-    from vqspeech.config import load_recipe
-    from vqspeech.data.corpora import find_root
-    from vqspeech.data.preparation import prepare as prepare_corpus
-    from vqspeech.data.preparation import store_folder
+    from vqspeech.data.prepare import prepare as prepare_recipe
 
-    settled = load_recipe(recipe, overrides)
-    report = prepare_corpus(
-        settled.data,
-        find_root(settled.data, data),
-        out or store_folder(settled.name),
-        num_workers=workers,
-        progress=sys.stderr.isatty(),
-    )
+    report = prepare_recipe(recipe, progress=sys.stderr.isatty(), **options)
     say(f"{report.folder}: {report}" + (" (already done)" if report.already_done else ""))
     say(f"speakers: {listed(report.speakers)}")
     for problem in report.problems:

@@ -59,7 +59,7 @@ def find_root(data: DataConfig, option: Path | None = None) -> Path:
     ------
     CorpusError
         If none is given, or the one given does not exist; the message tells how to get the corpus (data.help).
-        The embedded corpus need not exist yet: `prepare` builds it.
+        The embedded corpus need not exist yet: `prepare_store` builds it.
     """
     given = option or data.root or os.environ.get("VQSPEECH_DATA")
     if data.corpus == "embedded" and not (option or data.root):

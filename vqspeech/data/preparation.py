@@ -65,7 +65,7 @@ class PreparationReport:
         return f"{self.hours:.2f} h, {speakers}, {self.utterances} utterances ({splits}), {len(self.problems)} problems"
 
 
-def prepare(
+def prepare_store(
     data: DataConfig, root: Path, out: Path, *, num_workers: int | None = None, progress: bool = False
 ) -> PreparationReport:
     """Make the store of a corpus in `out`, or recognise that it is made.

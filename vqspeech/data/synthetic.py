@@ -8,7 +8,7 @@ import numpy as np
 
 from vqspeech.audio import save_audio
 from vqspeech.config import Recipe
-from vqspeech.data.preparation import prepare
+from vqspeech.data.preparation import prepare_store
 from vqspeech.data.store import Store
 
 DIGIT_S = (0.3, 0.6)  # FSDD's words
@@ -33,5 +33,5 @@ def make_store(recipe: Recipe, folder: Path, speakers: int = 6, utterances: int 
             wav = 0.3 * np.sin(2 * np.pi * (100 + 20 * speaker) * t) + 0.02 * random.standard_normal(len(t))
             save_audio(folder / "wav" / f"speaker{speaker}" / f"{utterance}.wav", wav, rate)
     changes = {"corpus": "folder", "valid_share": 0.4, "test_share": 0.0, "leave_out": (), "voices": (), "trim_db": 0.0}
-    prepare(recipe.data.model_copy(update=changes), folder / "wav", folder / "store", num_workers=1)
+    prepare_store(recipe.data.model_copy(update=changes), folder / "wav", folder / "store", num_workers=1)
     return Store.open(folder / "store")

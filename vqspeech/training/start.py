@@ -11,7 +11,7 @@ import torch
 
 from vqspeech.config import Recipe, load_recipe, parse_stored_recipe
 from vqspeech.data.corpora import find_root
-from vqspeech.data.preparation import num_cores, prepare, store_folder
+from vqspeech.data.preparation import num_cores, prepare_store, store_folder
 from vqspeech.data.store import Store
 from vqspeech.data.variants import Variants, make_variants
 from vqspeech.distributed import barrier, local_device, rank, start_processes, stop_processes
@@ -226,7 +226,7 @@ def _open_store(recipe: Recipe, root: Path, progress: bool, notify: Callable[[st
     """The prepared corpus; the first process prepares it while the others wait."""
     folder = store_folder(recipe.name)
     if rank() == 0:
-        report = prepare(recipe.data, root, folder, progress=progress)
+        report = prepare_store(recipe.data, root, folder, progress=progress)
         notify(f"{recipe.name}: {report}")
         for problem in report.problems[:5]:
             notify(f"  left out: {problem}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vqspeech.data.corpora import find_root, find_utterances
-from vqspeech.data.preparation import fingerprint_of, prepare, store_folder
+from vqspeech.data.preparation import fingerprint_of, prepare_store, store_folder
 from vqspeech.data.store import Store, read_meta
 from vqspeech.errors import CheckpointError, CorpusError
 from vqspeech.evaluation.figures.types import NO_PRIOR
@@ -60,7 +60,7 @@ def open_subject(file: Path, data: Path | None, out: Path, notify: Notify) -> Su
         ):  # fmt: skip
             return Subject(file, model, Store.open(folder), root, prior)
         folder = out / "prepared"
-    notify(f"{recipe.name}: {prepare(recipe.data, root, folder)}")
+    notify(f"{recipe.name}: {prepare_store(recipe.data, root, folder)}")
     return Subject(file, model, Store.open(folder), root, prior)
 
 
