@@ -70,7 +70,7 @@ def make_meter(recipe: Recipe, store: Store, device: str) -> StepMeter:
         compile_model(model)
     task = VQVAETask(model, store, acceleration)
     task.initialise()
-    return StepMeter(task, state, recipe.train, recipe.settling_steps + 1)  # the WaveNet takes part
+    return StepMeter(task, state, recipe.train, recipe.train.settling_steps + 1)  # the WaveNet takes part
 
 
 def measure(ways: dict[str, Recipe], device: str, rounds: int) -> tuple[dict[str, StepCost], float]:

@@ -148,6 +148,11 @@ class TrainConfig(_Section):
     probe_utterances: Annotated[int, Field(ge=0)] = 6  # free-running conversions judged at each validation
     probe_seconds: Annotated[float, Field(gt=0)] = 2.0  # at most this much of each
 
+    @property
+    def settling_steps(self) -> int:
+        """First steps, in which parts of the model wait and its figures mean nothing yet."""
+        return max(self.warm_start_steps, self.continuous_steps)
+
 
 class PriorConfig(_Section):
     """WaveNet over codes, trained after the VQ-VAE with the encoder frozen [VQ-VAE §4.3]."""
@@ -198,7 +203,7 @@ class Recipe(_Section):
             )
         if self.train.warm_start_steps and not self.loss.spectral:
             raise ValueError("train.warm_start_steps needs loss.spectral > 0: without it nothing trains the encoder")
-        settling = self.settling_steps
+        settling = self.train.settling_steps
         if self.train.steps <= settling:
             raise ValueError(
                 f"train.steps = {self.train.steps}, but the decoder joins after {settling} steps "
@@ -221,11 +226,6 @@ class Recipe(_Section):
         if self.data.valid_share + self.data.test_share >= 1:
             raise ValueError("data.valid_share + data.test_share must stay below 1")
         return self
-
-    @property
-    def settling_steps(self) -> int:
-        """First steps, in which parts of the model wait and its figures mean nothing yet."""
-        return max(self.train.warm_start_steps, self.train.continuous_steps)
 
     @property
     def code_rate(self) -> float:

@@ -15,7 +15,7 @@ from vqspeech.training import loop as loop
 from vqspeech.training.budget import Budget
 from vqspeech.training.loop import fit
 from vqspeech.training.schedule import Schedule
-from vqspeech.training.state import TrainingState, new_state
+from vqspeech.training.state import Task, TrainingState, new_state
 
 TRAIN = TrainConfig(
     steps=2500, max_minutes=10, warm_start_steps=1000, continuous_steps=250, warm_start_share=0.35, warmup_steps=0,
@@ -23,7 +23,7 @@ TRAIN = TrainConfig(
 )  # fmt: skip
 
 
-class Machine:
+class Machine(Task):
     """A task and its clock: seconds of a warm step, of a full one, of a validation; `slow` maps steps to a factor."""
 
     def __init__(self, warm_s=0.4, full_s=2.0, validation_s=8.0, slow=lambda step: 1.0) -> None:
@@ -44,9 +44,6 @@ class Machine:
     def validate(self, model, step):
         self.now += self.validation_s if step > self.warm_start else self.validation_s / 8
         return {"bits": 1.0}
-
-    def diagnose(self, history):
-        return None
 
     def reschedule(self, train):
         self.warm_start = train.warm_start_steps

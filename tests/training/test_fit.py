@@ -12,7 +12,7 @@ from torch import nn
 from vqspeech.config import TrainConfig
 from vqspeech.errors import TrainingError
 from vqspeech.training.loop import fit, stop_requests
-from vqspeech.training.state import TrainingState, new_state
+from vqspeech.training.state import Task, TrainingState, new_state
 
 TRAIN = TrainConfig(
     steps=10, learning_rate=0.1, warmup_steps=0, validate_every=4, checkpoint_every=3, clip_norm=1e9,
@@ -20,7 +20,7 @@ TRAIN = TrainConfig(
 )  # fmt: skip
 
 
-class Parabola:
+class Parabola(Task):
     """Minimise (w - 3)^2."""
 
     def __init__(self) -> None:

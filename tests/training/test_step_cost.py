@@ -13,7 +13,7 @@ from vqspeech.models.vqvae import VQVAE
 from vqspeech.training import step_cost
 from vqspeech.training.acceleration import compile_model, find_acceleration
 from vqspeech.training.optimizer import Descent
-from vqspeech.training.state import new_state
+from vqspeech.training.state import Task, new_state
 from vqspeech.training.step_cost import StepCost, StepMeter, measure_peak, measure_step
 from vqspeech.training.vqvae import VQVAETask
 
@@ -28,7 +28,7 @@ class Clock:
         return self.now
 
 
-class Sums:
+class Sums(Task):
     """A task of two layers: (rows, 5) -> (rows, 3) -> (rows, 2). A step takes 7, 7, then 1, 5 and 2 s by the clock."""
 
     rows = 11

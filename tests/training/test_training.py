@@ -253,7 +253,7 @@ def test_calibration_leaves_weights_and_statistics_untouched(model, store):
 def test_the_warm_start_may_have_batches_of_its_own(tiny_values, store):
     from vqspeech.config import parse_recipe
     from vqspeech.models.vqvae import VQVAE
-    from vqspeech.training.schedule import batch_at, samples_until
+    from vqspeech.training.phases import phase_at, samples_until
 
     steps = {"warm_start_steps": 3, "batch_size": 2, "warm_start_batch_size": 5}
     values = tiny_values | {"train": tiny_values["train"] | steps}
@@ -264,7 +264,7 @@ def test_the_warm_start_may_have_batches_of_its_own(tiny_values, store):
     task.vqvae.forward = lambda *args, **options: seen.append(len(args[0])) or forward(*args, **options)  # type: ignore[method-assign]
     for step in range(5):
         task.losses(step)
-    assert seen == [5, 5, 5, 2, 2] == [batch_at(step, recipe.train) for step in range(5)]
+    assert seen == [5, 5, 5, 2, 2] == [phase_at(step, recipe.train).batch_size for step in range(5)]
     assert [samples_until(step, recipe.train) // recipe.train.crop_samples for step in range(6)] == [
         0,
         5,

@@ -20,7 +20,7 @@ from vqspeech.losses import cross_entropy, previous_classes
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.training.acceleration import Acceleration
 from vqspeech.training.loop import fit
-from vqspeech.training.state import TrainingState, new_state
+from vqspeech.training.state import Task, TrainingState, new_state
 
 CROP_SAMPLES = 3072  # about; three receptive fields of a small decoder
 PATIENCE = 5  # validations without a gain, after which the fit ends
@@ -46,8 +46,10 @@ class SpeakerVector(nn.Module):
         self.vector = nn.Parameter(start.detach().clone())
 
 
-class VoiceTask:
+class VoiceTask(Task):
     """See `training.state.Task`: bits per sample of the recordings, given their own codes and a vector.
+
+    No fit is futile: the best vector is kept, if need be the first.
 
     Parameters
     ----------
@@ -106,12 +108,6 @@ class VoiceTask:
     def validate(self, model: nn.Module, step: int) -> dict[str, Any]:
         """Bits per sample of what is held out."""
         return {"bits": self.bits(cast(SpeakerVector, model).vector)}
-
-    def diagnose(self, history: list[dict[str, Any]]) -> str | None:
-        """Nothing can be futile: the best vector is kept, if need be the first."""
-
-    def reschedule(self, train: TrainConfig) -> None:
-        """Nothing hangs on it: a fit has one phase."""
 
     def nearest(self) -> tuple[int, float]:
         """The known voice that makes the speech likeliest, and its bits per sample of what is held out.

@@ -36,7 +36,7 @@ class ModelCard:
     @property
     def is_settled(self) -> bool:
         """Whether the decoder has taken part in the training; before that, what it says is noise."""
-        return self.step == 0 or self.step > self.recipe.settling_steps
+        return self.step == 0 or self.step > self.recipe.train.settling_steps
 
     def describe(self) -> str:
         """Several lines for people: speakers, rates, steps, measured quality."""

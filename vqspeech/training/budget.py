@@ -61,7 +61,7 @@ class Budget:
         """
         train = self.train
         saved = {name: value.clone() for name, value in state.model.state_dict().items()}
-        settling = max(train.warm_start_steps, train.continuous_steps)
+        settling = train.settling_steps
         try:
             self.full_s = OPTIMISER * self._time_steps(task, state, settling)
             self.warm_s = OPTIMISER * self._time_steps(task, state, 0) if train.warm_start_steps else self.full_s

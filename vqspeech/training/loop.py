@@ -16,6 +16,7 @@ from vqspeech.config import TrainConfig
 from vqspeech.distributed import all_reduce_sum, world_size
 from vqspeech.errors import TrainingError
 from vqspeech.training.budget import Budget
+from vqspeech.training.phases import phase_at
 from vqspeech.training.schedule import Schedule, learning_rate
 from vqspeech.training.state import Observer, Task, TrainingState
 
@@ -77,8 +78,9 @@ def take_step(task: Task, state: TrainingState, train: TrainConfig) -> dict[str,
     TrainingError
         With a diagnosis, before the optimiser moves.
     """
-    if state.step == train.warm_start_steps:
-        _join_decoder(state, train)
+    phase = phase_at(state.step, train)
+    if state.step == phase.first:
+        task.enter(phase, state)
     terms = task.losses(state.step)
     state.descent.zero_grad()
     terms["total"].backward()
@@ -94,15 +96,6 @@ def take_step(task: Task, state: TrainingState, train: TrainConfig) -> dict[str,
     state.average.update_parameters(state.model)
     state.step += 1
     return {name: value.detach() for name, value in terms.items()} | {"gradient_norm": norm}
-
-
-def _join_decoder(state: TrainingState, train: TrainConfig) -> None:
-    """What changes before the first step that includes the WaveNet."""
-    if train.freeze_encoder:
-        # The encoder stays as it is from now on: the mean of its last weights, not where the last step left it.
-        state.model.load_state_dict(state.average.module.state_dict())
-    # The average starts anew with the decoder: codes of an older encoder would not be those it is taught with.
-    state.average.n_averaged.zero_()
 
 
 def _follow(task: Task, state: TrainingState, train: TrainConfig, schedule: Schedule) -> TrainConfig:

@@ -23,6 +23,7 @@ from vqspeech.likelihood.nats import bits_per_code
 from vqspeech.likelihood.ngrams import tuned_models, uniform_bits
 from vqspeech.models.prior import Prior
 from vqspeech.training.acceleration import Acceleration
+from vqspeech.training.state import Task
 
 MOST_VALIDATED = 2000  # utterances, spread over the split
 MOST_COUNTED = 200_000  # training sequences from which the n-grams are made, likewise
@@ -121,7 +122,7 @@ def assemble(codes: CodeStore, crops: Sequence[tuple[int, int]], most: int | Non
     return CodeBatch(*(torch.from_numpy(x) for x in (previous, target, mask, speaker)))
 
 
-class PriorTask:
+class PriorTask(Task):
     """Losses, figures and diagnosis of a prior on the codes of a corpus.
 
     Parameters
@@ -194,9 +195,6 @@ class PriorTask:
         models = tuned_models(train, valid, self.codes.num_codes)
         uniform = uniform_bits(valid, self.codes.num_codes)
         return {"uniform": uniform} | {name: ngram.bits(valid) for name, ngram in models.items()}
-
-    def reschedule(self, train: TrainConfig) -> None:
-        """Nothing hangs on it: a prior has one phase."""
 
     def diagnose(self, history: list[dict[str, Any]]) -> str | None:
         """A sentence if the prior has not even learned how frequent the codes are."""

@@ -59,7 +59,7 @@ class PriorDisplay(Display):
     def _speed(self, steps_per_s: float, step: int) -> dict[str, int]:
         return {"utterances_per_s": round(steps_per_s * world_size() * self.prior_task.recipe.prior.batch_size)}
 
-    def _describe_step(self, row: dict[str, Any]) -> str:
+    def _describe_step(self, row: dict[str, Any], step: int) -> str:
         return f"{row['bits']:.2f} bits/code, {row['utterances_per_s']:,} utterances/s"
 
     def _describe(self, figures: dict[str, Any]) -> str:

@@ -13,8 +13,8 @@ from vqspeech.distributed import rank, world_size
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.pictures import plot_spectrograms, save_picture
 from vqspeech.pretrained.cards import ModelCard
+from vqspeech.training.phases import phase_at, samples_until
 from vqspeech.training.run import Run
-from vqspeech.training.schedule import batch_at, samples_until
 from vqspeech.training.state import TrainingState
 from vqspeech.training.vqvae import VQVAETask
 
@@ -84,7 +84,7 @@ class Display:
         self.run.report({"kind": "train", "step": state.step, "seconds": round(state.seconds, 1), "lr": learning} | row)
         for name, value in row.items():
             self.writer.add_scalar(f"train/{name}", value, state.step)
-        self.bar.update(self.bar_task, figures=self._describe_step(row))
+        self.bar.update(self.bar_task, figures=self._describe_step(row, state.step))
 
     def validated(self, state: TrainingState, figures: dict[str, Any]) -> None:
         """Report a validation, and keep what it can be heard and seen by."""
@@ -127,11 +127,17 @@ class Display:
 
     def _speed(self, steps_per_s: float, step: int) -> dict[str, int]:
         train = self.task.recipe.train
-        return {"samples_per_s": round(steps_per_s * world_size() * batch_at(step - 1, train) * train.crop_samples)}
+        return {
+            "samples_per_s": round(
+                steps_per_s * world_size() * phase_at(step - 1, train).batch_size * train.crop_samples
+            )
+        }
 
-    def _describe_step(self, row: dict[str, Any]) -> str:
+    def _describe_step(self, row: dict[str, Any], step: int) -> str:
         progress = (
-            f"{row['bits']:.2f} bits/sample" if row["bits"] else f"warm start, spectral loss {row['spectral']:.2f}"
+            f"{row['bits']:.2f} bits/sample"
+            if phase_at(step - 1, self.task.recipe.train).with_decoder
+            else f"warm start, spectral loss {row['spectral']:.2f}"
         )
         return f"{progress}, perplexity {row['perplexity']:.0f}, {row['samples_per_s']:,} samples/s"
 

@@ -64,18 +64,6 @@ def learning_rate(step: int, total_steps: int, train: TrainConfig) -> float:
     return train.learning_rate * warm * (train.final_rate + (1 - train.final_rate) * cosine)
 
 
-def batch_at(step: int, train: TrainConfig) -> int:
-    """Crops of a step's batch, on each process."""
-    in_warm_start = step < train.warm_start_steps
-    return train.warm_start_batch_size or train.batch_size if in_warm_start else train.batch_size
-
-
-def samples_until(step: int, train: TrainConfig) -> int:
-    """Samples of all steps before `step`, on each process."""
-    warm = min(step, train.warm_start_steps)
-    return train.crop_samples * (warm * batch_at(0, train) + (step - warm) * train.batch_size)
-
-
 def divide(
     train: TrainConfig, pace: Pace, spent_s: float = 0.0, step: int = 0, now: Schedule | None = None
 ) -> Schedule:

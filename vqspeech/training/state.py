@@ -12,14 +12,21 @@ from torch.optim.swa_utils import AveragedModel
 
 from vqspeech.config import TrainConfig
 from vqspeech.training.optimizer import Descent
+from vqspeech.training.phases import Phase
 from vqspeech.training.schedule import Schedule
 
 
 class Task(Protocol):
-    """What the loop needs to know of a model and its data."""
+    """What the loop needs to know of a model and its data; a task of a single phase can leave `enter` as it is."""
 
     model: nn.Module
     least_steps: int  # of each phase: what a time budget has to allow to be of use
+
+    def enter(self, phase: Phase, state: TrainingState) -> None:
+        """Make the changes that a phase begins with, before its first step.
+
+        They may depend on the weights and the seed alone: a training that is resumed at that step repeats them.
+        """
 
     def losses(self, step: int) -> dict[str, Tensor]:
         """Terms of one step by name; "total" is minimised, "bits" is shown."""
@@ -29,6 +36,7 @@ class Task(Protocol):
 
     def diagnose(self, history: list[dict[str, Any]]) -> str | None:
         """A sentence if the validations so far show that going on is futile."""
+        return None
 
     def reschedule(self, train: TrainConfig) -> None:
         """Take over the numbers of steps that a time budget allows."""

@@ -27,8 +27,9 @@ from vqspeech.models.vqvae import VQVAE
 from vqspeech.nn.wavenet import WaveNet
 from vqspeech.sampling.engines import get_engine
 from vqspeech.training.acceleration import Acceleration, compile_model, find_acceleration
+from vqspeech.training.phases import phase_at
 from vqspeech.training.prior import PriorTask, prior_training
-from vqspeech.training.schedule import Pace, Schedule, batch_at, divide
+from vqspeech.training.schedule import Pace, Schedule, divide
 from vqspeech.training.state import new_state
 from vqspeech.training.step_cost import StepCost, measure_peak, measure_step, seconds
 from vqspeech.training.vqvae import VQVAETask
@@ -200,10 +201,10 @@ def time_vqvae(
     if acceleration.compile:
         compile_model(model)
     task = VQVAETask(model, store, acceleration)
-    settling = model.recipe.settling_steps
+    settling = train.settling_steps
     notify("the decoder")
     full = measure_step(task, state, train, settling + 1, rounds)
-    warm = full
+    warm, early = full, 0
     if train.warm_start_steps:
         notify("the warm start")
         # Not the step at which k-means makes the codebook.
@@ -219,7 +220,7 @@ def time_vqvae(
             f"train.max_minutes={train.max_minutes:g} allows about {schedule.total:,} steps of {train.steps:,}"
         )
     counts = schedule.warm_start, schedule.total - schedule.warm_start
-    samples = [batch * train.crop_samples for batch in (batch_at(0, train), train.batch_size)]
+    samples = [phase_at(step, train).batch_size * train.crop_samples for step in (early, settling + 1)]
     stages = [
         Stage(name, count, cost, size / cost.step_s, count / train.validate_every * validation_s)
         for name, count, size, cost in zip(("warm start", "decoder"), counts, samples, (warm, full), strict=True)

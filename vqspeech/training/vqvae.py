@@ -27,6 +27,8 @@ from vqspeech.nn.jitter import draw_carriers
 from vqspeech.nn.mel import LogMel
 from vqspeech.pretrained.checkpoint import TRAINING_PARTS
 from vqspeech.training.acceleration import Acceleration
+from vqspeech.training.phases import Phase, phase_at
+from vqspeech.training.state import Task, TrainingState
 
 INITIAL_VECTORS_PER_CODE = 30  # encoder outputs from which k-means makes the first codebook
 SPEAKER_TABLE = "speaker_vectors.weight"
@@ -34,7 +36,7 @@ GRACE_STEPS = 500  # full steps before figures are held against a training
 LEAST_STEPS = 500  # of the warm start, and of the decoder: with fewer it gives noise
 
 
-class VQVAETask:
+class VQVAETask(Task):
     """Losses, gains and diagnosis of a VQ-VAE on a prepared corpus.
 
     Parameters
@@ -55,7 +57,7 @@ class VQVAETask:
         self.acceleration = acceleration
         self.vqvae = model
         self.num_voices = store.num_voices
-        self.warm_batches = self._batches("train", batch_size=self.recipe.train.warm_start_batch_size)
+        self.warm_batches = self._batches("train", batch_size=phase_at(0, self.recipe.train).batch_size)
         self.train_batches = self._batches("train")
         self.voice_batches = self._batches("train", self.num_voices)
         self.valid_batches = self._batches("valid")
@@ -73,7 +75,7 @@ class VQVAETask:
             from torch.nn.parallel import DistributedDataParallel
 
             self.model = DistributedDataParallel(
-                model, broadcast_buffers=False, find_unused_parameters=self.recipe.settling_steps > 0
+                model, broadcast_buffers=False, find_unused_parameters=self.recipe.train.settling_steps > 0
             )
 
     def _batches(self, split: str, num_speakers: int | None = None, batch_size: int | None = None) -> Batches:
@@ -90,6 +92,17 @@ class VQVAETask:
             variants=self.variants if split == "train" else None,
             num_speakers=num_speakers,
         )
+
+    def enter(self, phase: Phase, state: TrainingState) -> None:
+        """See `Task.enter`: the decoder joins, k-means makes the codebook."""
+        if phase.decoder_joins:
+            if phase.encoder_frozen:
+                # The encoder stays as it is from now on: the mean of its last weights, not where the last step left it.
+                state.model.load_state_dict(state.average.module.state_dict())
+            # The average starts anew with the decoder: codes of an older encoder would not be those it is taught with.
+            state.average.n_averaged.zero_()
+        if phase.codes_begin:
+            self.initialise(phase.first)
 
     def initialise(self, step: int = 0) -> None:
         """Set the codebook from encoder outputs on real speech."""
@@ -116,9 +129,7 @@ class VQVAETask:
 
     def losses(self, step: int) -> dict[str, Tensor]:
         """Terms of one step, see `Task.losses`."""
-        train = self.recipe.train
-        if step == train.continuous_steps and self.vqvae.training:
-            self.initialise(step)  # depends on the weights and the seed alone, so a resumed run repeats it
+        train, phase = self.recipe.train, phase_at(step, self.recipe.train)
         batch = self._batch(step)
         bottleneck, loss = self.recipe.bottleneck, self.recipe.loss
         carriers = None
@@ -132,9 +143,9 @@ class VQVAETask:
                 previous_classes(batch.classes),
                 batch.frame_mask,
                 batch.speaker,
-                warm_start=step < train.warm_start_steps,
-                continuous=step < train.continuous_steps,
-                frozen=train.freeze_encoder and step >= train.warm_start_steps,
+                warm_start=not phase.with_decoder,
+                continuous=not phase.quantized,
+                frozen=phase.encoder_frozen,
                 carriers=carriers,
                 adversary_scale=loss.adversary * min(1.0, (step + 1) / max(1, loss.adversary_ramp)),
             )
@@ -149,12 +160,11 @@ class VQVAETask:
         }
 
     def _batch(self, step: int) -> Batch:
-        train, perturbation = self.recipe.train, self.recipe.perturbation
-        frozen = train.freeze_encoder and step >= train.warm_start_steps
-        share = perturbation.decoder_share if frozen else perturbation.share
-        batches = self.warm_batches if step < train.warm_start_steps else self.train_batches
-        if frozen:
-            batches = self.voice_batches
+        phase, perturbation = phase_at(step, self.recipe.train), self.recipe.perturbation
+        batches = self.train_batches if phase.with_decoder else self.warm_batches
+        share = perturbation.share
+        if phase.encoder_frozen:
+            batches, share = self.voice_batches, perturbation.decoder_share
         return batches.batch(step, rank(), world_size(), perturbed=share).to(self.vqvae.device)
 
     def validate(self, model: nn.Module, step: int) -> dict[str, Any]:
@@ -162,7 +172,7 @@ class VQVAETask:
         assert isinstance(model, VQVAE)
         train = self.recipe.train
         self.conversions = ()
-        figures: dict[str, Any] = {"warm_start": step <= self.recipe.settling_steps}
+        figures: dict[str, Any] = {"warm_start": not phase_at(step - 1, train).is_settled}
         if rank() == 0:
             with self.acceleration.autocast():
                 longest = max(train.crop_samples, 2 * model.sample_rate)
@@ -198,7 +208,7 @@ class VQVAETask:
 
     def diagnose(self, history: list[dict[str, Any]]) -> str | None:
         """See `gains.diagnose`; the first steps, in which no model has learned anything, do not count."""
-        counted = [figures for figures in history if figures["step"] >= self.recipe.settling_steps + GRACE_STEPS]
+        counted = [figures for figures in history if figures["step"] >= self.recipe.train.settling_steps + GRACE_STEPS]
         return diagnose(counted, self.num_voices)
 
     def reschedule(self, train: TrainConfig) -> None:
