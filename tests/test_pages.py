@@ -122,6 +122,23 @@ def test_links_and_anchors_within_the_repository_lead_somewhere(page):
             assert anchor in anchors(target.read_text(encoding="utf-8")), link
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])  # which tells of what was
+def test_files_that_sentences_name_are_there(page):
+    for code in INLINE.findall(FENCE.sub("", PAGES[page])):
+        for word in code.split():
+            if re.match(r"(vqspeech|tests|benchmarks|egs|recipes|docs)/", word):
+                assert (REPOSITORY / word).exists(), word
+
+
+def test_the_house_on_its_page_has_every_room():
+    from test_architecture import ROOMS
+
+    (house,) = re.findall(r"## The house\n.*?^## ", PAGES["CONTRIBUTING.md"], re.MULTILINE | re.DOTALL)
+    named = {name.strip("/").rpartition("/")[2] for name in re.findall(r"`([\w/]+)`", house)}
+    rooms = {room.rpartition(".")[2] for room in ROOMS if room and not room.startswith("_")} - {"evaluation"}
+    assert [room for room in sorted(rooms) if room not in named] == []
+
+
 def test_every_page_in_docs_is_reached_from_readme():
     reached, waiting = set(), ["README.md"]
     while waiting:
