@@ -118,6 +118,21 @@ def test_whole_utterances_are_padded_to_the_longest_in_whole_frames(store: Store
     assert batches.utterance_batch([0]).classes.shape == (1, 920)
 
 
+def test_utterances_come_some_at_a_time_in_the_order_given(store: Store) -> None:
+    first, second = make(store).utterance_batches([2, 0, 1], 2, max_samples=1200)
+    assert equal(first, make(store).utterance_batch([2, 0], 1200))
+    assert equal(second, make(store).utterance_batch([1], 1200))
+
+
+def test_a_model_says_its_grid_and_what_it_sees_around_a_crop(store: Store, tiny_model) -> None:
+    found = Batches.for_model(tiny_model, store, "train", crop_samples=640, batch_size=4, seed=5).batch(3)
+    grid = {"hop_length": 16, "halo": tiny_model.encoder.halo, "context_frames": 1}
+    assert equal(found, make(store, crop_samples=640, **grid).batch(3))
+    codes = tiny_model.bottleneck.encode(tiny_model.encoder(found.wav))
+    assert codes.shape == found.frame_mask.shape == (4, 42)  # 640 / 16 and a frame on either side
+    assert Batches.for_model(tiny_model, store, "train").crop_samples == 16
+
+
 def test_spread_takes_utterances_from_the_whole_split(store: Store) -> None:
     assert make(store).spread(10) == [0, 1, 2, 3]
     assert make(store).spread(2) == [1, 3]

@@ -72,9 +72,7 @@ def test_figures_equal_hand_arithmetic_on_a_made_up_case():
 def test_an_untrained_guess_among_256_classes_costs_eight_bits_and_gains_nothing(model, store):
     nn.init.zeros_(model.wavenet.head.weight)
     nn.init.zeros_(model.wavenet.head.bias)
-    batches = Batches(
-        store, "valid", crop_samples=1024, hop_length=16, halo=model.encoder.halo, context_frames=1, batch_size=2
-    )
+    batches = Batches.for_model(model, store, "valid", crop_samples=1024, batch_size=2)
     figures = compute_gains(model, [batches.batch(0), batches.batch(1)])
     assert figures.bits == pytest.approx(8.0, abs=1e-5)
     assert figures.bits_speech == pytest.approx(8.0, abs=1e-5)

@@ -59,10 +59,7 @@ def test_total_is_the_sum_of_the_terms():
 
 
 def make_batch(model, store, indices, num_samples):
-    batches = Batches(
-        store, "train", crop_samples=1024, hop_length=model.hop_length, halo=model.encoder.halo,
-        context_frames=model.conditioner.context,
-    )  # fmt: skip
+    batches = Batches.for_model(model, store, "train", crop_samples=1024)
     return batches.assemble(np.asarray(indices), np.zeros(len(indices), np.int64), num_samples)
 
 

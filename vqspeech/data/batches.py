@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from vqspeech.audio import FULL_SCALE, mu_law_encode
 from vqspeech.data.store import Store
 from vqspeech.data.variants import Variants
 from vqspeech.errors import CorpusError
+from vqspeech.models.vqvae import VQVAE
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,27 @@ class Batches:
                 )
             self.chosen_ends = np.cumsum(store.index["length"][self.chosen], dtype=np.int64)
 
+    @classmethod
+    def for_model(
+        cls, model: VQVAE, store: Store, split: str, *, crop_samples: int | None = None, **options: Any
+    ) -> Batches:
+        """Batches on a model's grid, with all that its encoder and its conditioning see around a crop.
+
+        Parameters
+        ----------
+        crop_samples : T; None: one code frame, for whole utterances, which bring their own length
+        options : `batch_size`, `seed`, `variants` and `num_speakers` of `Batches`
+        """
+        return cls(
+            store,
+            split,
+            crop_samples=crop_samples or model.hop_length,
+            hop_length=model.hop_length,
+            halo=model.encoder.halo,
+            context_frames=model.conditioner.context,
+            **options,
+        )
+
     def batch(self, step: int, rank: int = 0, world: int = 1, *, perturbed: float = 0.0) -> Batch:
         """The crops of one step on one process; a share `perturbed` of them is heard in another voice.
 
@@ -168,6 +191,13 @@ class Batches:
             num_frames = max(1, min(num_frames, max_samples // self.hop_length))
         utterances = np.asarray(indices, np.int64)
         return self.assemble(utterances, np.zeros_like(utterances), num_frames * self.hop_length)
+
+    def utterance_batches(
+        self, indices: Sequence[int], at_a_time: int, max_samples: int | None = None
+    ) -> Iterator[Batch]:
+        """`utterance_batch` of so many utterances after another."""
+        for start in range(0, len(indices), at_a_time):
+            yield self.utterance_batch(indices[start : start + at_a_time], max_samples)
 
     def spread(self, count: int) -> list[int]:
         """At most `count` utterances spread evenly over the split, in the order of their ids; always the same."""

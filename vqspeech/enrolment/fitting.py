@@ -67,15 +67,8 @@ class VoiceTask(Task):
         self.voice = SpeakerVector(start)
         self.least_steps = 1
         self.model: nn.Module = self.voice
-        self.batches = Batches(
-            store,
-            "train",
-            crop_samples=train.crop_samples,
-            hop_length=vqvae.hop_length,
-            halo=vqvae.encoder.halo,
-            context_frames=vqvae.conditioner.context,
-            batch_size=train.batch_size,
-            seed=train.seed,
+        self.batches = Batches.for_model(
+            vqvae, store, "train", crop_samples=train.crop_samples, batch_size=train.batch_size, seed=train.seed
         )
         count = store.split_sizes["valid"]
         self.held_out = list(held_out_batches(vqvae, store, "valid", count, at_a_time=4))

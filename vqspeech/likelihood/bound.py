@@ -137,17 +137,9 @@ def utterance_batches(
     model: VQVAE, store: Store, split: str, utterances: Iterable[int], at_a_time: int = 8
 ) -> Iterator[Batch]:
     """Whole utterances, those of like length together, where the model is."""
-    batches = Batches(
-        store,
-        split,
-        crop_samples=model.hop_length,
-        hop_length=model.hop_length,
-        halo=model.encoder.halo,
-        context_frames=model.conditioner.context,
-    )
     ordered = sorted(utterances, key=store.length)
-    for start in range(0, len(ordered), at_a_time):
-        yield batches.utterance_batch(ordered[start : start + at_a_time]).to(model.device)
+    for batch in Batches.for_model(model, store, split).utterance_batches(ordered, at_a_time):
+        yield batch.to(model.device)
 
 
 @torch.no_grad()

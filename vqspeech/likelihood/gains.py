@@ -93,17 +93,9 @@ def held_out_batches(
     model: VQVAE, store: Store, split: str, count: int, *, at_a_time: int = 8, max_samples: int | None = None
 ) -> Iterator[Batch]:
     """Whole utterances spread over a split, `count` in all, for `compute_gains`; always the same."""
-    batches = Batches(
-        store,
-        split,
-        crop_samples=model.hop_length,
-        hop_length=model.hop_length,
-        halo=model.encoder.halo,
-        context_frames=model.conditioner.context,
-    )
-    chosen = batches.spread(count)
-    for start in range(0, len(chosen), at_a_time):
-        yield batches.utterance_batch(chosen[start : start + at_a_time], max_samples).to(model.device)
+    batches = Batches.for_model(model, store, split)
+    for batch in batches.utterance_batches(batches.spread(count), at_a_time, max_samples):
+        yield batch.to(model.device)
 
 
 def perplexity(codes: Tensor, num_codes: int) -> Tensor:

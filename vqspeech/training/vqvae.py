@@ -80,13 +80,11 @@ class VQVAETask(Task):
 
     def _batches(self, split: str, num_speakers: int | None = None, batch_size: int | None = None) -> Batches:
         train = self.recipe.train
-        return Batches(
+        return Batches.for_model(
+            self.vqvae,
             self.store,
             split,
             crop_samples=train.crop_samples,
-            hop_length=self.vqvae.hop_length,
-            halo=self.vqvae.encoder.halo,
-            context_frames=self.vqvae.conditioner.context,
             batch_size=batch_size or train.batch_size,
             seed=train.seed,
             variants=self.variants if split == "train" else None,

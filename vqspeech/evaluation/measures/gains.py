@@ -69,14 +69,7 @@ def _forced_bits(material: Material) -> tuple[list[Sample], list[Sample], list[S
     whole_s = sum(min(LONGEST_S, store.length(index) / store.sample_rate) for index in chosen)
     every = max(1, math.ceil(whole_s / FORCED_S))
     chosen = chosen[::every]
-    batches = Batches(
-        store,
-        material.split,
-        crop_samples=model.hop_length,
-        hop_length=model.hop_length,
-        halo=model.encoder.halo,
-        context_frames=model.conditioner.context,
-    )
+    batches = Batches.for_model(model, store, material.split)
     generator = torch.Generator().manual_seed(material.seed)
     found: tuple[list[Sample], list[Sample], list[Sample]] = ([], [], [])
     with torch.no_grad(), evaluating(model):
