@@ -93,7 +93,7 @@ def warm_start(recipe_path: Path, overrides: list[str], store: Store) -> tuple[V
     started = time.monotonic()
     model.train()
     for step in range(recipe.train.warm_start_steps):
-        state.descent.learning_rate = learning_rate(step, recipe.train.steps, recipe.train)
+        state.optimizer.learning_rate = learning_rate(step, recipe.train.steps, recipe.train)
         take_step(task, state, recipe.train)
     seconds = time.monotonic() - started
     settled = state.average.module

@@ -52,9 +52,9 @@ def teach(base: VQVAE, recipe: Recipe, store: Store, dtype: torch.dtype | None) 
     settled = {name: value for name, value in base.state_dict().items() if name.startswith(SETTLED)}
     model.load_state_dict(model.state_dict() | settled)
     state, acceleration = new_state(model, train), find_acceleration(train, "cpu")
-    if state.descent.muon:
+    if state.optimizer.muon:
         assert dtype
-        state.descent.muon.dtype = dtype
+        state.optimizer.muon.dtype = dtype
     if acceleration.compile:
         compile_model(model)
     task = VQVAETask(model, store, acceleration)
@@ -63,7 +63,7 @@ def teach(base: VQVAE, recipe: Recipe, store: Store, dtype: torch.dtype | None) 
     bits = [float(take_step(task, state, train)["bits"])]  # compiles
     started = time.monotonic()
     while state.step < train.steps:
-        state.descent.learning_rate = learning_rate(state.step, train.steps, train)
+        state.optimizer.learning_rate = learning_rate(state.step, train.steps, train)
         bits.append(float(take_step(task, state, train)["bits"]))
     minutes = (time.monotonic() - started) / 60
     taught = state.average.module

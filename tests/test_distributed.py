@@ -165,16 +165,16 @@ def test_two_processes_start_and_restart_codes_alike(shared, what):
 TRAIN = """
 import os
 from pathlib import Path
-from vqspeech.training import start
+from vqspeech.training import stage
 from vqspeech.training.start import train
 
 if __name__ == "__main__":  # preparation starts processes that import this again
     kept = {}
-    made = start.new_state
+    made = stage.new_state
     def new_state(model, settings):
         kept["state"] = made(model, settings)
         return kept["state"]
-    start.new_state = new_state
+    stage.new_state = new_state
     result = train(Path("recipe.toml"), data=Path(os.environ["CORPUS"]), out=Path("run"))
     keep({"model": kept["state"].model.state_dict(), "average": kept["state"].average.state_dict(),
           "step": result.step, "finished": result.finished, "figures": len(result.metrics)})

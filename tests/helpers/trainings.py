@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
-from vqspeech.training.recorder import Display
+from vqspeech.training.recorder import Recorder
 
 
 def after_step(monkeypatch, step: int, action) -> None:
     """Let something happen once, right after a step."""
-    stepped = Display.stepped
+    stepped = Recorder.stepped
     todo = [step]
 
     def patched(self, state, terms):
@@ -22,7 +22,7 @@ def after_step(monkeypatch, step: int, action) -> None:
             todo.clear()
             action()
 
-    monkeypatch.setattr(Display, "stepped", patched)
+    monkeypatch.setattr(Recorder, "stepped", patched)
 
 
 def stop() -> None:

@@ -95,7 +95,8 @@ def test_packing_again_without_a_prior_takes_the_old_one_away(tiny_model, tmp_pa
 
 def test_the_cards_tell_data_licence_command_seed_hash_quality_limits_and_consent(place, tiny_model, tiny_run):
     # Begun before Muon was the default, so that the optimiser is not named.
-    told = {"recipe": {"name": "vowels", "train": {}}, "overrides": ["train.seed=3", "data.root=/home/me/secret"]}
+    told = {"recipe": {"name": "vowels", "train": {}}, "overrides": ["train.seed=3", "data.root=/home/me/secret"],
+            "data": {"root": "/home/me/secret", "fingerprint": "f"}}  # fmt: skip
     recipe = tiny_model.recipe.model_copy(
         update={"data": tiny_model.recipe.data.model_copy(update={"root": "/home/me/secret"})}
     )

@@ -137,7 +137,7 @@ def test_calibration_leaves_the_state_untouched(monkeypatch):
     assert schedule != Schedule.of(TRAIN)
     assert all(torch.equal(value, before[name]) for name, value in state.model.state_dict().items())
     assert all(torch.equal(value, average[name]) for name, value in state.average.state_dict().items())
-    assert not state.descent.adam.state
+    assert not state.optimizer.adam.state
     assert all(parameter.grad is None for parameter in machine.model.parameters())
     assert (state.step, state.history) == (0, [])
 

@@ -12,7 +12,7 @@ from vqspeech.config import TrainConfig
 from vqspeech.nn.wavenet import WaveNet
 from vqspeech.training.acceleration import has_bfloat16, wants_bfloat16
 from vqspeech.training.muon import Muon, orthogonalize
-from vqspeech.training.optimizer import Descent
+from vqspeech.training.optimizer import Optimizer
 
 SHAPES = [(16, 8), (8, 8), (16, 8), (8, 24), (8, 8), (40, 4), (16, 8)]
 
@@ -100,7 +100,7 @@ def test_where_the_processor_has_no_bfloat16_products_they_are_float32(monkeypat
         monkeypatch.setattr("vqspeech.training.acceleration.has_bfloat16", lambda device, has=has: has)
         settings = TrainConfig(optimizer="muon", precision=wanted)
         assert wants_bfloat16(settings, "cpu") == (dtype == torch.bfloat16)
-        assert Descent(wavenet(), settings).muon.dtype == dtype
+        assert Optimizer(wavenet(), settings).muon.dtype == dtype
 
 
 def test_avx2_counts_as_no_bfloat16_whatever_the_processor_has(monkeypatch):

@@ -289,7 +289,7 @@ def test_settings_of_the_prior_alone_may_differ_from_those_of_the_model(trained,
     with pytest.raises(RunError, match=r"the recipe changed.*prior.conditional"):
         other = write_recipe({"train.steps": 2}, name="other.toml")
         train(other, data=corpus, out=trained, stage="prior", resume=True)
-    with pytest.raises(RunError, match=r"was started with --set prior.steps=2, not prior.steps=3"):
+    with pytest.raises(RunError, match=r"was started with --set prior.steps=2, .* another prior.steps would change it"):
         train(recipe, data=corpus, out=trained, stage="prior", resume=True, overrides=["prior.steps=3"])
     assert train(recipe, data=corpus, out=trained, stage="prior", resume=True).finished  # repeats what was set
 

@@ -12,7 +12,7 @@ from vqspeech.config import TrainConfig, load_recipe
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.training import step_cost
 from vqspeech.training.acceleration import compile_model, find_acceleration
-from vqspeech.training.optimizer import Descent
+from vqspeech.training.optimizer import Optimizer
 from vqspeech.training.state import Task, new_state
 from vqspeech.training.step_cost import StepCost, StepMeter, measure_peak, measure_step
 from vqspeech.training.vqvae import VQVAETask
@@ -57,7 +57,7 @@ def clock(monkeypatch) -> Clock:
 
         monkeypatch.setattr(owner, name, slow)
 
-    takes(Descent, "step", 2.0)
+    takes(Optimizer, "step", 2.0)
     takes(AveragedModel, "update_parameters", 1.0)
     return clock
 
@@ -92,9 +92,9 @@ def test_a_multiply_add_counts_as_two_and_backward_has_a_product_for_weights_and
 def test_measuring_leaves_optimiser_and_average_as_they_were(clock):
     task, train = Sums(clock), TrainConfig(steps=10, optimizer="adam")
     state = new_state(task.model, train)
-    before = set(vars(state.descent)), set(vars(state.average))
+    before = set(vars(state.optimizer)), set(vars(state.average))
     measure_step(task, state, train, 0, rounds=1)
-    assert (set(vars(state.descent)), set(vars(state.average))) == before
+    assert (set(vars(state.optimizer)), set(vars(state.average))) == before
 
 
 def test_a_step_that_is_measured_moves_weights_as_any_other(store, tiny_recipe):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -26,6 +25,7 @@ from vqspeech.pretrained.checkpoint import (
     save_model,
     save_prior,
 )
+from vqspeech.pretrained.run_record import RunRecord
 from vqspeech.pretrained.summary import Summary, read_summary, report_beside
 
 LIMITS = (
@@ -229,11 +229,11 @@ def _clean(recipe: Recipe) -> Recipe:
 def _command(file: Path, recipe: Recipe) -> str:
     """What trained the run, with the corpus's folder left open."""
     try:
-        said = json.loads((file.parent / "run.json").read_text(encoding="utf-8"))
-        name, sets = str(said["recipe"]["name"]), [str(one) for one in said["overrides"]]
-        if "optimizer" not in said["recipe"]["train"]:
+        record = RunRecord.read(file.with_name("run.json"))
+        name, sets = str(record.recipe["name"]), list(record.overrides)
+        if not record.names_optimizer:
             sets.append("train.optimizer=adam")  # the default when the run began
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError):
         name, sets = recipe.name, []
     sets = [one for one in sets if not one.startswith("data.root=")]
     return " ".join([f"vqspeech train recipes/{name} --data FOLDER", *(f"--set {one}" for one in sets)])

@@ -81,7 +81,7 @@ class Budget:
             begun = time.monotonic()
             for ahead in range(count):
                 task.losses(step + ahead)["total"].backward()
-                state.descent.zero_grad()
+                state.optimizer.zero_grad()
             return (time.monotonic() - begun) / count
 
         assert self.train.max_minutes is not None

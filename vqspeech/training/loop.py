@@ -43,7 +43,7 @@ def fit(task: Task, state: TrainingState, train: TrainConfig, observer: Observer
     with stop_requests() as is_stopping:
         while state.step < state.total_steps and not is_stopping():
             begun = time.monotonic()
-            state.descent.learning_rate = learning_rate(state.step, state.total_steps, train)
+            state.optimizer.learning_rate = learning_rate(state.step, state.total_steps, train)
             terms = take_step(task, state, train)
             state.seconds = time.monotonic() - started
             is_due = budget is not None and budget.stepped(state.step, time.monotonic() - begun, state.schedule)
@@ -82,7 +82,7 @@ def take_step(task: Task, state: TrainingState, train: TrainConfig) -> dict[str,
     if state.step == phase.first:
         task.enter(phase, state)
     terms = task.losses(state.step)
-    state.descent.zero_grad()
+    state.optimizer.zero_grad()
     terms["total"].backward()
     norm = nn.utils.clip_grad_norm_(task.model.parameters(), train.clip_norm)
     if not math.isfinite(float(norm)) or not math.isfinite(float(terms["total"].detach())):
@@ -92,7 +92,7 @@ def take_step(task: Task, state: TrainingState, train: TrainConfig) -> dict[str,
             "Lower train.learning_rate (with Muon train.muon_rate too), lengthen train.warmup_steps, or set "
             "train.precision=float32"
         )
-    state.descent.step()
+    state.optimizer.step()
     state.average.update_parameters(state.model)
     state.step += 1
     return {name: value.detach() for name, value in terms.items()} | {"gradient_norm": norm}

@@ -13,7 +13,7 @@ from vqspeech.training.acceleration import wants_bfloat16
 from vqspeech.training.muon import Muon
 
 
-class Descent:
+class Optimizer:
     """One or two optimisers that step as one.
 
     Muon [github.com/KellerJordan/Muon, 2024] turns the momentum of each matrix into a nearly orthogonal one, so that a

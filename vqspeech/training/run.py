@@ -1,8 +1,8 @@
 """A run folder: what a training leaves behind, and what it needs to go on.
 
 model.safetensors   weights for inference (their moving average) and the model's card
-state.pt            for resuming: live weights, average, optimiser, step, number of steps
-run.json            recipe as given, overrides, data: written once
+state.pt            for resuming: live weights, average, optimizer, step, number of steps
+run.json            recipe as given, overrides, data
 metrics.jsonl       one line for each report and validation
 samples/            free-running audio and pictures of each validation
 tensorboard/
@@ -14,106 +14,125 @@ codes/ of the corpus.
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vqspeech.config import Recipe
 from vqspeech.errors import RunError
 from vqspeech.files import write_whole
 from vqspeech.pretrained.cards import ModelCard, PriorCard
 from vqspeech.pretrained.checkpoint import MODEL_FILE, PRIOR_FILE, save_model, save_prior
+from vqspeech.pretrained.run_record import RunRecord
 
 FORMAT = 1  # of state.pt
 
 
-class Run:
-    """An open run folder, locked against a second training.
-
-    Attributes
-    ----------
-    prefix : of the names of the files
-    model_file : name of the file for inference
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Lock a run folder against a second training; a folder that nothing was written to goes again.
 
     Raises
     ------
     RunError
         If another training holds the folder, or it cannot be written.
     """
+    from filelock import FileLock, Timeout
 
-    prefix = ""
-    model_file = MODEL_FILE
-
-    def __init__(self, folder: str | Path) -> None:
-        from filelock import FileLock, Timeout
-
-        self.folder = Path(folder)
-        self._made = [place for place in (self.folder, *self.folder.parents) if not place.exists()]
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(self.folder / ".lock", timeout=0)
-            self._lock.acquire()
-        except Timeout:
-            raise RunError(
-                f"another training is writing to {self.folder}. Wait for it, or choose another folder with --out"
-            ) from None
-        except OSError as reason:
-            raise RunError(
-                f"cannot write to {self.folder}: {reason.strerror}. Choose another folder with --out"
-            ) from None
-
-    @property
-    def anew(self) -> str:
-        """How to begin once more."""
-        return "Start anew with another --out"
-
-    def close(self) -> None:
-        """Let others train here; a folder that nothing was written to goes again."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise RunError(
+            f"another training is writing to {folder}. Wait for it, or choose another folder with --out"
+        ) from None
+    except OSError as reason:
+        raise RunError(f"cannot write to {folder}: {reason.strerror}. Choose another folder with --out") from None
+    try:
+        yield
+    finally:
         with suppress(OSError):
-            if [path.name for path in self.folder.iterdir()] == [".lock"]:
-                (self.folder / ".lock").unlink()  # while it is held: nobody else may have it
-                for place in self._made:
+            if [path.name for path in folder.iterdir()] == [".lock"]:
+                (folder / ".lock").unlink()  # while it is held: nobody else may have it
+                for place in made:
                     place.rmdir()
-        self._lock.release()
+        lock.release()
+
+
+@dataclass(frozen=True)
+class Run:
+    """The files of one training in a run folder: the model's, or its prior's.
+
+    Attributes
+    ----------
+    folder : of the run, held by the caller
+    title : what errors call the training
+    anew : how to begin once more
+    prefix : of the names of the files
+    model_file : name of the file for inference
+    """
+
+    folder: Path
+    title: str
+    anew: str
+    prefix: str
+    model_file: str
+
+    @classmethod
+    def of_model(cls, folder: Path) -> Run:
+        """The model's files."""
+        return cls(folder, str(folder), "Start anew with another --out", "", MODEL_FILE)
+
+    @classmethod
+    def of_prior(cls, folder: Path) -> Run:
+        """The prior's files."""
+        files = f"{folder / 'prior_state.pt'} and {folder / PRIOR_FILE}"
+        anew = f"Delete {files}, and train it anew: --stage prior"
+        return cls(folder, f"the prior in {folder}", anew, "prior_", PRIOR_FILE)
 
     @property
     def is_started(self) -> bool:
         """Whether a training has saved its state, or a model, here."""
-        return self._file("state.pt").is_file() or (self.folder / self.model_file).is_file()
+        return self.file("state.pt").is_file() or (self.folder / self.model_file).is_file()
 
-    def _file(self, name: str) -> Path:
+    def file(self, name: str) -> Path:
+        """Where a file of this training lies."""
         return self.folder / f"{self.prefix}{name}"
 
-    def begin(self, base: Recipe, overrides: tuple[str, ...], data: dict[str, str]) -> None:
-        """Note what this run is: the recipe's file, what was set on the command line, the data."""
-        self._file("metrics.jsonl").unlink(missing_ok=True)  # of a run that ended before its first checkpoint
-        said = {"recipe": base.model_dump(mode="json"), "overrides": list(overrides), "data": data}
-        with write_whole(self._file("run.json"), RunError) as temporary:
-            temporary.write_text(json.dumps(said, indent=2), encoding="utf-8")
+    def begin(self, record: RunRecord) -> None:
+        """Keep what a training begins with, and forget one that ended before its first checkpoint."""
+        self.file("metrics.jsonl").unlink(missing_ok=True)
+        record.write(self.file("run.json"))
 
-    def said(self) -> dict[str, Any]:
-        """What `begin` noted.
+    def clear(self) -> None:
+        """Remove what was trained; its metrics go when the next training begins."""
+        for path in (self.folder / self.model_file, self.file("state.pt"), self.file("run.json")):
+            path.unlink(missing_ok=True)
+
+    def record(self) -> RunRecord:
+        """What the training was begun with.
 
         Raises
         ------
         RunError
             If there is nothing to resume.
         """
+        path = self.file("run.json")
         try:
-            said: dict[str, Any] = json.loads(self._file("run.json").read_text(encoding="utf-8"))
+            return RunRecord.read(path)
         except FileNotFoundError:
             raise self._nothing_to_resume() from None
         except (OSError, ValueError) as reason:
-            raise RunError(f"{self._file('run.json')} is damaged ({reason}). {self.anew}") from None
-        if not isinstance(said, dict) or said.keys() < {"recipe", "overrides", "data"}:
-            raise RunError(f"{self._file('run.json')} is not what a training writes. {self.anew}")
-        return said
+            raise RunError(f"{path} is damaged ({reason}). {self.anew}") from None
 
     def save(self, state: dict[str, Any], weights: dict[str, Any] | None, card: ModelCard | PriorCard) -> None:
         """Write the state for resuming and, if `weights` are given, the model for inference, each whole or not."""
         import torch
 
-        path = self._file("state.pt")
+        path = self.file("state.pt")
         with write_whole(path, RunError) as temporary:
             try:
                 torch.save({"format": FORMAT} | state, temporary)
@@ -136,7 +155,7 @@ class Run:
         """
         import torch
 
-        path = self._file("state.pt")
+        path = self.file("state.pt")
         try:
             state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         except FileNotFoundError:
@@ -157,7 +176,7 @@ class Run:
 
     def forget_after(self, step: int) -> None:
         """Drop reports of steps that a resumed training will do again."""
-        path = self._file("metrics.jsonl")
+        path = self.file("metrics.jsonl")
         if not path.is_file():
             return
         kept = []
@@ -173,32 +192,12 @@ class Run:
     def report(self, row: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
         try:
-            with open(self._file("metrics.jsonl"), "a", encoding="utf-8") as file:
+            with open(self.file("metrics.jsonl"), "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as reason:
             raise RunError(
                 f"cannot write to {self.folder}: {reason.strerror}. Free some space, then --resume"
             ) from None
-
-
-class PriorRun(Run):
-    """The part of a run folder that is the prior's; the folder's lock is its owner's."""
-
-    prefix = "prior_"
-    model_file = PRIOR_FILE
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @property
-    def anew(self) -> str:
-        """How to begin once more."""
-        return f"Delete {self._file('state.pt')} and {self.folder / self.model_file}, and train it anew: --stage prior"
-
-    def clear(self) -> None:
-        """Remove a prior of another model."""
-        for path in (self.folder / self.model_file, self._file("state.pt"), self._file("run.json")):
-            path.unlink(missing_ok=True)
 
 
 def changed_keys(old: Any, new: Any, prefix: str = "") -> list[str]:

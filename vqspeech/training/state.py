@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from vqspeech.config import TrainConfig
-from vqspeech.training.optimizer import Descent
+from vqspeech.training.optimizer import Optimizer
 from vqspeech.training.phases import Phase
 from vqspeech.training.schedule import Schedule
 
@@ -27,6 +27,7 @@ class Task(Protocol):
 
         They may depend on the weights and the seed alone: a training that is resumed at that step repeats them.
         """
+        return None
 
     def losses(self, step: int) -> dict[str, Tensor]:
         """Terms of one step by name; "total" is minimised, "bits" is shown."""
@@ -40,6 +41,7 @@ class Task(Protocol):
 
     def reschedule(self, train: TrainConfig) -> None:
         """Take over the numbers of steps that a time budget allows."""
+        return None
 
 
 class Observer(Protocol):
@@ -60,7 +62,7 @@ class TrainingState:
 
     average: AveragedModel  # holds the weights for inference
     model: nn.Module
-    descent: Descent
+    optimizer: Optimizer
     history: list[dict[str, Any]]  # figures of all validations
     schedule: Schedule
     step: int = 0
@@ -76,7 +78,7 @@ class TrainingState:
         return {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": self.descent.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "history": self.history,
             "step": self.step,
             "schedule": asdict(self.schedule),
@@ -87,7 +89,7 @@ class TrainingState:
         """Take over what `to_dict` gave."""
         self.model.load_state_dict(saved["model"])
         self.average.load_state_dict(saved["average"])
-        self.descent.load_state_dict(saved["optimizer"])
+        self.optimizer.load_state_dict(saved["optimizer"])
         self.history = saved["history"]
         self.step, self.seconds = saved["step"], saved["seconds"]
         # Before budgets were divided, a state kept the number of all steps alone.
@@ -109,7 +111,7 @@ def new_state(model: nn.Module, train: TrainConfig) -> TrainingState:
     return TrainingState(
         average=AveragedModel(model, multi_avg_fn=follow, use_buffers=True),
         model=model,
-        descent=Descent(model, train),
+        optimizer=Optimizer(model, train),
         history=[],
         schedule=Schedule.of(train),
     )

@@ -114,14 +114,14 @@ class StepMeter:
         self.state.step = self.step
         with ExitStack() as stack:
             if watch := watches.get("optimizer"):
-                stack.enter_context(_watched(self.state.descent, "step", watch))
+                stack.enter_context(_watched(self.state.optimizer, "step", watch))
             if watch := watches.get("average"):
                 stack.enter_context(_watched(self.state.average, "update_parameters", watch))
             take_step(self.task, self.state, self.train)
 
     def _optimizer(self) -> str:
         """Who moved the weights: in a warm start the WaveNet's matrices have no gradient, and Muon nothing to do."""
-        muon = self.state.descent.muon
+        muon = self.state.optimizer.muon
         moved = muon is not None and any(
             parameter.grad is not None for group in muon.param_groups for parameter in group["params"]
         )

@@ -1,4 +1,4 @@
-"""Adam and Muon as one: whose each parameter is, how far each moves it, and that a saved descent goes on alike."""
+"""Adam and Muon as one: whose each parameter is, how far each moves it, and that a saved one goes on alike."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from vqspeech.config import TrainConfig
 from vqspeech.nn.wavenet import WaveNet
-from vqspeech.training.optimizer import Descent
+from vqspeech.training.optimizer import Optimizer
 
 MUON = TrainConfig(optimizer="muon", learning_rate=1e-3, muon_rate=0.02)
 ADAM = TrainConfig(optimizer="adam", learning_rate=1e-3)
@@ -38,22 +38,22 @@ def small() -> Small:
     return Small()
 
 
-def descend(model: Small, descent: Descent, steps: int = 1) -> None:
+def take_steps(model: Small, optimizer: Optimizer, steps: int = 1) -> None:
     for _ in range(steps):
-        descent.zero_grad()
+        optimizer.zero_grad()
         model().backward()
-        descent.step()
+        optimizer.step()
 
 
-def moved(model: Small, descent: Descent) -> dict[str, torch.Tensor]:
+def moved(model: Small, optimizer: Optimizer) -> dict[str, torch.Tensor]:
     """How far one step takes each parameter."""
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
-    descend(model, descent)
+    take_steps(model, optimizer)
     return {name: value.detach() - before[name] for name, value in model.named_parameters()}
 
 
 def test_muon_moves_all_directions_of_a_hidden_matrix_alike(small):
-    changes = moved(small, Descent(small, MUON))
+    changes = moved(small, Optimizer(small, MUON))
     hidden = [name for name in changes if name.endswith(("past.weight", "present.weight", "residual.weight"))]
     hidden += ["wavenet.condition.weight", "wavenet.skip.weight", "wavenet.head_hidden.weight"]
     assert len(hidden) == 3 + 3 + 2 + 3  # the last of the three layers has no residual
@@ -68,8 +68,8 @@ def test_muon_moves_all_directions_of_a_hidden_matrix_alike(small):
 
 
 def test_embedding_output_biases_and_what_is_no_wavenet_are_adams(small):
-    descent = Descent(small, MUON)
-    changes = moved(small, descent)
+    optimizer = Optimizer(small, MUON)
+    changes = moved(small, optimizer)
     for name in ("before.weight", "wavenet.head.weight", "wavenet.head.bias", "wavenet.condition.bias"):
         gradient = dict(small.named_parameters())[name].grad
         clear = gradient.abs() > 1e-5
@@ -83,7 +83,7 @@ def test_without_muon_all_is_adams(small):
     reference = Small()
     reference.load_state_dict(small.state_dict())
     adam = torch.optim.Adam(reference.parameters(), lr=1e-3, fused=True)
-    descend(small, Descent(small, ADAM), 3)
+    take_steps(small, Optimizer(small, ADAM), 3)
     for _ in range(3):
         adam.zero_grad()
         reference().backward()
@@ -93,22 +93,22 @@ def test_without_muon_all_is_adams(small):
 
 
 def test_muons_learning_rate_follows_adams(small):
-    descent = Descent(small, MUON)
-    descent.learning_rate = 2.5e-4
-    assert descent.learning_rate == 2.5e-4
-    assert descent.muon.param_groups[0]["lr"] == pytest.approx(0.02 / 4)
+    optimizer = Optimizer(small, MUON)
+    optimizer.learning_rate = 2.5e-4
+    assert optimizer.learning_rate == 2.5e-4
+    assert optimizer.muon.param_groups[0]["lr"] == pytest.approx(0.02 / 4)
 
 
 @pytest.mark.parametrize("train", [MUON, ADAM], ids=["muon", "adam"])
-def test_a_saved_descent_goes_on_as_if_it_had_not_been_stopped(small, train):
-    descent = Descent(small, train)
-    descend(small, descent, 3)
+def test_a_saved_optimizer_goes_on_as_if_it_had_not_been_stopped(small, train):
+    optimizer = Optimizer(small, train)
+    take_steps(small, optimizer, 3)
     other = Small()
     other.load_state_dict(small.state_dict())
-    again = Descent(other, train)
-    again.load_state_dict(copy.deepcopy(descent.state_dict()))
-    descend(small, descent, 3)
-    descend(other, again, 3)
+    again = Optimizer(other, train)
+    again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    take_steps(small, optimizer, 3)
+    take_steps(other, again, 3)
     for ours, theirs in zip(small.parameters(), other.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
@@ -117,6 +117,6 @@ def test_the_state_of_a_run_from_before_muon_is_that_of_adam(small):
     adam = torch.optim.Adam(small.parameters(), lr=1e-3)
     small().backward()
     adam.step()
-    Descent(small, ADAM).load_state_dict(adam.state_dict())
+    Optimizer(small, ADAM).load_state_dict(adam.state_dict())
     with pytest.raises(KeyError, match="muon"):
-        Descent(small, MUON).load_state_dict(adam.state_dict())
+        Optimizer(small, MUON).load_state_dict(adam.state_dict())
