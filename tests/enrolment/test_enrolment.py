@@ -18,7 +18,7 @@ from commands import call, refuse
 from priors import make_prior, write_run
 from vqspeech.audio import load_audio, save_audio
 from vqspeech.config import DataConfig
-from vqspeech.enrolment import fitting, listening, new_voice
+from vqspeech.enrolment import fitting, new_voice, similarity
 from vqspeech.enrolment.recordings import Recording, Stretches, read_recordings
 from vqspeech.errors import AudioError, CheckpointError, DependencyError, UnknownSpeakerError
 from vqspeech.evaluation.judges.voiceprint import Voiceprints
@@ -73,7 +73,7 @@ def deaf(monkeypatch) -> None:
 
 @pytest.fixture
 def base(place, speaking_model, deaf, monkeypatch) -> Path:
-    """A working folder with a run of ann and theo, who knows no bob; no ears, and a short fit."""
+    """A working folder with a run of ann and theo, who knows no bob; no Resemblyzer, and a short fit."""
     monkeypatch.setattr(new_voice, "STEPS", 20)
     monkeypatch.setattr(fitting, "CROP_SAMPLES", 512)
     monkeypatch.setattr("vqspeech.pretrained.bundled.FOLDER", place / "nothing bundled")
@@ -356,12 +356,12 @@ def hums(*pitches: float) -> list[Recording]:
 
 
 def test_recordings_of_two_voices_are_told_apart_and_the_odd_ones_named():
-    one = listening.compare_recordings(Ears(), hums(110, 110, 110, 110), RATE)
+    one = similarity.compare_recordings(Ears(), hums(110, 110, 110, 110), RATE)
     assert one.is_one_voice and one.similarity == pytest.approx(1, abs=0.01)
-    two = listening.compare_recordings(Ears(), hums(110, 110, 165, 110), RATE)
+    two = similarity.compare_recordings(Ears(), hums(110, 110, 165, 110), RATE)
     assert not two.is_one_voice and two.similarity < 0.2
     assert two.odd == ("2.wav",)
-    assert listening.compare_recordings(Ears(), hums(110), RATE).is_one_voice  # one passage disagrees with nothing
+    assert similarity.compare_recordings(Ears(), hums(110), RATE).is_one_voice  # one passage disagrees with nothing
 
 
 def test_two_voices_are_warned_of_with_their_similarity(base, bobs_speech, monkeypatch):
@@ -383,7 +383,7 @@ def test_likeness_is_that_of_what_is_said_again_to_the_recordings(base, bobs_spe
             return np.array([np.cos(angle), np.sin(angle)])
 
     monkeypatch.setattr(new_voice, "Voiceprints", Levels)
-    monkeypatch.setattr(listening, "PASSAGE_S", 1.0)
+    monkeypatch.setattr(similarity, "PASSAGE_S", 1.0)
     like = vqspeech.enroll("bob", [bobs_speech], base).likeness
     assert 0 < like.voice <= 1 and 0 < like.nearest <= 1
     assert like.recordings > 0.99  # the held-out recordings are as loud as the others
@@ -395,12 +395,12 @@ def test_resemblyzer_tells_one_reader_from_two(real_data):
     folder = real_data / "librispeech" / "LibriSpeech" / "test-other"
     if not folder.is_dir():
         pytest.skip(f"no test-other at {folder}")
-    ears = pytest.importorskip("resemblyzer") and Voiceprints()
+    voiceprints = pytest.importorskip("resemblyzer") and Voiceprints()
     data = DataConfig(corpus="folder", sample_rate=16000)
     readers = [read_recordings([path], data)[0] for path in sorted(folder.iterdir())[:4]]
     for first, second in zip(readers, readers[1:], strict=False):
-        assert listening.compare_recordings(ears, first, 16000).is_one_voice
-        assert not listening.compare_recordings(ears, first + second, 16000).is_one_voice
+        assert similarity.compare_recordings(voiceprints, first, 16000).is_one_voice
+        assert not similarity.compare_recordings(voiceprints, first + second, 16000).is_one_voice
 
 
 # The recordings

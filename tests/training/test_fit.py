@@ -29,7 +29,7 @@ class Parabola(Task):
         self.broken_at: int | None = None
         self.diagnosis: str | None = None
         self.least_steps = 1
-        self.told: list[int] = []  # of schedules
+        self.schedules: list[int] = []  # their numbers of steps
 
     def losses(self, step):
         total = (self.model.weight - 3).pow(2).sum()
@@ -44,7 +44,7 @@ class Parabola(Task):
         return self.diagnosis
 
     def reschedule(self, train):
-        self.told.append(train.steps)
+        self.schedules.append(train.steps)
 
 
 class Diary:

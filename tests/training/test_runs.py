@@ -45,9 +45,9 @@ def test_a_changed_recipe_is_named_by_its_key(run, corpus, write_recipe):
 
 def test_a_run_older_than_its_default_optimiser_asks_the_recipe_to_say_adam(run, corpus):
     file = run / "run.json"
-    said = json.loads(file.read_text())
-    del said["recipe"]["train"]["optimizer"]
-    file.write_text(json.dumps(said))
+    record = json.loads(file.read_text())
+    del record["recipe"]["train"]["optimizer"]
+    file.write_text(json.dumps(record))
     with pytest.raises(RunError, match=r"\(train\.optimizer\)\. Restore it \(its optimizer was adam, then the default"):
         train("recipe.toml", data=corpus, out=run, resume=True)
 

@@ -175,8 +175,8 @@ def test_the_peak_is_two_operations_an_element_and_inner_position(monkeypatch):
 
 
 def test_plain_values_are_the_figures_beside_a_peak():
-    told = StepCost(0.5, "muon", 0.2, 0.05, 10_000_000_000, 4_000).to_json(peak=80.0)
-    assert told["gflop_per_s"] == pytest.approx(20.0)
-    assert told["share_of_peak"] == pytest.approx(0.25)
-    assert told["optimizer"] == "muon" and told["optimizer_flop"] == 4_000
-    assert all(isinstance(value, str | int | float) and not isinstance(value, np.generic) for value in told.values())
+    plain = StepCost(0.5, "muon", 0.2, 0.05, 10_000_000_000, 4_000).to_json(peak=80.0)
+    assert plain["gflop_per_s"] == pytest.approx(20.0)
+    assert plain["share_of_peak"] == pytest.approx(0.25)
+    assert plain["optimizer"] == "muon" and plain["optimizer_flop"] == 4_000
+    assert all(isinstance(value, str | int | float) and not isinstance(value, np.generic) for value in plain.values())

@@ -17,7 +17,7 @@ from vqspeech.training import step_cost
 from vqspeech.training.acceleration import find_acceleration
 from vqspeech.training.loop import take_step
 from vqspeech.training.step_cost import StepCost
-from vqspeech.training.timing import MadeUpCodes, Prediction, Stage, predict, time_vqvae
+from vqspeech.training.timing import MadeUpCodes, Prediction, StageTime, predict, time_vqvae
 from vqspeech.training.vqvae import VQVAETask
 
 
@@ -50,7 +50,7 @@ def clock(monkeypatch) -> Clock:
     return clock
 
 
-def stages_of(recipe: Path, store: Store, overrides: tuple[str, ...] = ()) -> tuple[list[Stage], list[str]]:
+def stages_of(recipe: Path, store: Store, overrides: tuple[str, ...] = ()) -> tuple[list[StageTime], list[str]]:
     settled = load_recipe(recipe, overrides)
     model = VQVAE(settled, store.speakers)
     acceleration = find_acceleration(settled.train, "cpu")
@@ -149,7 +149,7 @@ def test_a_recipe_that_perturbs_is_timed_without_making_copies(place, write_reci
 def test_the_table_tells_what_the_figures_say():
     warm = StepCost(0.1, "adam", 0.12, 0.03, 2_000_000_000, 0)  # 20 GFLOP/s
     later = StepCost(0.05, "muon", 0.25, 0.03, 1_750_000_000, 10**9)  # 35
-    stages = Stage("warm start", 4000, warm, 200_000, 200), Stage("prior", 3000, later, 90_000, 30)
+    stages = StageTime("warm start", 4000, warm, 200_000, 200), StageTime("prior", 3000, later, 90_000, 30)
     sampling = {"one_stream": 16_000.0, "many_streams": 80_000.0}
     found = Prediction("x", "cpu", "float32", True, 2, "made-up speech", stages, 100.0, sampling, 8000, ("Slow.",))
     lines = found.describe().splitlines()

@@ -11,8 +11,8 @@ from typing import Any
 
 from vqspeech.data.preparation import num_cores
 from vqspeech.enrolment.fitting import VoiceTask, crop_of, fit_voice, fitting, mean_vector
-from vqspeech.enrolment.listening import Agreement, Likeness, compare_recordings, measure_likeness
 from vqspeech.enrolment.recordings import WANTED_S, Recording, Stretches, read_recordings
+from vqspeech.enrolment.similarity import Agreement, Likeness, compare_recordings, measure_likeness
 from vqspeech.errors import DependencyError, VQSpeechError
 from vqspeech.evaluation.judges.voiceprint import Voiceprints
 from vqspeech.pretrained import voices
@@ -144,7 +144,7 @@ def enroll(
         notes.append(f"only {seconds:.1f} s of speech: a voice wants {WANTED_S:g} s and more. Expect it to be vague")
     if not vqvae.card.is_settled:
         notes.append(f"the model's training is at step {vqvae.card.step}, still in its warm start: expect noise")
-    ears, agreement = _compare(usable, vqvae.sample_rate, notes)
+    voiceprints, agreement = _compare(usable, vqvae.sample_rate, notes)
     for note in notes:
         notify(note)
 
@@ -162,8 +162,8 @@ def enroll(
     nearest = vqvae.speakers[number]
     voices.add_voice(vqvae, name, found.vector)
     likeness = None
-    if ears:
-        likeness = measure_likeness(ears, vqvae, store, name, nearest, seed=seed, num_threads=num_cores())
+    if voiceprints:
+        likeness = measure_likeness(voiceprints, vqvae, store, name, nearest, seed=seed, num_threads=num_cores())
     enrolment = Enrolment(
         target, name, base, seconds, store.duration_s("valid"), nearest, bits_nearest, found.bits, found.step,
         likeness, agreement, tuple(notes),
@@ -177,11 +177,11 @@ def _compare(
 ) -> tuple[Voiceprints | None, Agreement | None]:
     """Whether they are of one voice; what speaks against it, or that nobody could say, is noted."""
     try:
-        ears = Voiceprints()
+        voiceprints = Voiceprints()
     except DependencyError as reason:
         notes.append(f"whether this is one voice, and how similar the result is, was not judged: {reason}")
         return None, None
-    agreement = compare_recordings(ears, recordings, sample_rate)
+    agreement = compare_recordings(voiceprints, recordings, sample_rate)
     if not agreement.is_one_voice:
         odd = ", ".join(agreement.odd[:3]) + (", ..." if len(agreement.odd) > 3 else "")
         notes.append(
@@ -189,7 +189,7 @@ def _compare(
             f"{agreement.similarity:.2f} (Resemblyzer; one speaker's usually have 0.89 and more). Leave out those of "
             "the other speaker"
         )
-    return ears, agreement
+    return voiceprints, agreement
 
 
 def _card(enrolment: Enrolment, seed: int, begin: str, started: float, count: int) -> VoiceCard:

@@ -147,7 +147,3 @@ class Stretches(Store):
     def utterance_id(self, index: int) -> str:
         """The recording's name and the stretch's number."""
         return self._ids[index]
-
-    def wavs(self, split: str) -> list[NDArray[np.float32]]:
-        """All stretches of a split as float32 (T,) in [-1, 1]."""
-        return [self._pcm[index].astype(np.float32) * np.float32(1 / FULL_SCALE) for index in self.utterances(split)]

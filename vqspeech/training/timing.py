@@ -41,8 +41,8 @@ Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A stage of training.
+class StageTime:
+    """How long a stage of training takes.
 
     Attributes
     ----------
@@ -66,8 +66,8 @@ class Stage:
 
     def to_json(self, peak: float) -> dict[str, Any]:
         """Plain values, the cost's among them, beside a peak in GFLOP/s."""
-        told = {"name": self.name, "steps": self.steps, "items_per_s": self.items_per_s, "other_s": self.other_s}
-        return told | {"hours": self.hours} | self.cost.to_json(peak)
+        own = {name: getattr(self, name) for name in ("name", "steps", "items_per_s", "other_s", "hours")}
+        return own | self.cost.to_json(peak)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Prediction:
     compiled: bool
     threads: int
     speech: str
-    stages: tuple[Stage, ...]
+    stages: tuple[StageTime, ...]
     peak_gflop_per_s: float
     sampling: dict[str, float]
     sample_rate: int
@@ -194,7 +194,7 @@ def _open_store(recipe: Recipe, folder: Path) -> tuple[Store, str]:
 
 def time_vqvae(
     model: VQVAE, store: Store, acceleration: Acceleration, rounds: int, notify: Notify
-) -> tuple[list[Stage], list[str]]:
+) -> tuple[list[StageTime], list[str]]:
     """The stages of the VQ-VAE, and what has to be said of their steps; `model` is trained a little."""
     train = model.recipe.train
     state = new_state(model, train)
@@ -222,14 +222,14 @@ def time_vqvae(
     counts = schedule.warm_start, schedule.total - schedule.warm_start
     samples = [phase_at(step, train).batch_size * train.crop_samples for step in (early, settling + 1)]
     stages = [
-        Stage(name, count, cost, size / cost.step_s, count / train.validate_every * validation_s)
+        StageTime(name, count, cost, size / cost.step_s, count / train.validate_every * validation_s)
         for name, count, size, cost in zip(("warm start", "decoder"), counts, samples, (warm, full), strict=True)
         if count
     ]
     return stages, notes
 
 
-def time_prior(model: VQVAE, store: Store, coded: Store | None, device: str, rounds: int) -> Stage:
+def time_prior(model: VQVAE, store: Store, coded: Store | None, device: str, rounds: int) -> StageTime:
     """The prior's stage, on made-up codes of the store's lengths; coding it counts where `coded` is the corpus."""
     config = model.recipe.prior
     train = prior_training(model.recipe)
@@ -247,7 +247,7 @@ def time_prior(model: VQVAE, store: Store, coded: Store | None, device: str, rou
     batches = [task.batches.batch(step) for step in range(rounds)]
     items = float(np.mean([int(batch.mask.sum()) for batch in batches]))
     validations = math.ceil(config.steps / config.validate_every)
-    return Stage("prior", config.steps, cost, items / cost.step_s, validations * validation_s + coding_s)
+    return StageTime("prior", config.steps, cost, items / cost.step_s, validations * validation_s + coding_s)
 
 
 def time_sampling(wavenet: WaveNet, recipe: Recipe, threads: int) -> dict[str, float]:

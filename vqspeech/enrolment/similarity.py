@@ -1,4 +1,4 @@
-"""Resemblyzer on a new voice: do the recordings agree with each other, and does the fitted voice with them?"""
+"""How similar voices are, by Resemblyzer: the recordings to each other, and the fitted voice to them."""
 
 # T samples.
 
@@ -42,7 +42,7 @@ class Agreement:
         return self.similarity >= ONE_VOICE
 
 
-def compare_recordings(ears: Voiceprints, recordings: Sequence[Recording], sample_rate: int) -> Agreement:
+def compare_recordings(voiceprints: Voiceprints, recordings: Sequence[Recording], sample_rate: int) -> Agreement:
     """How alike the recordings' voices are: passages of 5 s or a recording each, split into two groups by k-means."""
     from sklearn.cluster import KMeans
 
@@ -56,7 +56,7 @@ def compare_recordings(ears: Voiceprints, recordings: Sequence[Recording], sampl
             waves += parts
             names += [one.path.name] * len(parts)
             waiting = []
-    prints = np.array([ears.of(wav, sample_rate) for wav in waves if is_heard(wav)])
+    prints = np.array([voiceprints.of(wav, sample_rate) for wav in waves if is_heard(wav)])
     if len(np.unique(prints, axis=0)) < 2:
         return Agreement(1.0, ())
     groups = KMeans(2, n_init=10, random_state=0).fit(prints).labels_
@@ -84,7 +84,7 @@ class Likeness:
 
 
 def measure_likeness(
-    ears: Voiceprints, model: VQVAE, store: Store, name: str, nearest: str, *, seed: int, num_threads: int
+    voiceprints: Voiceprints, model: VQVAE, store: Store, name: str, nearest: str, *, seed: int, num_threads: int
 ) -> Likeness | None:
     """Say held-out stretches again in the new voice `name` and in a known one; None with less than 5 s of them."""
     rate = model.sample_rate
@@ -93,9 +93,9 @@ def measure_likeness(
         return None
     requests = [Request(wav, speaker, number) for speaker in (name, nearest) for number, wav in enumerate(held_out)]
     spoken = convert_many(model, requests, SamplingOptions(seed, split=False), num_threads=num_threads)
-    own = _print(ears, _some(store, "train"), rate)
+    own = _print(voiceprints, _some(store, "train"), rate)
     groups = (spoken[: len(held_out)], spoken[len(held_out) :], held_out)
-    return Likeness(*(float(own @ _print(ears, wavs, rate)) for wavs in groups))
+    return Likeness(*(float(own @ _print(voiceprints, wavs, rate)) for wavs in groups))
 
 
 def _some(store: Store, split: str) -> list[NDArray[np.float32]]:
@@ -109,5 +109,5 @@ def _some(store: Store, split: str) -> list[NDArray[np.float32]]:
     return chosen
 
 
-def _print(ears: Voiceprints, wavs: Sequence[NDArray[np.float32]], sample_rate: int) -> Voiceprint:
-    return ears.of(np.concatenate([raised(wav) for wav in wavs]), sample_rate)
+def _print(voiceprints: Voiceprints, wavs: Sequence[NDArray[np.float32]], sample_rate: int) -> Voiceprint:
+    return voiceprints.of(np.concatenate([raised(wav) for wav in wavs]), sample_rate)
