@@ -36,7 +36,7 @@ from vqspeech.evaluation.figures.statistics import figure
 from vqspeech.evaluation.judges.frozen import Judge, load_judge, save_judge
 from vqspeech.evaluation.judges.rejection import JUDGE, NOTHING, hear
 from vqspeech.evaluation.tools.novelty import nearest_codes
-from vqspeech.generation import Draws, draw_codes
+from vqspeech.generation import CodeSamplingOptions, draw_codes
 from vqspeech.likelihood import ngrams
 from vqspeech.pretrained.checkpoint import read_model
 
@@ -50,25 +50,27 @@ WHAT = {
 }
 
 
-def draw_all(subject: Subject, num: int, draws: Draws, temperature: tuple[float, float]) -> dict[str, list[Said]]:
+def draw_all(
+    subject: Subject, num: int, draws: CodeSamplingOptions, temperature: tuple[float, float]
+) -> dict[str, list[Said]]:
     """`num` utterances of the prior and of each n-gram, spoken by the same voices in turn."""
     model, codes = subject.model, subject.codes
     speakers = [model.speakers[number % len(model.speakers)] for number in range(num)]
     longest = max(1, int(LONGEST_S * model.code_rate))
 
-    def draw_prior(by_speaker: bool, settings: Draws) -> list[NDArray[np.integer]]:
+    def draw_prior(by_speaker: bool, settings: CodeSamplingOptions) -> list[NDArray[np.integer]]:
         drawn: dict[int, NDArray[np.integer]] = {}
         for position, name in enumerate(model.speakers):
             places = [number for number, speaker in enumerate(speakers) if speaker == name]
             who = model.speaker_index(name) if by_speaker else None
-            own = Draws(settings.seed + position, settings.temperature, settings.top_p)
+            own = CodeSamplingOptions(settings.seed + position, settings.temperature, settings.top_p)
             drawn |= {places[i]: each for i, each in draw_codes(subject.prior, who, len(places), longest, own)}
         return [drawn[number] for number in range(num)]
 
     train, valid = ([codes.read(int(number)) for number in codes.sequences(split)] for split in ("train", "valid"))
     models = ngrams.tuned_models(train, valid, model.num_codes)
     made = {PRIOR: draw_prior(True, draws), "prior, no speaker": draw_prior(False, draws)}
-    calm = Draws(draws.seed, *temperature)
+    calm = CodeSamplingOptions(draws.seed, *temperature)
     made[f"prior, temperature {calm.temperature:g}, top-p {calm.top_p:g}"] = draw_prior(True, calm)
     for name in reversed(models):
         made[name] = ngrams.draw_codes(models[name], num, longest, draws.seed)
@@ -187,7 +189,7 @@ def main() -> int:
         ]
         rows = real_takes(subject, "test", every)
         reliability = [examine(judge, subject, "test", rows) for judge in judges]
-        draws = Draws(options.seed, options.temperature, options.top_p)
+        draws = CodeSamplingOptions(options.seed, options.temperature, options.top_p)
         rows |= draw_all(subject, num, draws, (0.9, 0.95))
         heard = [judge_rows(judge, rows, model.sample_rate, options.seed) for judge in judges]
         novelty = measure_novelty(codes, rows[PRIOR], rows["real recordings"])

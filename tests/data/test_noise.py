@@ -9,7 +9,7 @@ import pytest
 import scipy.signal
 
 from vqspeech.config import PerturbationConfig
-from vqspeech.data.perturbation import Speech, Variation, coloured_noise, draw_variation
+from vqspeech.data.perturbation import Variation, VocodedUtterance, coloured_noise, draw_variation
 from vqspeech.data.variants import make_variants
 from vqspeech.errors import CorpusError
 
@@ -43,7 +43,7 @@ def test_noise_of_hardly_any_samples_is_finite(length, tilt_db):
 
 def test_speech_of_the_same_voice_stays_what_it_was():
     wav = np.random.default_rng(0).normal(0, 0.1, 800).astype(np.float32)
-    np.testing.assert_array_equal(Speech(wav, RATE).say(Variation()), wav)
+    np.testing.assert_array_equal(VocodedUtterance(wav, RATE).resynthesize(Variation()), wav)
     assert draw_variation(NOISE_ALONE, np.random.default_rng(0)).is_same_voice
     assert not draw_variation(PerturbationConfig(), np.random.default_rng(0)).is_same_voice
 

@@ -15,12 +15,12 @@ from vqspeech.config import PerturbationConfig
 from vqspeech.data.perturbation import (
     FAINTEST_NOISE_DB,
     STEEPEST_NOISE_DB,
-    Speech,
     Variation,
-    bend,
+    VocodedUtterance,
     draw_variation,
     load_world,
-    stretch,
+    scale_pitch,
+    warp_envelope,
 )  # fmt: skip
 from vqspeech.errors import CorpusError
 
@@ -51,27 +51,27 @@ def peak_of(wav: np.ndarray) -> float:
 
 
 @pytest.fixture(scope="module")
-def speech() -> Speech:
-    return Speech(vowel(), RATE)
+def speech() -> VocodedUtterance:
+    return VocodedUtterance(vowel(), RATE)
 
 
 @pytest.mark.parametrize("factor", [0.7, 1.0, 1.4])
 def test_pitch_moves_by_its_factor_and_the_formant_stays(speech, factor):
-    wav = speech.say(Variation(pitch=factor))
+    wav = speech.resynthesize(Variation(pitch=factor))
     assert pitch_of(wav) == pytest.approx(120 * factor, rel=0.03)
     assert peak_of(wav) == pytest.approx(1000, abs=90)
 
 
 @pytest.mark.parametrize("factor", [0.8, 1.25])
 def test_formants_move_by_their_factor_and_the_pitch_stays(speech, factor):
-    wav = speech.say(Variation(formants=factor))
+    wav = speech.resynthesize(Variation(formants=factor))
     assert peak_of(wav) == pytest.approx(1000 * factor, abs=100)
     assert pitch_of(wav) == pytest.approx(120, rel=0.03)
 
 
 def test_the_equalizer_lifts_an_octave_by_its_gain():
     noise = 0.1 * np.random.default_rng(0).normal(size=RATE).astype(np.float32)
-    speech = Speech(noise, RATE)
+    speech = VocodedUtterance(noise, RATE)
     bands = [0.0] * 8
     bands[4] = 12.0  # 62.5 x 2^4 = 1000 Hz
 
@@ -79,7 +79,7 @@ def test_the_equalizer_lifts_an_octave_by_its_gain():
         frequencies, power = scipy.signal.welch(wav, RATE, nperseg=512)
         return 10 * np.log10(power[(frequencies > low) & (frequencies < high)].mean())
 
-    plain, lifted = speech.say(Variation()), speech.say(Variation(equalizer_db=tuple(bands)))
+    plain, lifted = speech.resynthesize(Variation()), speech.resynthesize(Variation(equalizer_db=tuple(bands)))
     gain_db = (level_db(lifted, 950, 1050) - level_db(plain, 950, 1050)) - (
         level_db(lifted, 3000, 3800) - level_db(plain, 3000, 3800)
     )
@@ -88,7 +88,7 @@ def test_the_equalizer_lifts_an_octave_by_its_gain():
 
 def test_a_word_stays_where_it_was():
     wav = np.concatenate([np.zeros(2400), vowel(duration_s=0.3), np.zeros(3203)]).astype(np.float32)
-    other = Speech(wav, RATE).say(Variation(pitch=1.4, formants=1.2, pitch_range=1.3))
+    other = VocodedUtterance(wav, RATE).resynthesize(Variation(pitch=1.4, formants=1.2, pitch_range=1.3))
     assert len(other) == len(wav)
     frames = [np.sqrt(np.mean(x[: len(x) // 80 * 80].reshape(-1, 80) ** 2, 1)) for x in (wav, other)]  # 10 ms
     starts, ends = zip(*((np.flatnonzero(f > 0.02)[0], np.flatnonzero(f > 0.02)[-1]) for f in frames), strict=True)
@@ -100,27 +100,27 @@ def test_a_word_stays_where_it_was():
 def test_any_length_gives_as_many_finite_samples_of_the_same_level(length, seed, rate):
     random = np.random.default_rng(seed)
     wav = (0.1 * random.normal(size=length)).astype(np.float32)
-    other = Speech(wav, rate).say(draw_variation(PerturbationConfig(), random))
+    other = VocodedUtterance(wav, rate).resynthesize(draw_variation(PerturbationConfig(), random))
     assert other.shape == (length,) and other.dtype == np.float32 and np.isfinite(other).all()
     if length > rate // 20:
         assert np.sqrt(np.mean(other**2)) == pytest.approx(np.sqrt(np.mean(wav**2)), rel=1e-3)
 
 
 def test_silence_stays_silence():
-    assert not Speech(np.zeros(1000, np.float32), RATE).say(Variation(pitch=1.5)).any()
+    assert not VocodedUtterance(np.zeros(1000, np.float32), RATE).resynthesize(Variation(pitch=1.5)).any()
 
 
 @pytest.mark.parametrize("variation", [Variation(noise_snr_db=20), Variation(pitch=1.2, noise_snr_db=20)])
 def test_noise_is_added_at_its_ratio_to_whatever_voice(variation):
-    speech = Speech(vowel(), RATE)
-    clean = speech.say(Variation(pitch=variation.pitch))
-    noise = speech.say(variation, np.random.default_rng(1)) - clean
+    speech = VocodedUtterance(vowel(), RATE)
+    clean = speech.resynthesize(Variation(pitch=variation.pitch))
+    noise = speech.resynthesize(variation, np.random.default_rng(1)) - clean
     assert 20 * np.log10(np.std(clean) / np.std(noise)) == pytest.approx(20, abs=0.1)
 
 
 def test_pitch_bends_about_its_median_in_octaves():
     # Median 200; an octave below and above become half an octave with range 0.5; then all twice as high.
-    bent = bend(np.array([100.0, 200.0, 0.0, 400.0]), 2.0, 0.5)
+    bent = scale_pitch(np.array([100.0, 200.0, 0.0, 400.0]), 2.0, 0.5)
     np.testing.assert_allclose(bent, [400 / np.sqrt(2), 400, 0, 400 * np.sqrt(2)])
 
 
@@ -128,11 +128,11 @@ def test_stretching_moves_a_peak_and_repeats_the_top():
     envelope = np.full((1, 101), 1e-6)
     envelope[0, 40] = 1.0
     envelope[0, 100] = 0.5
-    assert stretch(envelope, 1.25)[0].argmax() == 50
-    down = stretch(envelope, 0.8)[0]
+    assert warp_envelope(envelope, 1.25)[0].argmax() == 50
+    down = warp_envelope(envelope, 0.8)[0]
     assert down[32] == pytest.approx(1.0, rel=1e-6)
     np.testing.assert_allclose(down[81:], 0.5)
-    np.testing.assert_allclose(stretch(envelope, 1.0), envelope, rtol=1e-6)
+    np.testing.assert_allclose(warp_envelope(envelope, 1.0), envelope, rtol=1e-6)
 
 
 @given(seed=st.integers(0, 10_000))
@@ -173,6 +173,9 @@ def test_of_real_digits_the_judges_hear_the_word_and_rarely_the_speaker(fsdd):
     paths = sorted((fsdd / "recordings").glob("*_[5].wav"))  # ten digits of six speakers
     digits, speakers = zip(*(path.stem.split("_")[:2] for path in paths), strict=True)
     random = np.random.default_rng(0)
-    others = [Speech(load_audio(p, RATE), RATE).say(draw_variation(PerturbationConfig(), random)) for p in paths]
+    others = [
+        VocodedUtterance(load_audio(p, RATE), RATE).resynthesize(draw_variation(PerturbationConfig(), random))
+        for p in paths
+    ]
     assert judges.content.accuracy(others, digits) > 0.85
     assert judges.speaker.accuracy(others, speakers) < 0.6

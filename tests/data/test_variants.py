@@ -10,7 +10,7 @@ from vqspeech.audio import FULL_SCALE
 from vqspeech.config import PerturbationConfig
 from vqspeech.data import variants as module
 from vqspeech.data.batches import Batches
-from vqspeech.data.perturbation import Speech
+from vqspeech.data.perturbation import VocodedUtterance
 from vqspeech.data.variants import file_of, make_variants
 from vqspeech.errors import CorpusError
 
@@ -57,13 +57,15 @@ def test_a_file_holds_the_copies_of_its_utterances_one_after_another(store, made
 def test_what_is_made_is_what_was_drawn_for_the_utterance_and_no_other(store, made, monkeypatch):
     index = store.utterances("train")[2]
     drawn = []
-    say = Speech.say
+    resynthesize = VocodedUtterance.resynthesize
     monkeypatch.setattr(
-        Speech, "say", lambda self, variation, random: (drawn.append(variation), say(self, variation, random))[1]
+        VocodedUtterance,
+        "resynthesize",
+        lambda self, variation, random: (drawn.append(variation), resynthesize(self, variation, random))[1],
     )
     again = module._make_group  # the first group once more, elsewhere
     again(store.folder, CONFIG, made.folder / "again", 0)
-    wav = say(Speech(store.read(index) / FULL_SCALE, store.sample_rate), drawn[2 * 3 + 1])
+    wav = resynthesize(VocodedUtterance(store.read(index) / FULL_SCALE, store.sample_rate), drawn[2 * 3 + 1])
     assert np.array_equal(np.rint(wav * FULL_SCALE).astype(np.int16), made.read(index, 1))
     assert len({variation.pitch for variation in drawn}) == len(drawn)
 

@@ -12,13 +12,13 @@ from priors import make_flat_prior, make_prior
 from vqspeech.audio import save_audio
 from vqspeech.conversion import SamplingOptions, decode
 from vqspeech.errors import AudioError, CodesError, VQSpeechError
-from vqspeech.generation import Draws, draw_codes, read_prompt, sample, speak_many
-from vqspeech.generation.draws import CODES_AT_A_TIME, MOST_TRIES, TRY_DISTANCE
+from vqspeech.generation import CodeSamplingOptions, draw_codes, read_prompt, sample, speak_many
+from vqspeech.generation.code_sampling import CODES_AT_A_TIME, MOST_TRIES, TRY_DISTANCE
 from vqspeech.generation.speech import FIRST_UTTERANCE
 from vqspeech.sampling.random import uniforms
 from vqspeech.sampling.rules import draw
 
-EXACT = Draws(seed=5, engine="torch")
+EXACT = CodeSamplingOptions(seed=5, engine="torch")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def draw_by_hand(prior, speaker, number, longest, seed, prompt=(), trial=0) -> l
 @pytest.mark.parametrize("engine", ["torch", "numba"])
 @pytest.mark.parametrize("prompt", [(), (3, 1, 4, 1, 5)])
 def test_drawn_codes_are_those_of_a_naive_loop_over_the_parallel_forward(prior, engine, prompt):
-    draws = Draws(seed=5, engine=engine, precision="float32")
+    draws = CodeSamplingOptions(seed=5, engine=engine, precision="float32")
     given = np.array(prompt, np.int32) if prompt else None
     drawn = draw_all(prior, 1, 8, 40, draws, given)
     assert drawn == {number: draw_by_hand(prior, 1, number, 40, 5, prompt) for number in range(8)}
@@ -55,9 +55,9 @@ def test_drawn_codes_are_those_of_a_naive_loop_over_the_parallel_forward(prior, 
 
 
 def test_an_utterance_is_the_same_however_many_are_drawn_beside_it(prior):
-    many = draw_all(prior, 0, 30, 50, Draws(seed=1, precision="float32"))
+    many = draw_all(prior, 0, 30, 50, CodeSamplingOptions(seed=1, precision="float32"))
     assert sorted(many) == list(range(30))
-    few = draw_all(prior, 0, 3, 50, Draws(seed=1, precision="float32"))
+    few = draw_all(prior, 0, 3, 50, CodeSamplingOptions(seed=1, precision="float32"))
     assert few == {number: many[number] for number in range(3)}
 
 
@@ -77,7 +77,7 @@ def test_without_a_stop_utterances_last_as_long_as_allowed(tiny_model):
 def test_codes_come_as_often_as_the_prior_says(tiny_model):
     probabilities = np.array([0.3, 0.2, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.05])  # the last is the stop symbol's
     prior = make_flat_prior(tiny_model, np.log(probabilities).tolist())
-    drawn = list(draw_all(prior, None, 1000, 1000, Draws(seed=2, precision="float32")).values())
+    drawn = list(draw_all(prior, None, 1000, 1000, CodeSamplingOptions(seed=2, precision="float32")).values())
     codes = np.concatenate(drawn)
     expected = probabilities[:8] / 0.95
     share = np.bincount(codes, minlength=8) / len(codes)
@@ -90,12 +90,12 @@ def test_the_voice_changes_what_is_said_and_another_seed_too(prior):
     said = draw_all(prior, 0, 4, 30, EXACT)
     assert draw_all(prior, 1, 4, 30, EXACT) != said
     assert draw_all(prior, None, 4, 30, EXACT) != said
-    assert draw_all(prior, 0, 4, 30, Draws(seed=6, engine="torch")) != said
+    assert draw_all(prior, 0, 4, 30, CodeSamplingOptions(seed=6, engine="torch")) != said
 
 
 def test_a_narrow_nucleus_is_the_likeliest_code(prior):
-    narrow = draw_all(prior, 0, 2, 20, Draws(top_p=1e-6, engine="torch"))
-    assert narrow == draw_all(prior, 0, 2, 20, Draws(temperature=0, engine="torch"))
+    narrow = draw_all(prior, 0, 2, 20, CodeSamplingOptions(top_p=1e-6, engine="torch"))
+    assert narrow == draw_all(prior, 0, 2, 20, CodeSamplingOptions(temperature=0, engine="torch"))
 
 
 def test_a_prior_that_only_stops_is_told_of_after_some_tries(tiny_model):

@@ -63,7 +63,7 @@ def sample(
     """Make up new utterances: the prior draws codes, the decoder speaks them."""
     from vqspeech.conversion import SamplingOptions
     from vqspeech.data.preparation import num_cores
-    from vqspeech.generation import Draws, generate_files, plan_targets, read_prompt
+    from vqspeech.generation import CodeSamplingOptions, generate_files, plan_targets, read_prompt
     from vqspeech.pretrained.registry import find_sampling, open_model
 
     given, speaker = (model, speaker) if speaker else find_sampling(model, drawing["seed"])
@@ -78,7 +78,7 @@ def sample(
         targets,
         speaker,
         SamplingOptions(**drawing | {"temperature": voice_temperature}),
-        Draws(top_p=top_p, **drawing),
+        CodeSamplingOptions(top_p=top_p, **drawing),
         max_duration_s=duration_s,
         num_threads=threads or num_cores(),
         prompt=begun,

@@ -49,7 +49,7 @@ class Variation:
 
     @property
     def is_same_voice(self) -> bool:
-        """Whether nothing but noise is new: speech then need not be taken apart."""
+        """Whether nothing but noise is new: speech then need not be analysed."""
         return self.pitch == self.pitch_range == self.formants == 1.0 and not any(self.equalizer_db)
 
 
@@ -69,8 +69,8 @@ def draw_variation(config: PerturbationConfig, random: np.random.Generator) -> V
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What WORLD takes speech apart into.
+class WorldParameters:
+    """What WORLD analyses speech into.
 
     Attributes
     ----------
@@ -84,8 +84,8 @@ class Parts:
     aperiodicity: NDArray[np.float64]
 
 
-class Speech:
-    """An utterance taken apart at most once, to be put together in many ways.
+class VocodedUtterance:
+    """An utterance that WORLD analyses at most once, to be synthesized in many ways.
 
     Parameters
     ----------
@@ -100,8 +100,8 @@ class Speech:
         self.level = float(np.sqrt(np.mean(np.square(self.wav)))) if len(wav) else 0.0
 
     @cached_property
-    def parts(self) -> Parts:
-        """Pitch, envelope and aperiodicity, by WORLD."""
+    def parameters(self) -> WorldParameters:
+        """Analysed when first asked for."""
         import soxr
 
         world = load_world()
@@ -109,9 +109,11 @@ class Speech:
         x = soxr.resample(x, self.sample_rate, self.rate, quality="VHQ") if self.rate != self.sample_rate else x
         rough, times = world.dio(x, self.rate, f0_floor=PITCH_HZ[0], f0_ceil=PITCH_HZ[1], frame_period=FRAME_MS)
         pitch = world.stonemask(x, rough, times, self.rate)
-        return Parts(pitch, world.cheaptrick(x, pitch, times, self.rate), world.d4c(x, pitch, times, self.rate))
+        return WorldParameters(
+            pitch, world.cheaptrick(x, pitch, times, self.rate), world.d4c(x, pitch, times, self.rate)
+        )
 
-    def say(self, variation: Variation, random: np.random.Generator | None = None) -> NDArray[np.float32]:
+    def resynthesize(self, variation: Variation, random: np.random.Generator | None = None) -> NDArray[np.float32]:
         """The utterance, shape (T,), in another voice, as loud as it was before the noise; silence stays silence.
 
         Parameters
@@ -121,21 +123,23 @@ class Speech:
         """
         if not self.level:
             return np.zeros(self.length, np.float32)
-        wav = self.wav if variation.is_same_voice else self._in_voice(variation)
+        wav = self.wav if variation.is_same_voice else self._synthesize(variation)
         if variation.noise_snr_db is not None:
             assert random is not None, "noise has to be drawn"
             noise = coloured_noise(self.length, variation.noise_tilt_db, random)
             wav = wav + self.level * 10 ** (-variation.noise_snr_db / 20) * noise
         return wav.astype(np.float32)
 
-    def _in_voice(self, variation: Variation) -> NDArray[np.float64]:
+    def _synthesize(self, variation: Variation) -> NDArray[np.float64]:
         import soxr
 
-        parts = self.parts
+        parameters = self.parameters
         wav = load_world().synthesize(
-            bend(parts.pitch, variation.pitch, variation.pitch_range),
-            np.ascontiguousarray(stretch(parts.envelope, variation.formants) * self._gains(variation.equalizer_db)),
-            np.ascontiguousarray(parts.aperiodicity),
+            scale_pitch(parameters.pitch, variation.pitch, variation.pitch_range),
+            np.ascontiguousarray(
+                warp_envelope(parameters.envelope, variation.formants) * self._gains(variation.equalizer_db)
+            ),
+            np.ascontiguousarray(parameters.aperiodicity),
             self.rate,
             FRAME_MS,
         )
@@ -147,8 +151,8 @@ class Speech:
     def _gains(self, equalizer_db: tuple[float, ...]) -> NDArray[np.float64]:
         """Factors (F,) of power."""
         if not equalizer_db:
-            return np.ones(self.parts.envelope.shape[1])
-        frequencies = np.linspace(0, self.rate / 2, self.parts.envelope.shape[1])
+            return np.ones(self.parameters.envelope.shape[1])
+        frequencies = np.linspace(0, self.rate / 2, self.parameters.envelope.shape[1])
         octaves = np.log2(np.maximum(frequencies, 1.0) / 62.5)
         bands = EQUALIZER_OCTAVES * np.arange(len(equalizer_db))
         return 10 ** (np.interp(octaves, bands, equalizer_db) / 10)
@@ -169,7 +173,7 @@ def coloured_noise(length: int, tilt_db: float, random: np.random.Generator) -> 
     return noise / max(float(np.sqrt(np.mean(np.square(noise)))), 1e-9)
 
 
-def bend(pitch: NDArray[np.float64], factor: float, pitch_range: float) -> NDArray[np.float64]:
+def scale_pitch(pitch: NDArray[np.float64], factor: float, pitch_range: float) -> NDArray[np.float64]:
     """Pitch (N,) times a factor, its distances from its median in octaves times another; unvoiced frames stay 0."""
     voiced = pitch > 0
     if not voiced.any():
@@ -180,7 +184,7 @@ def bend(pitch: NDArray[np.float64], factor: float, pitch_range: float) -> NDArr
     return bent
 
 
-def stretch(envelope: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
+def warp_envelope(envelope: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
     """Move what an envelope (N, F) has at frequency f to f x factor; the topmost value fills what comes from beyond."""
     places = np.arange(envelope.shape[1]) / factor
     lower = np.minimum(places.astype(int), envelope.shape[1] - 2)

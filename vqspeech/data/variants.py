@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from vqspeech.audio import FULL_SCALE
 from vqspeech.config import PerturbationConfig
-from vqspeech.data.perturbation import Speech, draw_variation, load_world
+from vqspeech.data.perturbation import VocodedUtterance, draw_variation, load_world
 from vqspeech.data.preparation import start_worker
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError
@@ -133,11 +133,11 @@ def _make_group(place: Path, config: PerturbationConfig, folder: Path, first: in
     utterances = range(first, min(first + GROUP, len(store.utterances("train"))))
     with write_whole(file_of(folder, first), CorpusError) as temporary, open(temporary, "wb") as file:
         for index in utterances:
-            speech = Speech(store.read(index) / FULL_SCALE, store.sample_rate)
+            speech = VocodedUtterance(store.read(index) / FULL_SCALE, store.sample_rate)
             for variant in range(config.variants):
                 key = np.random.SeedSequence([zlib.crc32(store.utterance_id(index).encode()), variant])
                 random = np.random.Generator(np.random.Philox(key))
-                wav = speech.say(draw_variation(config, random), random)
+                wav = speech.resynthesize(draw_variation(config, random), random)
                 file.write(np.clip(np.rint(wav * FULL_SCALE), -32768, 32767).astype("<i2").tobytes())
 
 

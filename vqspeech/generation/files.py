@@ -13,7 +13,7 @@ from vqspeech.audio import save_audio
 from vqspeech.conversion.codes import save_codes
 from vqspeech.conversion.options import SamplingOptions
 from vqspeech.errors import VQSpeechError
-from vqspeech.generation.draws import Draws
+from vqspeech.generation.code_sampling import CodeSamplingOptions
 from vqspeech.generation.speech import speak_samples
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
@@ -65,7 +65,7 @@ def generate_files(
     targets: list[Path],
     speaker: str,
     options: SamplingOptions,
-    draws: Draws,
+    code_options: CodeSamplingOptions,
     *,
     max_duration_s: float,
     num_threads: int,
@@ -77,7 +77,7 @@ def generate_files(
     ----------
     speaker : who speaks
     options : how the decoder samples
-    draws : how the prior does
+    code_options : how the prior does
     max_duration_s : seconds at most, the prompt not counted
     prompt : codes that all begin with; they are spoken in the voice too
 
@@ -92,7 +92,7 @@ def generate_files(
         len(targets),
         speaker,
         options,
-        draws,
+        code_options,
         max_duration_s=max_duration_s,
         num_threads=num_threads,
         prompt=prompt,

@@ -1,4 +1,4 @@
-"""Made-up utterances in memory: codes that the prior draws, spoken side by side."""
+"""Made-up utterances in memory: codes that the prior code_options, spoken side by side."""
 
 # N codes, T = N * hop samples.
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vqspeech.conversion.decode import CodesRequest, decode_many
 from vqspeech.conversion.options import SamplingOptions
-from vqspeech.generation.draws import Draws, draw_codes
+from vqspeech.generation.code_sampling import CodeSamplingOptions, draw_codes
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
 
@@ -112,7 +112,7 @@ def sample(
         num,
         speaker,
         SamplingOptions(seed, voice_temperature, engine, precision),
-        Draws(seed, temperature, top_p, engine, precision),
+        CodeSamplingOptions(seed, temperature, top_p, engine, precision),
         max_duration_s=max_duration_s,
         num_threads=num_threads or torch.get_num_threads(),
         prompt=prompt,
@@ -126,16 +126,16 @@ def speak_samples(
     num: int,
     speaker: str,
     options: SamplingOptions,
-    draws: Draws,
+    code_options: CodeSamplingOptions,
     *,
     max_duration_s: float,
     num_threads: int,
     prompt: NDArray[np.integer] | None = None,
 ) -> Iterator[Sample]:
-    """What `sample` gives, some at a time; the decoder samples by `options`, the prior by `draws`."""
+    """What `sample` gives, some at a time; the decoder samples by `options`, the prior by `code_options`."""
     max_codes = max(1, int(max_duration_s * model.code_rate))
     longest = max_codes + (0 if prompt is None else len(prompt))
-    drawn = draw_codes(prior, model.speaker_index(speaker), num, max_codes, draws, prompt)
+    drawn = draw_codes(prior, model.speaker_index(speaker), num, max_codes, code_options, prompt)
     while group := dict(islice(drawn, SPOKEN_AT_A_TIME)):
         spoken = speak_many(model, group.items(), speaker, options, num_threads=num_threads)
         for number, codes in sorted(group.items()):

@@ -21,8 +21,8 @@ TRY_DISTANCE = 1 << 32  # first sample of the next try, so that its random numbe
 
 
 @dataclass(frozen=True)
-class Draws:
-    """How codes are drawn.
+class CodeSamplingOptions:
+    """How the prior draws codes; `SamplingOptions` are the decoder's.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ def draw_codes(
     speaker: int | None,
     num: int,
     max_codes: int,
-    draws: Draws | None = None,
+    options: CodeSamplingOptions | None = None,
     prompt: NDArray[np.integer] | None = None,
 ) -> Iterator[tuple[int, NDArray[np.int32]]]:
     """Draw utterances from p(z | speaker); several streams go in step, and each place is filled again when one ends.
@@ -55,7 +55,7 @@ def draw_codes(
     speaker : its number, or None for no speaker
     num : how many utterances
     max_codes : length at most, the prompt not counted
-    draws : see `Draws`
+    options : see `CodeSamplingOptions`
     prompt : codes (M,) that each utterance begins with
 
     Yields
@@ -69,40 +69,38 @@ def draw_codes(
     VQSpeechError
         If a setting is out of range, or the prior ends every utterance before its first code.
     """
-    draws = draws or Draws()
+    options = options or CodeSamplingOptions()
     assert max_codes > 0 and num >= 0, (max_codes, num)
     begun = np.zeros(0, np.int32) if prompt is None else np.asarray(prompt, np.int32)
     if len(begun) and not (begun.min() >= 0 and begun.max() < prior.num_codes):
         raise CodesError(f"the prompt has codes beyond 0 ... {prior.num_codes - 1}. Encode it with this model")
-    sampler = get_engine(draws.engine, draws.precision).load(prior.wavenet, 1)
+    sampler = get_engine(options.engine, options.precision).load(prior.wavenet, 1)
     width = max(1, min(num, sampler.width))
-    streams = sampler.streams(
-        width, seed=draws.seed, temperature=draws.temperature, start=prior.start, top_p=draws.top_p
+    streams = _PromptedStreams(
+        sampler.streams(
+            width, seed=options.seed, temperature=options.temperature, start=prior.start, top_p=options.top_p
+        ),
+        begun,
+        prior.condition(speaker).detach().cpu().float().numpy(),
     )
-    frame = prior.condition(speaker).detach().cpu().float().numpy()  # (1, C)
     waiting = list(range(num))[::-1]
     live: dict[int, _Utterance] = {}
     while waiting or live:
         while waiting and len(live) < width:
             utterance = _Utterance(waiting.pop(), begun)
-            live[_open(streams, utterance, 0, begun, frame)] = utterance
+            live[streams.open(utterance)] = utterance
         count = min(CODES_AT_A_TIME, *(max_codes - utterance.num_drawn for utterance in live.values()))
-        drawn = streams.generate(list(live), np.repeat(np.repeat(frame[None], count, axis=1), len(live), axis=0))
-        for (stream, utterance), codes in zip(list(live.items()), drawn, strict=True):
+        for stream, codes in zip(list(live), streams.generate(list(live), count), strict=True):
+            utterance = live[stream]
             if not utterance.take(codes, prior.stop) and utterance.num_drawn < max_codes:
                 continue
             streams.close(stream)
             del live[stream]
             if utterance.codes:
                 yield utterance.number, np.array(utterance.codes, np.int32)
-                continue
-            utterance.tries += 1
-            if utterance.tries == MOST_TRIES:
-                raise VQSpeechError(
-                    "the prior ends every utterance before its first code. Raise --temperature or --top-p, or train it "
-                    "longer: vqspeech train RECIPE --stage prior"
-                )
-            live[_open(streams, utterance, utterance.tries * TRY_DISTANCE, begun, frame)] = utterance
+            else:
+                utterance.count_try()
+                live[streams.open(utterance)] = utterance
 
 
 class _Utterance:
@@ -120,13 +118,34 @@ class _Utterance:
         self.num_drawn += len(kept)
         return bool(len(ends))
 
+    def count_try(self) -> None:
+        """It ended before its first code, and is drawn again unless that was so too often."""
+        self.tries += 1
+        if self.tries == MOST_TRIES:
+            raise VQSpeechError(
+                "the prior ends every utterance before its first code. Raise --temperature or --top-p, or train it "
+                "longer: vqspeech train RECIPE --stage prior"
+            )
 
-def _open(
-    streams: Streams, utterance: _Utterance, first: int, prompt: NDArray[np.int32], frame: NDArray[np.float32]
-) -> int:
-    """A stream that has the prompt behind it."""
-    stream = streams.open(utterance.number, first)
-    for start in range(0, len(prompt), CODES_AT_A_TIME):
-        piece = prompt[None, start : start + CODES_AT_A_TIME]
-        streams.force([stream], piece, np.repeat(frame[None], piece.shape[1], axis=1))
-    return stream
+
+class _PromptedStreams:
+    """Streams that begin with a prompt (M,); one conditioning frame (1, C) serves all codes."""
+
+    def __init__(self, streams: Streams, prompt: NDArray[np.int32], frame: NDArray[np.float32]) -> None:
+        self.streams, self.prompt, self.frame = streams, prompt, frame
+        self.close = streams.close
+
+    def open(self, utterance: _Utterance) -> int:
+        """A stream of the utterance's next try, which has the prompt behind it."""
+        stream = self.streams.open(utterance.number, utterance.tries * TRY_DISTANCE)
+        for start in range(0, len(self.prompt), CODES_AT_A_TIME):
+            piece = self.prompt[None, start : start + CODES_AT_A_TIME]
+            self.streams.force([stream], piece, self._frames(1, piece.shape[1]))
+        return stream
+
+    def generate(self, streams: list[int], count: int) -> NDArray[np.int32]:
+        """The next codes (U, count)."""
+        return self.streams.generate(streams, self._frames(len(streams), count))
+
+    def _frames(self, num: int, count: int) -> NDArray[np.float32]:
+        return np.repeat(np.repeat(self.frame[None], count, axis=1), num, axis=0)
