@@ -3,7 +3,7 @@
     python benchmarks/listening_score.py --json listening_score.json
 
 Each kind of test is simulated many times, with effects of listeners, items and their tastes, rounding and the scale's
-ends (`vqspeech.listening.scoring.simulation`), and scored, screening included. Measured: how far means lie from the
+ends (`simulated_listeners`), and scored, screening included. Measured: how far means lie from the
 truth; how
 often 95 % intervals cover it, those of the two textbook bootstraps beside them; how often systems that are alike are
 told apart; how often a difference is found, and how often the power calculation said it would be.
@@ -21,16 +21,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from simulated_listeners import Effects, simulate, true_scores
 
+from vqspeech.listening import KindName
 from vqspeech.listening.answers import Results
-from vqspeech.listening.key import SCALES, Key, Kind
+from vqspeech.listening.key import Key
+from vqspeech.listening.kinds import KINDS
 from vqspeech.listening.scoring.comparisons import ALPHA, Comparison
 from vqspeech.listening.scoring.intervals import Draws, mean_contributions
 from vqspeech.listening.scoring.observations import observe, tabulate
 from vqspeech.listening.scoring.power import needed, pooled
 from vqspeech.listening.scoring.score import Scores, compute
 from vqspeech.listening.scoring.screening import screen
-from vqspeech.listening.scoring.simulation import Effects, simulate, true_scores
 
 LISTENERS = 20
 DRAWS, PERMUTATIONS = 500, 999
@@ -39,7 +41,7 @@ DRAWS, PERMUTATIONS = 500, 999
 class Setting(NamedTuple):
     """One simulated test."""
 
-    kind: Kind
+    kind: KindName
     qualities: dict[str, float]
     num_items: int
     effects: Effects = Effects()
@@ -200,7 +202,8 @@ def main() -> int:
     )
     for name, setting in DIFFERENT.items():
         one = figures["intervals"][name] = study_intervals(setting, times, options.seed)
-        span = SCALES[setting.kind][1] - SCALES[setting.kind][0] if setting.kind in SCALES else 1
+        low, high = KINDS[setting.kind].scale or (0, 1)
+        span = high - low
         worst = max(map(abs, one["mean_error"].values()))
         ranges = [
             f"{min(values):.1%} - {max(values):.1%}"

@@ -20,16 +20,16 @@ from vqspeech.config import parse_recipe
 from vqspeech.data.preparation import prepare_store
 from vqspeech.data.store import Store
 from vqspeech.errors import ListeningTestError
-from vqspeech.listening.design.corpus_items import judged_systems, plan_items
+from vqspeech.listening.design.corpus_items import distinct_names, plan_items
 from vqspeech.listening.design.export import export
 from vqspeech.listening.design.foreign import webmushra
 from vqspeech.listening.design.loudness import TARGET_LUFS, loudness
-from vqspeech.listening.key import Kind, read_key
+from vqspeech.listening.key import read_key
+from vqspeech.listening.kinds import KINDS
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.pretrained.cards import ModelCard
 from vqspeech.pretrained.checkpoint import MODEL_FILE, save_model
 
-KINDS: tuple[Kind, ...] = ("mos", "similarity", "abx", "preference", "mushra")
 RATE = 4000
 SEXES = {"ada": "F", "ben": "M", "cyd": "F"}
 
@@ -149,11 +149,11 @@ def test_every_system_says_the_same_joined_utterances_in_the_same_length(tests):
     ],
 )
 def test_what_is_judged_depends_on_the_kind(kind, models, expected):
-    assert judged_systems(kind, models, True) == expected
+    assert KINDS[kind].systems(models, True) == expected
 
 
 def test_models_of_one_name_and_models_called_like_real_speech_keep_names_of_their_own():
-    assert judged_systems("abx", ["m", "m", "source", "anchor-7"], True) == ("m", "m'", "source'", "model anchor-7")
+    assert distinct_names(["m", "m", "source", "anchor-7"]) == ["m", "m'", "source'", "model anchor-7"]
 
 
 # Trials and orders

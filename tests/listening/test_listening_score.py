@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from simulated_listeners import TIE, Effects, simulate, true_scores
 
 from vqspeech.errors import ListeningTestError
 from vqspeech.listening.answers import Answer, Results
 from vqspeech.listening.key import Expected, Key, Stimulus, Trial
+from vqspeech.listening.kinds.base import Observation
 from vqspeech.listening.scoring.comparisons import cohens_d, cohens_h, compare_pairs, holm, p_value, sign_flip_p
 from vqspeech.listening.scoring.intervals import (
     Draws,
@@ -23,13 +25,12 @@ from vqspeech.listening.scoring.intervals import (
     share_interval,
     spread,
 )
-from vqspeech.listening.scoring.observations import Observation, observe, tabulate
+from vqspeech.listening.scoring.observations import observe, tabulate
 from vqspeech.listening.scoring.picture import draw_score
 from vqspeech.listening.scoring.power import needed, power
 from vqspeech.listening.scoring.report import need_sentence, to_json
 from vqspeech.listening.scoring.score import compute, score
 from vqspeech.listening.scoring.screening import screen
-from vqspeech.listening.scoring.simulation import TIE, Effects, simulate, true_scores
 
 
 def crossed(values, condition="a") -> list[Observation]:

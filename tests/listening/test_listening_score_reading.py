@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from simulated_listeners import Effects, simulate
 
 from commands import call, refuse
 from vqspeech.listening.key import write_key
-from vqspeech.listening.scoring.simulation import Effects, simulate
 
 SMALL = {"num_listeners": 8, "num_items": 8, "effects": Effects(), "seed": 0}
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from vqspeech.cli.console import PATH, Group, listed, say, tell
-
-KINDS = ("mos", "similarity", "abx", "preference", "mushra")
+from vqspeech.listening import KindName
 
 
 @click.group("listening-test", cls=Group)
@@ -20,7 +19,7 @@ def listening_test() -> None:
 
 @listening_test.command()
 @click.argument("model", required=False)
-@click.option("--kind", type=click.Choice(KINDS), required=True, help="What listeners are asked.")
+@click.option("--kind", type=click.Choice(get_args(KindName)), required=True, help="What listeners are asked.")
 @click.option("--out", type=PATH, required=True, help="New folder of the test; its key is written beside it.")
 @click.option("--data", type=PATH, help="Folder of the corpus [the recipe's data.root, else VQSPEECH_DATA].")
 @click.option("--example", is_flag=True, help="No corpus: sentences that came with vqspeech (mos, preference).")

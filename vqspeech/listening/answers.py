@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vqspeech.listening.key import Kind
+from vqspeech.listening import KindName
 
 FORMAT = "vqspeech-listening-test-results/1"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -31,7 +31,7 @@ class Results(_Frozen):
 
     format: Literal["vqspeech-listening-test-results/1"] = "vqspeech-listening-test-results/1"
     test: Name  # `Key.test`
-    kind: Kind
+    kind: KindName
     listener: Name
     place: Annotated[int, Field(ge=0)]  # index into `Key.orders`
     consented: bool = False

@@ -10,12 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vqspeech.errors import ListeningTestError
 from vqspeech.files import write_whole
+from vqspeech.listening import KindName
 
 FORMAT = "vqspeech-listening-test-key/1"
-Kind = Literal["mos", "similarity", "abx", "preference", "mushra"]
 Role = Literal["main", "training", "attention", "repeat"]
-# Lowest and highest rating of each kind; abx and preference are choices.
-SCALES: dict[str, tuple[int, int]] = {"mos": (1, 5), "similarity": (1, 4), "mushra": (0, 100)}
 
 
 class _Frozen(BaseModel):
@@ -65,7 +63,7 @@ class Key(_Frozen):
 
     format: Literal["vqspeech-listening-test-key/1"] = "vqspeech-listening-test-key/1"
     test: str  # random identity of the test, that its results carry too
-    kind: Kind
+    kind: KindName
     seed: int
     stimuli: dict[str, Stimulus]  # by blinded name
     trials: dict[str, Trial]  # by blinded name

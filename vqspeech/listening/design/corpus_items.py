@@ -19,18 +19,15 @@ from vqspeech.evaluation.trials.systems import Subject, common_utterances, commo
 from vqspeech.listening.design.items import (
     LONGEST_S,
     PAUSE_S,
-    RECONSTRUCTION,
     RESERVED,
     SHORTEST_S,
-    SOURCE,
-    TARGET,
     Item,
     Material,
     Recording,
     Wav,
     join,
 )
-from vqspeech.listening.key import Kind
+from vqspeech.listening.kinds.base import RECONSTRUCTION, SOURCE, TARGET, Kind
 
 Watch = Callable[[str, int, int], None]
 
@@ -123,9 +120,9 @@ def make_items(
         If the corpus has fewer items than trials, or one voice where the kind asks for two.
     """
     voices = common_voices(subjects)
-    if len(voices) < 2 and kind in ("similarity", "abx"):
+    if len(voices) < 2 and kind.speakers:
         raise ListeningTestError(
-            f"one voice only ({voices[0]}): a test of kind {kind} asks whose voice it is, and needs two. "
+            f"one voice only ({voices[0]}): a test of kind {kind.name} asks whose voice it is, and needs two. "
             "Take --kind mos or mushra, or a model of more speakers"
         )
     allowed = common_utterances(subjects, split) if len(subjects) > 1 else None
@@ -138,7 +135,7 @@ def make_items(
             f"{num} trials asked for, but the held-out speech gives {len(plans)} items of a second or more (short "
             f"utterances are joined). Ask for fewer with --trials {max(1, len(plans))}, or give more recordings"
         )
-    systems = judged_systems(kind, [subject.name for subject in subjects], len(voices) > 1)
+    systems = kind.systems(distinct_names([subject.name for subject in subjects]), len(voices) > 1)
     real = _recordings(ground, split, plans)
     references = _References(ground.store, split, settings.seed)
     made: dict[str, list[Wav]] = {SOURCE: [join([real[name] for name in plan.utterances], rate) for plan in plans]}
@@ -148,21 +145,18 @@ def make_items(
     items = []
     for number, plan in enumerate(plans):
         wavs = {system: wavs[number] for system, wavs in made.items()}
-        beside: dict[str, Recording] = {}
-        if kind in ("similarity", "abx"):
-            beside[TARGET] = references.take(plan.target, plan)
-        if kind == "similarity":
+        speakers = {SOURCE: plan.speaker, TARGET: plan.target}
+        beside = {title: references.take(speakers[title], plan) for title in kind.speakers}
+        if TARGET in systems:
             wavs[TARGET] = references.take(plan.target, plan).wav
-        if kind == "abx":
-            beside[SOURCE] = references.take(plan.speaker, plan)
         told = [sexes.get(name) for name in (plan.speaker, plan.target)]
         relation = None if None in told else "same" if told[0] == told[1] else "cross"
         items.append(Item(" + ".join(plan.utterances), wavs, plan.speaker, plan.target, relation, beside))
     return Material(kind, systems, tuple(items[:num]), tuple(items[num:]), rate)
 
 
-def judged_systems(kind: Kind, models: Sequence[str], converts: bool) -> tuple[str, ...]:
-    """What is judged in a test of this kind: real speech, reconstructions, and each model's output by its name."""
+def distinct_names(models: Sequence[str]) -> list[str]:
+    """Models' names, changed where two are alike or the test's own sounds are called so."""
     names: list[str] = []
     for name in models:
         taken = {*RESERVED, *names}
@@ -170,14 +164,7 @@ def judged_systems(kind: Kind, models: Sequence[str], converts: bool) -> tuple[s
         while unique in taken:
             unique += "'"
         names.append(unique)
-    if kind == "mushra":
-        return (SOURCE, *([RECONSTRUCTION] if len(names) == 1 else names))
-    conversions = names if converts else []
-    if kind == "similarity":
-        return (TARGET, SOURCE, *conversions)
-    if kind == "abx" or (kind == "preference" and len(conversions) > 1):
-        return tuple(conversions)
-    return (SOURCE, RECONSTRUCTION, *conversions)
+    return names
 
 
 def _spoken_systems(systems: Sequence[str], number: int, of: int, kind: Kind) -> Iterator[tuple[str, bool]]:
@@ -186,7 +173,7 @@ def _spoken_systems(systems: Sequence[str], number: int, of: int, kind: Kind) ->
         yield RECONSTRUCTION, True
     models = [system for system in systems if system not in RESERVED]
     if len(models) == of:
-        yield models[number], kind == "mushra"
+        yield models[number], kind.has_original
 
 
 def _say(

@@ -10,19 +10,13 @@ import numpy as np
 from vqspeech.audio import load_audio
 from vqspeech.errors import ListeningTestError
 from vqspeech.evaluation.trials.synthesis import Settings, speak
-from vqspeech.listening.design.corpus_items import at_rate, judged_systems
-from vqspeech.listening.design.items import RECONSTRUCTION, SOURCE, Item, Material
-from vqspeech.listening.key import Kind
+from vqspeech.listening.design.corpus_items import at_rate, distinct_names
+from vqspeech.listening.design.items import Item, Material
+from vqspeech.listening.kinds import KINDS
+from vqspeech.listening.kinds.base import RECONSTRUCTION, SOURCE, Kind
 from vqspeech.pretrained import checkpoint, registry
 from vqspeech.pretrained.bundled import read_packed_card
 from vqspeech.pretrained.example import MAN, list_recordings
-
-KINDS = ("mos", "preference")
-LACKING = {
-    "similarity": "real recordings of the target",
-    "abx": "real recordings of the target",
-    "mushra": "reconstructions, of speakers whom the model knows",
-}
 
 
 def speak_items(
@@ -44,9 +38,10 @@ def speak_items(
     ListeningTestError
         If the kind asks for what is not there, the models have no voice in common, or there are fewer recordings.
     """
-    if kind not in KINDS:
+    if kind.example_lacks:
+        possible = " or ".join(one.name for one in KINDS.values() if not one.example_lacks)
         raise ListeningTestError(
-            f"a test of kind {kind} needs {LACKING[kind]}, and --example has none. Take --kind {' or '.join(KINDS)}, "
+            f"a test of kind {kind.name} needs {kind.example_lacks}, and --example has none. Take --kind {possible}, "
             "or give the model's corpus with --data instead of --example"
         )
     files = [registry.resolve(model) for model in given]
@@ -66,8 +61,8 @@ def speak_items(
         )
     drawn = np.random.default_rng(settings.seed).permutation(len(voices))
     targets = {name: voices[drawn[number % len(voices)]] for number, name in enumerate(recordings)}
-    names = [_name_of(file) for file in files]
-    systems = tuple(system for system in judged_systems(kind, names, True) if system != RECONSTRUCTION)
+    names = distinct_names([_name_of(file) for file in files])
+    systems = tuple(system for system in kind.systems(names, True) if system != RECONSTRUCTION)
     rate = max(model.sample_rate for model in models)
     wavs = {name: {SOURCE: load_audio(file, rate)} for name, file in recordings.items()}
     wanted = list(targets.items())[:num]

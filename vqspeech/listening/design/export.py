@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vqspeech.errors import ListeningTestError
-from vqspeech.listening.design.folder import Addition, check_free, duration_s, write_folder
+from vqspeech.listening import KindName
+from vqspeech.listening.design.folder import CONSENT, Addition, check_free, duration_s, write_folder
 from vqspeech.listening.design.foreign import write_csv, write_webmushra
 from vqspeech.listening.design.items import Material, with_anchors
 from vqspeech.listening.design.orders import whole_squares
-from vqspeech.listening.design.questions import CONSENT
-from vqspeech.listening.design.trials import conditions_of, plan_trials
-from vqspeech.listening.key import Key, Kind
+from vqspeech.listening.design.trials import plan_trials
+from vqspeech.listening.key import Key
+from vqspeech.listening.kinds import KINDS
+from vqspeech.listening.kinds.base import Kind
 
 if TYPE_CHECKING:
     from vqspeech.evaluation.trials.synthesis import Settings
@@ -41,7 +43,7 @@ class Exported:
 def export(
     model: str | Path | None,
     *,
-    kind: Kind,
+    kind: KindName,
     out: Path,
     data: Path | None = None,
     against: Sequence[str | Path] = (),
@@ -91,11 +93,12 @@ def export(
         raise ListeningTestError(
             "--example takes the sentences that came with vqspeech. Leave it out, or --data, --stimuli and --trained"
         )
+    asked = KINDS[kind]
     paragraphs = _paragraphs(consent) if consent else CONSENT
     if stimuli:
         from vqspeech.listening.design.folder_items import read_items
 
-        material = read_items(Path(stimuli), kind, trials or TRIALS, SPARE, seed=seed)
+        material = read_items(Path(stimuli), asked, trials or TRIALS, SPARE, seed=seed)
     else:
         from vqspeech.data.preparation import num_cores
         from vqspeech.evaluation.trials.synthesis import Settings
@@ -105,18 +108,18 @@ def export(
         if example:
             from vqspeech.listening.design.example_items import speak_items
 
-            material = speak_items([model, *against], kind, trials, settings, watch)
+            material = speak_items([model, *against], asked, trials, settings, watch)
             notify("espeak-ng spoke the sources, not people: the scores will say little of the model")
         else:
-            material = _speak([model, *against], data, kind, trials or TRIALS, trained, settings, notify, watch)
-    if kind == "mushra":
+            material = _speak([model, *against], data, asked, trials or TRIALS, trained, settings, notify, watch)
+    if asked.has_original:
         material = with_anchors(material)
         if len(material.systems) > MOST_CONDITIONS:
             raise ListeningTestError(
                 f"{len(material.systems)} versions would stand on a page with the hidden reference and the anchors; "
                 f"BS.1534 allows {MOST_CONDITIONS}. Compare fewer systems"
             )
-    num = whole_squares(listeners, len(conditions_of(material)))
+    num = whole_squares(listeners, len(asked.conditions(material.systems)))
     plan = plan_trials(material, num, seed)
     additions = [FORMATS[name] for name in formats]
     key = write_folder(out, material, plan, seed, title=title, consent=paragraphs, additions=additions)

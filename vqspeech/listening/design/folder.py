@@ -14,15 +14,22 @@ from vqspeech.audio import save_audio
 from vqspeech.errors import ListeningTestError
 from vqspeech.listening.design.items import Material, Wav
 from vqspeech.listening.design.loudness import match_loudness
-from vqspeech.listening.design.questions import CONSENT, QUESTIONS
 from vqspeech.listening.design.trials import Plan, blind_name
-from vqspeech.listening.key import SCALES, Key, read_key, write_key
+from vqspeech.listening.key import Key, read_key, write_key
+from vqspeech.listening.kinds import KINDS
 
 SOUNDS = "sounds"
 PAGE = Path(__file__).parents[1] / "page"
 PAGE_FILES = ("index.html", "page.css", "page.js", "player.js", "scales.js", "state.js", "served.js")
 TEST_FILE = "test.js"
 EPOCH = 1_000_000_000  # one time for all files: when each was written would tell which system's it is
+
+CONSENT = (
+    "Taking part is voluntary, and you can stop at any time by closing this page.",
+    "Stored are your answers, how long each took, and a random number in place of your name. Nothing else about you is "
+    "asked for or kept. Please write nothing personal into comments.",
+    "The answers are used to compare methods of speech processing, and may be published.",
+)
 
 Addition = Callable[[Path, Key], None]  # writes another tool's files into the folder
 
@@ -73,7 +80,7 @@ def write_folder(
         digests = _write_sounds(building / SOUNDS, matched(plan, material.sample_rate), material.sample_rate)
         key = Key(
             test=blind_name("test-"),
-            kind=material.kind,
+            kind=material.kind.name,
             seed=seed,
             stimuli={name: plan.sounds[name].entry(digests[name]) for name in sorted(plan.sounds)},
             trials={name: plan.trials[name] for name in sorted(plan.trials)},
@@ -109,15 +116,15 @@ def matched(plan: Plan, sample_rate: int) -> dict[str, Wav]:
 
 def public(key: Key, volume: str, title: str | None, consent: Sequence[str]) -> dict[str, object]:
     """What the page is told: nothing of systems, roles (but which page is for practice) and expected answers."""
-    words = QUESTIONS[key.kind]
+    kind = KINDS[key.kind]
     return {
         "test": key.test,
         "kind": key.kind,
-        "title": title or words.title,
-        "instructions": list(words.instructions),
-        "question": words.question,
-        "labels": [list(label) for label in words.labels],
-        "scale": SCALES.get(key.kind),
+        "title": title or kind.title,
+        "instructions": list(kind.instructions),
+        "question": kind.question,
+        "labels": [list(label) for label in kind.labels],
+        "scale": kind.scale,
         "consent": list(consent),
         "volume": volume,
         "trials": {
@@ -158,7 +165,7 @@ def duration_s(folder: Path, key: Key) -> float:
     names = set()
     for trial in key.orders[0]:
         names |= {(trial, name) for name in (*key.trials[trial].rated, key.trials[trial].reference) if name}
-    return sum(_length_s(folder / SOUNDS / f"{name}.wav") for _, name in names)
+    return sum(_length_s(folder / SOUNDS / f"{name}.wav") for _, name in sorted(names))
 
 
 def _length_s(path: Path) -> float:

@@ -8,16 +8,8 @@ import numpy as np
 
 from vqspeech.audio import find_recordings, load_audio, open_audio
 from vqspeech.errors import ListeningTestError
-from vqspeech.listening.design.items import ATTENTION, LONGEST_S, SOURCE, TARGET, Item, Material, Recording, Wav
-from vqspeech.listening.key import Kind
-
-REFERENCE = "reference"
-# Subfolders that a kind cannot do without, and what they hold.
-NEEDED = {
-    "mushra": {REFERENCE: "the real recording that each sound is compared with"},
-    "similarity": {TARGET: "a real recording of the speaker that each sound should be"},
-    "abx": {SOURCE: "a real recording of the first speaker", TARGET: "one of the second"},
-}
+from vqspeech.listening.design.items import LONGEST_S, Item, Material, Recording, Wav
+from vqspeech.listening.kinds.base import ATTENTION, REFERENCE, SOURCE, Kind
 
 
 def read_items(folder: Path, kind: Kind, num: int, num_spare: int, *, seed: int) -> Material:
@@ -31,17 +23,16 @@ def read_items(folder: Path, kind: Kind, num: int, num_spare: int, *, seed: int)
     if not folder.is_dir():
         raise ListeningTestError(f"no folder at {folder}. Give one with a subfolder for each system with --stimuli")
     files = {sub.name: _sounds(sub) for sub in sorted(folder.iterdir()) if sub.is_dir() and sub.name[0] != "."}
-    needed = NEEDED.get(kind, {})
-    for name, what in needed.items():
+    for name, what in kind.folders.items():
         if name not in files:
-            raise ListeningTestError(f"a test of kind {kind} needs a subfolder {folder / name} with {what}")
-    judged = [name for name in files if name not in needed]
-    fewest = 2 if kind == "preference" else 1
-    if len(judged) < fewest:
+            raise ListeningTestError(f"a test of kind {kind.name} needs a subfolder {folder / name} with {what}")
+    judged = [name for name in files if name not in kind.folders]
+    if len(judged) < kind.fewest_systems:
         raise ListeningTestError(
-            f"{folder} has {len(judged)} subfolders of systems to judge; a test of kind {kind} needs at least {fewest}"
+            f"{folder} has {len(judged)} subfolders of systems to judge; a test of kind {kind.name} needs at least "
+            f"{kind.fewest_systems}"
         )
-    taken = {ATTENTION, SOURCE} if kind == "mushra" else {ATTENTION}
+    taken = {ATTENTION, SOURCE} if kind.has_original else {ATTENTION}
     if clashing := [name for name in judged if name in taken or name.startswith("anchor-")]:
         raise ListeningTestError(f"{folder / clashing[0]}: that name is taken by the test's own sounds. Rename it")
     names = sorted(set().union(*files.values()))
@@ -62,13 +53,13 @@ def read_items(folder: Path, kind: Kind, num: int, num_spare: int, *, seed: int)
         wavs: dict[str, Wav] = {
             system: load_audio(own[name], rate)[: int(LONGEST_S * rate)] for system, own in files.items()
         }
-        beside = {title: Recording(name, wavs[title]) for title in (SOURCE, TARGET) if title in needed}
-        if kind == "mushra":  # what is compared with is a system too: the hidden reference
+        beside = {title: Recording(name, wavs[title]) for title in kind.speakers}
+        if kind.has_original:  # what is compared with is a system too: the hidden reference
             wavs = {SOURCE: wavs.pop(REFERENCE)} | wavs
         return Item(name, wavs, references=beside)
 
     items = [read(names[place]) for place in drawn]
-    systems = (SOURCE, *judged) if kind == "mushra" else tuple(judged)
+    systems = (SOURCE, *judged) if kind.has_original else tuple(judged)
     return Material(kind, systems, tuple(items[:num]), tuple(items[num:]), rate)
 
 

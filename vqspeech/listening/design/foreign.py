@@ -10,17 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from vqspeech.errors import DependencyError
-from vqspeech.listening.design.questions import QUESTIONS
-from vqspeech.listening.key import Key, Trial
+from vqspeech.listening.key import Key
+from vqspeech.listening.kinds import KINDS
 
 SOUNDS = "sounds"
 PLACE_OF_TESTS = "configs"  # the folder of webMUSHRA into which the test's folder is copied
-WEBMUSHRA_LIMIT = 12  # conditions a page
-# webMUSHRA's paired comparison shows one of its pair openly as the reference too, and asks which of A and B it is. We
-# ask another question about the same A and B: the column and the question are hidden.
-BLIND_PAIR = (
-    "<style>#table_ab tr:nth-child(-n+2) td:first-child, #table_ab tr:nth-child(3) {display: none}</style>"
-)  # fmt: skip
 
 
 def write_webmushra(folder: Path, key: Key) -> None:
@@ -51,16 +45,22 @@ def write_webmushra(folder: Path, key: Key) -> None:
 
 def webmushra(key: Key, place: int, root: str) -> dict[str, Any]:
     """webMUSHRA's configuration for one listener's place; `root` is where it finds the test's folder."""
-    words = QUESTIONS[key.kind]
+    kind = KINDS[key.kind]
+
+    def path(stimulus: str) -> str:
+        return f"{root}/{SOUNDS}/{stimulus}.wav"
+
     pages: list[dict[str, Any]] = [
-        {"type": "generic", "id": "start", "name": words.title, "content": "<br/>".join(words.instructions)}
+        {"type": "generic", "id": "start", "name": kind.title, "content": "<br/>".join(kind.instructions)}
     ]
-    pages += [_page(key, name, root) for name in key.orders[place]]
+    for name in key.orders[place]:
+        page = {"id": name, "name": kind.title, "content": kind.question}
+        pages.append(kind.webmushra(page, key, key.trials[name], path))
     pages.append(
         {"type": "finish", "name": "Thank you", "content": "", "showResults": False, "writeResults": True}
     )  # fmt: skip
     return {
-        "testname": words.title,
+        "testname": kind.title,
         "testId": f"{key.test}-{place:03d}",
         "bufferSize": 2048,
         "stopOnErrors": True,
@@ -70,44 +70,9 @@ def webmushra(key: Key, place: int, root: str) -> dict[str, Any]:
     }
 
 
-def _page(key: Key, name: str, root: str) -> dict[str, Any]:
-    trial, words = key.trials[name], QUESTIONS[key.kind]
-
-    def path(stimulus: str) -> str:
-        return f"{root}/{SOUNDS}/{stimulus}.wav"
-
-    page: dict[str, Any] = {"id": name, "name": words.title, "content": words.question}
-    if key.kind == "mushra":
-        assert trial.reference
-        # webMUSHRA adds the hidden reference itself, and calls it "reference" in its results.
-        shown = [one for one in trial.rated if not _is_hidden_reference(key, one, trial)]
-        return {"type": "mushra", **page, "showWaveform": False, "enableLooping": True, "strict": False,
-                "reference": path(trial.reference), "createAnchor35": False, "createAnchor70": False,
-                "randomize": True, "showConditionNames": False,
-                "stimuli": {one: path(one) for one in shown}}  # fmt: skip
-    if key.kind in ("abx", "preference"):
-        first, second = trial.rated
-        if trial.reference:
-            page["content"] += f'<br/>X: <audio controls src="{path(trial.reference)}"></audio>'
-        page["content"] += BLIND_PAIR
-        pair = {"type": "paired_comparison", **page, "showWaveform": False, "enableLooping": False,
-                "reference": path(first), "stimuli": {second: path(second)}}  # fmt: skip
-        return {**pair, "unforced": words.labels[-1][1]} if key.kind == "preference" else pair
-    if trial.reference:
-        page["content"] += f'<br/>1: <audio controls src="{path(trial.reference)}"></audio> 2: play below'
-    return {"type": "likert_single_stimulus", **page, "mustRate": True, "mustPlayback": "ended",
-            "stimuli": {trial.rated[0]: path(trial.rated[0])},
-            "response": [{"value": int(value), "label": label} for value, label in reversed(words.labels)]}  # fmt: skip
-
-
-def _is_hidden_reference(key: Key, name: str, trial: Trial) -> bool:
-    assert trial.reference
-    return key.stimuli[name].sha256 == key.stimuli[trial.reference].sha256
-
-
 def write_csv(folder: Path, key: Key) -> None:
     """`trials.csv`: a row for each page of each listener's place, in order, with the sounds as paths in the folder."""
-    words = QUESTIONS[key.kind]
+    kind = KINDS[key.kind]
     most = max(len(trial.rated) for trial in key.trials.values())
     header = ["test", "kind", "place", "position", "trial", "question", "answers", "reference"]
     header += [f"stimulus_{number}" for number in range(1, most + 1)]
@@ -119,14 +84,9 @@ def write_csv(folder: Path, key: Key) -> None:
                 trial = key.trials[name]
                 sounds = [f"{SOUNDS}/{one}.wav" for one in trial.rated]
                 reference = f"{SOUNDS}/{trial.reference}.wav" if trial.reference else ""
-                row = [key.test, key.kind, place, position, name, words.question, _answers(key), reference, *sounds]
-                writer.writerow(row + [""] * (len(header) - len(row)))
-
-
-def _answers(key: Key) -> str:
-    if key.kind == "mushra":
-        return "0-100"
-    return "|".join(f"{value}={label}" if value != label else value for value, label in QUESTIONS[key.kind].labels)
+                row = [key.test, kind.name, place, position, name, kind.question, kind.answer_choices, reference]
+                row += sounds + [""] * (most - len(sounds))
+                writer.writerow(row)
 
 
 def _test_name(folder: Path) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.listening.design.anchors import anchor_frequencies, low_pass
-from vqspeech.listening.key import Kind
+from vqspeech.listening.kinds.base import ATTENTION, RECONSTRUCTION, SOURCE, TARGET, Kind
 
 Wav = NDArray[np.float32]
 
@@ -19,7 +19,6 @@ LONGEST_S = 12.0  # BS.1534 asks for no more
 PAUSE_S = 0.25  # between joined utterances
 FADE_S = 0.01
 
-SOURCE, TARGET, RECONSTRUCTION, ATTENTION = "source", "target", "reconstruction", "attention"
 RESERVED = (SOURCE, TARGET, RECONSTRUCTION, ATTENTION)
 
 

@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from vqspeech.listening.kinds.base import Observation
+from vqspeech.listening.kinds.choices import CHANCE
 from vqspeech.listening.scoring.intervals import Draws, Interval, Spread, scaled, spread
-from vqspeech.listening.scoring.observations import CHANCE, Grid, Observation
+from vqspeech.listening.scoring.observations import Grid
 
 ALPHA = 0.05
 PERMUTATIONS = 9999

@@ -5,25 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.listening.answers import Answer, Results
-from vqspeech.listening.key import Key, Trial
-
-CHANCE = 0.5  # of the choices between two
-
-
-class Observation(NamedTuple):
-    """One judgement. `condition` is a system, or "a over b"; `value` a rating, or 1, 0.5, 0 of a choice."""
-
-    condition: str
-    listener: str
-    item: str
-    value: float
-    sexes: str | None = None
+from vqspeech.listening.answers import Results
+from vqspeech.listening.key import Key
+from vqspeech.listening.kinds import KINDS
+from vqspeech.listening.kinds.base import Observation
+from vqspeech.listening.kinds.choices import CHANCE
 
 
 @dataclass(frozen=True)
@@ -69,7 +59,7 @@ def observe(key: Key, results: Iterable[Results]) -> list[Observation]:
         for answer in result.answers:
             trial = key.trials[answer.trial]
             if trial.role == "main":
-                found += _judgements(key, trial, result.listener, answer)
+                found += KINDS[key.kind].observe(key, trial, result.listener, answer)
     return found
 
 
@@ -86,27 +76,3 @@ def observe_wins(key: Key, results: Iterable[Results]) -> list[Observation]:
                 stimulus = key.stimuli[name]
                 found.append(Observation(stimulus.system, result.listener, trial.item, value, stimulus.sexes))
     return found
-
-
-def _judgements(key: Key, trial: Trial, listener: str, answer: Answer) -> list[Observation]:
-    if key.kind == "abx":
-        assert trial.reference is not None and trial.expected is not None, "abx has an X and a right answer"
-        heard = key.stimuli[trial.reference]
-        right = float(answer.choice == trial.expected.choice)
-        return [Observation(heard.system, listener, trial.item, right, heard.sexes)]
-    if key.kind == "preference":
-        first, second = sorted(trial.rated, key=lambda name: (key.stimuli[name].system, name))
-        systems = key.stimuli[first].system, key.stimuli[second].system
-        if systems[0] == systems[1]:  # tells nothing of systems
-            return []
-        value = CHANCE if answer.choice is None else float(answer.choice == first)
-        return [Observation(pair_name(*systems), listener, trial.item, value, key.stimuli[first].sexes)]
-    return [
-        Observation(key.stimuli[name].system, listener, key.stimuli[name].item, float(rating), key.stimuli[name].sexes)
-        for name, rating in answer.ratings.items()
-    ]
-
-
-def pair_name(first: str, second: str) -> str:
-    """How a pair of systems is called whose share is that of the first."""
-    return f"{first} over {second}"

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from vqspeech.listening.key import SCALES
+from vqspeech.listening.kinds import KINDS
 from vqspeech.listening.scoring.comparisons import Comparison
 from vqspeech.listening.scoring.score import ListeningScore, Score
 
@@ -31,9 +31,8 @@ def draw_score(scored: ListeningScore) -> Figure:
     _draw_means(axes[0], scored, shown)
     if comparisons:
         _draw_comparisons(axes[1], scored, comparisons)
-    title = {"mos": "Naturalness", "similarity": "Speaker similarity", "abx": "ABX", "preference": "Preference"}
     figure.suptitle(
-        f"{title.get(scored.key.kind, 'MUSHRA')}: {scored.kept} listeners"
+        f"{KINDS[scored.key.kind].short_title}: {scored.kept} listeners"
         + (f" ({len(scored.verdicts) - scored.kept} left out)" if scored.kept < len(scored.verdicts) else ""),
         color=INK,
         fontsize=13,
@@ -42,15 +41,15 @@ def draw_score(scored: ListeningScore) -> Figure:
 
 
 def _draw_means(axes: Axes, scored: ListeningScore, shown: Sequence[Score]) -> None:
-    is_share = scored.key.kind not in SCALES
-    scale = 100 if is_share else 1
+    kind = KINDS[scored.key.kind]
+    scale = 100 if kind.is_share else 1
     random = np.random.default_rng(0)
     for row, one in enumerate(shown):
         own = np.array(list(one.by_listener.values())) * scale
         axes.scatter(own, row + random.uniform(-0.2, 0.2, len(own)), s=12, color=FAINT, alpha=0.6, linewidths=0)
         _draw_interval(axes, row, one.value * scale, one.interval.low * scale, one.interval.high * scale, True)
         axes.annotate(
-            f"{one.value * scale:.{1 if is_share or scored.key.kind == 'mushra' else 2}f}",
+            f"{one.value * scale:.{kind.decimals}f}",
             (one.value * scale, row),
             (0, 9),
             textcoords="offset points",
@@ -58,21 +57,19 @@ def _draw_means(axes: Axes, scored: ListeningScore, shown: Sequence[Score]) -> N
             color=INK,
             fontsize=9,
         )
-    if is_share:
+    if kind.is_share:
         axes.axvline(50, color=INK, linewidth=0.8, linestyle=":")
-    low, high = (0, 100) if is_share else SCALES[scored.key.kind]
+    low, high = kind.scale or (0, 100)
     margin = 0.04 * (high - low)
     axes.set_xlim(low - margin, high + margin)
-    unit = {"mos": "mean opinion score", "similarity": "similarity (1 to 4)", "mushra": "rating",
-            "abx": "right answers (%; dotted: chance)", "preference": "choices won (%; dotted: chance)"}  # fmt: skip
-    axes.set_xlabel(unit[scored.key.kind] + "; dots: single listeners")
-    if not is_share and high <= 5:
+    axes.set_xlabel(kind.axis + "; dots: single listeners")
+    if high <= 5:
         axes.set_xticks(range(low, high + 1))
     _finish(axes, [_short(one.name, 2 * LONGEST_NAME) for one in shown])
 
 
 def _draw_comparisons(axes: Axes, scored: ListeningScore, comparisons: Sequence[Comparison]) -> None:
-    scale = 1 if scored.key.kind in SCALES else 100
+    scale = 100 if KINDS[scored.key.kind].is_share else 1
     for row, pair in enumerate(comparisons):
         low, high = (bound * scale for bound in pair.interval)
         _draw_interval(axes, row, pair.difference * scale, low, high, pair.is_significant)

@@ -14,8 +14,6 @@ from vqspeech.listening.scoring.intervals import Spread
 
 POWER = 0.8
 MOST = 10_000  # listeners or items that are considered
-# What a test is usually asked to find: points of the scale, or a share above chance.
-DIFFERENCES = {"mos": 0.3, "similarity": 0.3, "mushra": 5.0, "abx": 0.1, "preference": 0.1}
 
 
 @dataclass(frozen=True)

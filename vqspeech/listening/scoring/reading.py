@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from vqspeech.errors import ListeningTestError
 from vqspeech.files import find_files
-from vqspeech.listening.answers import FORMAT, Answer, Results
-from vqspeech.listening.key import SCALES, Key, read_key
+from vqspeech.listening.answers import FORMAT, Results
+from vqspeech.listening.key import Key, read_key
+from vqspeech.listening.kinds import find_mistake
 
 KEY_SUFFIX = ".key.json"
 
@@ -175,29 +176,5 @@ def _check(path: Path, results: Results, key: Key) -> None:
         if answer.trial in seen:
             raise ListeningTestError(f"{path}: trial {answer.trial} is answered twice. {remedy}")
         seen.add(answer.trial)
-        if mistake := _mistake(answer, key):
+        if mistake := find_mistake(answer, key):
             raise ListeningTestError(f"{path}: trial {answer.trial}: {mistake}. {remedy}")
-
-
-def _mistake(answer: Answer, key: Key) -> str:
-    """What the test does not allow about an answer to one of its trials; "" if nothing."""
-    rated = set(key.trials[answer.trial].rated)
-    for name in [*answer.ratings, *([answer.choice] if answer.choice is not None else [])]:
-        if name not in rated:
-            return f"stimulus {name} is not judged there"
-    if key.kind not in SCALES:
-        if answer.ratings:
-            return f"a rating, where {key.kind} asks for a choice"
-        if answer.choice is None and key.kind == "abx":
-            return "no choice"
-        return ""
-    if answer.choice is not None:
-        return f"a choice, where {key.kind} asks for ratings"
-    missing = sorted(rated - set(answer.ratings))
-    if missing:
-        return f"stimulus {missing[0]} has no rating"
-    low, high = SCALES[key.kind]
-    for name, rating in answer.ratings.items():
-        if not low <= rating <= high:
-            return f"the rating of {name} is {rating:g}, outside {low} to {high}"
-    return ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vqspeech.errors import ListeningTestError
 from vqspeech.files import write_whole
-from vqspeech.listening.key import SCALES
+from vqspeech.listening.kinds import KINDS
 from vqspeech.listening.scoring.comparisons import ALPHA, Comparison
 from vqspeech.listening.scoring.intervals import CONFIDENCE
 from vqspeech.listening.scoring.power import POWER
@@ -20,13 +20,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 FORMAT = "vqspeech-listening-test-score/1"
-UNITS = {
-    "mos": "mean opinion score, 1 to 5",
-    "similarity": "mean similarity, 1 to 4",
-    "mushra": "mean rating, 0 to 100",
-    "abx": "share of right answers",
-    "preference": "share of choices won, no preference counted half",
-}
 
 
 def write_score(folder: Path, scored: ListeningScore) -> tuple[Path, Path]:
@@ -48,7 +41,7 @@ def to_json(scored: ListeningScore) -> dict[str, Any]:
         "format": FORMAT,
         "test": key.test,
         "kind": key.kind,
-        "unit": UNITS[key.kind],
+        "unit": KINDS[key.kind].unit,
         "seed": scored.seed,
         "confidence": CONFIDENCE,
         "listeners": {
@@ -81,11 +74,12 @@ def print_score(scored: ListeningScore, console: Console | None = None) -> None:
     from rich.table import Table
 
     console = console or Console()
-    is_share = scored.key.kind not in SCALES
+    kind = KINDS[scored.key.kind]
+    is_share = kind.is_share
     scores = scored.screened
     left_out = [one for one in scored.verdicts if one.reasons]
     console.print(
-        f"{scored.key.kind}: {UNITS[scored.key.kind]}; {scored.kept} of {len(scored.verdicts)} listeners counted",
+        f"{kind.name}: {kind.unit}; {scored.kept} of {len(scored.verdicts)} listeners counted",
         highlight=False,
     )
     everyone = {one.name: one for one in (*scored.unscreened.means, *scored.unscreened.pairs)}
@@ -131,7 +125,7 @@ def verdict(pair: Comparison) -> str:
 def need_sentence(scored: ListeningScore) -> str:
     """How many listeners are still needed, in a sentence."""
     tests = len(scored.screened.to_chance or scored.screened.between)
-    shown = f"{100 * scored.difference:.3g} %" if scored.key.kind not in SCALES else f"{scored.difference:.3g}"
+    shown = f"{100 * scored.difference:.3g} %" if KINDS[scored.key.kind].is_share else f"{scored.difference:.3g}"
     of = " from chance" if scored.screened.to_chance else ""
     need = scored.need
     if need is None:

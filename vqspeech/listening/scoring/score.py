@@ -9,11 +9,13 @@ from pathlib import Path
 
 from vqspeech.errors import DependencyError, ListeningTestError
 from vqspeech.listening.answers import Results
-from vqspeech.listening.key import SCALES, Key
+from vqspeech.listening.key import Key
+from vqspeech.listening.kinds import KINDS
+from vqspeech.listening.kinds.base import Observation
 from vqspeech.listening.scoring.comparisons import ALPHA, PERMUTATIONS, Comparison, compare_pairs, compare_to_chance
 from vqspeech.listening.scoring.intervals import DRAWS, Draws, Interval, mean_interval, share_interval
-from vqspeech.listening.scoring.observations import Grid, Observation, observe, observe_wins, tabulate
-from vqspeech.listening.scoring.power import DIFFERENCES, Need, needed, pooled
+from vqspeech.listening.scoring.observations import Grid, observe, observe_wins, tabulate
+from vqspeech.listening.scoring.power import Need, needed, pooled
 from vqspeech.listening.scoring.reading import read_returned
 from vqspeech.listening.scoring.screening import Verdict, screen
 
@@ -111,7 +113,7 @@ def score(
 
     Parameters
     ----------
-    difference : between two systems, or to chance, that the test should be able to find [by kind, `DIFFERENCES`]
+    difference : between two systems, or to chance, that the test should be able to find [that of the kind]
     """
     verdicts = tuple(screen(key, one) for one in results)
     kept = [one for one, verdict in zip(results, verdicts) if verdict.counts]
@@ -125,7 +127,7 @@ def score(
     unscreened = screened
     if len(kept) < len(results):
         unscreened = compute(key, results, seed=seed, draws=draws, permutations=permutations)
-    difference = DIFFERENCES[key.kind] if difference is None else difference
+    difference = KINDS[key.kind].difference if difference is None else difference
     return ListeningScore(
         key,
         verdicts,
@@ -165,23 +167,23 @@ def compute(
             "Check that the key is the one of the test"
         )
     grid = tabulate(observations)
-    is_share = key.kind not in SCALES
+    kind = KINDS[key.kind]
     weights = Draws(grid, seed, draws)
-    primary = _means(grid, weights, is_share)
+    primary = _means(grid, weights, kind.is_share)
     to_chance: list[Comparison] = []
     between: list[Comparison] = []
-    if is_share:
+    if kind.is_share:
         intervals = [share_interval(grid, number) for number in range(len(grid.conditions))]
         to_chance = compare_to_chance(grid, intervals, seed=seed, times=permutations)
-    if key.kind != "preference":
-        between = compare_pairs(observations, grid, weights, seed=seed, times=permutations, shares=is_share)
+    if not kind.is_paired:
+        between = compare_pairs(observations, grid, weights, seed=seed, times=permutations, shares=kind.is_share)
     means, by_system = primary, observations
     pairs: tuple[Score, ...] = ()
-    if key.kind == "preference":
+    if kind.is_paired:
         by_system = observe_wins(key, results)
         wins = tabulate(by_system)
         means, pairs = _means(wins, Draws(wins, seed, draws), True), primary
-    parts = _by_sexes(by_system, seed, draws, is_share) if by_sexes else {}
+    parts = _by_sexes(by_system, seed, draws, kind.is_share) if by_sexes else {}
     return Scores(means, pairs, parts, tuple(to_chance), tuple(between))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vqspeech.listening.answers import Answer, Results
-from vqspeech.listening.key import SCALES, Expected, Key
+from vqspeech.listening.key import Expected, Key
+from vqspeech.listening.kinds import KINDS
 
 MOST_MISSED = 0.25  # of the attention checks
 LEAST_ANSWERED = 0.5  # of the main trials of the listener's order
@@ -72,8 +73,7 @@ def _repeats(key: Key, answers: dict[str, Answer]) -> str:
     ]
     if not pairs:
         return ""
-    if key.kind in SCALES:
-        span = SCALES[key.kind][1] - SCALES[key.kind][0]
+    if scale := KINDS[key.kind].scale:
         differences = [
             abs(again.ratings[name] - rating)
             for first, again in pairs
@@ -83,7 +83,7 @@ def _repeats(key: Key, answers: dict[str, Answer]) -> str:
         if not differences:
             return ""
         mean = sum(differences) / len(differences)
-        limit = span * (INCONSISTENT + INCONSISTENT_ONCE / len(differences))
+        limit = (scale[1] - scale[0]) * (INCONSISTENT + INCONSISTENT_ONCE / len(differences))
         if mean <= limit:
             return ""
         return (
@@ -96,17 +96,12 @@ def _repeats(key: Key, answers: dict[str, Answer]) -> str:
 
 
 def _hidden_reference(key: Key, answers: dict[str, Answer]) -> str:
-    if key.kind != "mushra":
-        return ""
-    ratings = []
-    for name, answer in answers.items():
-        trial = key.trials[name]
-        if trial.role != "main" or trial.reference is None:
-            continue
-        reference = key.stimuli[trial.reference]
-        hidden = [name for name in trial.rated if key.stimuli[name].sha256 == reference.sha256]
-        hidden = hidden or [name for name in trial.rated if key.stimuli[name].system == reference.system]
-        ratings += [answer.ratings[name] for name in hidden]
+    ratings = [
+        answer.ratings[name]
+        for trial, answer in ((key.trials[name], answer) for name, answer in answers.items())
+        if trial.role == "main"
+        for name in KINDS[key.kind].hidden_originals(key, trial)
+    ]
     below = sum(rating < HIDDEN_REFERENCE for rating in ratings)
     if below <= MOST_BELOW * len(ratings):
         return ""

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from vqspeech.errors import ListeningTestError
 from vqspeech.files import write_whole
 from vqspeech.listening.answers import Answer, Results
-from vqspeech.listening.key import SCALES, Key
+from vqspeech.listening.key import Key
+from vqspeech.listening.kinds import find_mistake
 
 PATIENCE_S = 3600.0  # a listener who answered nothing for so long after joining leaves their place to another
 
@@ -171,18 +172,10 @@ def check_answer(key: Key, place: int, answer: Answer) -> None:
     trial = key.trials.get(answer.trial)
     if trial is None or answer.trial not in key.orders[place]:
         raise ListeningTestError("this listener has no trial of this name")
-    scale = SCALES.get(key.kind)
-    if scale is None:
-        allowed = {*trial.rated, None} if key.kind == "preference" else set(trial.rated)
-        if answer.ratings or answer.choice not in allowed:
-            raise ListeningTestError("the choice has to be one of the trial's sounds, and there are no ratings")
-        return
-    low, high = scale
-    if answer.choice is not None or answer.ratings.keys() != set(trial.rated):
-        raise ListeningTestError("there has to be a rating of each of the trial's sounds and of no other")
-    for rating in answer.ratings.values():
-        if not low <= rating <= high or rating != round(rating):
-            raise ListeningTestError(f"a rating is {rating:g}; whole numbers from {low} to {high} are allowed")
+    if mistake := find_mistake(answer, key):
+        raise ListeningTestError(mistake)
+    if broken := [rating for rating in answer.ratings.values() if rating != round(rating)]:
+        raise ListeningTestError(f"a rating is {broken[0]:g}, and no whole number")
 
 
 def write_results(path: Path, key: Key, out: Path) -> list[Path]:

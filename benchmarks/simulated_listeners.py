@@ -16,11 +16,15 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
+from vqspeech.listening import KindName
 from vqspeech.listening.answers import Answer, Results
-from vqspeech.listening.key import SCALES, Expected, Key, Kind, Role, Stimulus, Trial
-from vqspeech.listening.scoring.observations import pair_name
+from vqspeech.listening.key import Expected, Key, Role, Stimulus, Trial
+from vqspeech.listening.kinds import KINDS
+from vqspeech.listening.kinds.base import SOURCE, Kind
+from vqspeech.listening.kinds.choices import pair_name
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,9 @@ class Effects:
 TIE = 0.3  # latent differences below this are "no preference"
 
 
-def true_scores(kind: Kind, qualities: Mapping[str, float], effects: Effects) -> dict[str, float]:
+def true_scores(kind: KindName, qualities: Mapping[str, float], effects: Effects) -> dict[str, float]:
     """Expected rating, or share of right choices, of each system; of "preference" the share of each pair's first."""
-    if kind == "abx":
-        return {system: float(stats.norm.cdf(quality / effects.total)) for system, quality in qualities.items()}
-    if kind == "preference":
+    if KINDS[kind].is_paired:
         deviation = math.sqrt(2) * math.hypot(effects.listener_system, effects.item_system, effects.noise)
         return {
             pair_name(a, b): float(
@@ -55,15 +57,17 @@ def true_scores(kind: Kind, qualities: Mapping[str, float], effects: Effects) ->
             )
             for a, b in combinations(sorted(qualities), 2)
         }
-    low, high = SCALES[kind]
-    steps = np.arange(low, high) + 0.5
-    return {
-        system: float(low + stats.norm.sf(steps, quality, effects.total).sum()) for system, quality in qualities.items()
-    }
+    if scale := KINDS[kind].scale:
+        steps = np.arange(*scale) + 0.5
+        return {
+            system: float(scale[0] + stats.norm.sf(steps, quality, effects.total).sum())
+            for system, quality in qualities.items()
+        }
+    return {system: float(stats.norm.cdf(quality / effects.total)) for system, quality in qualities.items()}
 
 
 def simulate(
-    kind: Kind,
+    kind: KindName,
     qualities: Mapping[str, float],
     *,
     num_listeners: int,
@@ -94,8 +98,7 @@ def simulate(
         + random.normal(0, effects.item_system, (len(systems), 1, num_items))
     )
     first, again = (latent + random.normal(0, effects.noise, shape) for _ in range(2))
-    key, latin = _key(kind, systems, num_listeners, num_items, num_repeats, seed)
-    low, high = SCALES.get(kind, (0, 1))
+    key, latin = _key(KINDS[kind], systems, num_listeners, num_items, num_repeats, seed)
     results = []
     for listener, order in enumerate(key.orders):
         answers = []
@@ -110,16 +113,7 @@ def simulate(
             else:
                 heard = again if trial.role == "repeat" else first
                 item, own = latin[name]
-                values = heard[own, listener, item]
-                if kind in SCALES:
-                    rounded = np.clip(np.floor(values + 0.5), low, high)
-                    answers.append(Answer(trial=name, ratings=dict(zip(trial.rated, map(float, rounded)))))
-                elif kind == "abx":
-                    answers.append(Answer(trial=name, choice=trial.rated[0 if values[0] > 0 else 1]))
-                else:
-                    ahead = values[0] - values[1]
-                    choice = None if abs(ahead) < TIE else trial.rated[0 if ahead > 0 else 1]
-                    answers.append(Answer(trial=name, choice=choice))
+                answers.append(_attentive(key, name, heard[own, listener, item]))
         results.append(
             Results(
                 test=key.test,
@@ -151,24 +145,22 @@ def _key(
         return name
 
     def add_trial(name: str, item: str, heard: list[str], role: Role, repeats: str | None = None) -> None:
-        if kind == "abx":
+        if SOURCE in kind.speakers:  # A and B are the speakers, X is what is judged
             rated: tuple[str, ...] = (add_stimulus("target", item), add_stimulus("source", item))
             right = Expected(choice=rated[0])
             trials[name] = Trial(role=role, rated=rated, reference=heard[0], item=item, repeats=repeats, expected=right)
             return
         expected = None
         if role == "attention":
-            best = SCALES[kind][1] if kind in SCALES else 1
-            expected = Expected(ratings={heard[0]: (best * 0.9, best)}) if kind in SCALES else Expected(choice=heard[0])
+            best = kind.scale[1] if kind.scale else 1
+            expected = Expected(choice=heard[0]) if kind.is_share else Expected(ratings={heard[0]: (best * 0.9, best)})
         trials[name] = Trial(role=role, rated=tuple(heard), item=item, repeats=repeats, expected=expected)
 
-    numbers = range(len(systems))
-    if kind == "mushra":
-        groups = [list(numbers)]
-    elif kind == "preference":
-        groups = [list(pair) for pair in combinations(numbers, 2)]
-    else:
-        groups = [[number] for number in numbers]
+    groups: list[list[int]] = [[number] for number in range(len(systems))]
+    if kind.is_paired:
+        groups = [list(pair) for pair in combinations(range(len(systems)), 2)]
+    elif kind.has_original:  # all on one page
+        groups = [list(range(len(systems)))]
     for item in range(num_items):
         for number, group in enumerate(groups):
             heard = [add_stimulus(systems[own], f"i{item:02d}") for own in group]
@@ -179,20 +171,32 @@ def _key(
     for number in range(2):
         item_name = f"check{number}"
         rated = [add_stimulus("attention", item_name)]
-        if kind not in SCALES:
+        if kind.is_share:
             rated.append(add_stimulus("source", item_name))
         add_trial(f"a{number}", item_name, rated, "attention")
     orders = []
     for listener in range(num_listeners):
         own = [f"{item:02d}-{(listener + item) % len(groups)}" for item in range(num_items)]
         orders.append((*(f"t{name}" for name in own), "a0", "a1", *(f"r{name}" for name in own[:num_repeats])))
-    test = f"simulated-{kind}-{seed}"
-    return Key(test=test, kind=kind, seed=seed, stimuli=stimuli, trials=trials, orders=tuple(orders)), latin
+    test = f"simulated-{kind.name}-{seed}"
+    return Key(test=test, kind=kind.name, seed=seed, stimuli=stimuli, trials=trials, orders=tuple(orders)), latin
+
+
+def _attentive(key: Key, name: str, values: NDArray[np.float64]) -> Answer:
+    """The answer to a trial, from the latent values of what is judged."""
+    kind, rated = KINDS[key.kind], key.trials[name].rated
+    if kind.scale:
+        points = np.clip(np.floor(values + 0.5), *kind.scale)
+        return Answer(trial=name, ratings=dict(zip(rated, map(float, points))))
+    ahead = values[0] - values[1] if kind.is_paired else values[0]
+    if kind.is_paired and abs(ahead) < TIE:
+        return Answer(trial=name, choice=None)
+    return Answer(trial=name, choice=rated[0 if ahead > 0 else 1])
 
 
 def _careless(key: Key, name: str, random: np.random.Generator) -> Answer:
     rated = key.trials[name].rated
-    if key.kind in SCALES:
-        low, high = SCALES[key.kind]
+    if scale := KINDS[key.kind].scale:
+        low, high = scale
         return Answer(trial=name, ratings={stimulus: float(random.integers(low, high + 1)) for stimulus in rated})
     return Answer(trial=name, choice=rated[int(random.integers(len(rated)))])
