@@ -28,7 +28,7 @@ from vqspeech.listening.answers import Results
 from vqspeech.listening.key import Key
 from vqspeech.listening.kinds import KINDS
 from vqspeech.listening.scoring.comparisons import ALPHA, Comparison
-from vqspeech.listening.scoring.intervals import Draws, mean_contributions
+from vqspeech.listening.scoring.intervals import BootstrapWeights, mean_contributions
 from vqspeech.listening.scoring.observations import observe, tabulate
 from vqspeech.listening.scoring.power import needed, pooled
 from vqspeech.listening.scoring.score import Scores, compute
@@ -96,7 +96,7 @@ def run(setting: Setting, seed: int, listeners: int = LISTENERS) -> Run:
 def textbook(scored: Run, seed: int) -> dict[str, dict[str, tuple[float, float]]]:
     """Percentile intervals of each condition by the bootstraps of listeners alone and of listeners and items."""
     grid = tabulate(observe(scored.key, scored.kept))
-    draws = Draws(grid, seed, DRAWS)
+    draws = BootstrapWeights(grid, seed, DRAWS)
     found: dict[str, dict[str, tuple[float, float]]] = {"pigeonhole": {}, "listeners": {}}
     for name in found:
         if name == "listeners":
@@ -161,12 +161,12 @@ def study_power(setting: Setting, times: int, seed: int) -> dict[str, Any]:
     found, predicted, listeners, spreads = [], [], [], []
     for number in range(times):
         test = primary(run(setting, seed + number))
-        assert test.spread is not None
-        need = needed(test.spread, true)
+        assert test.variances is not None
+        need = needed(test.variances, true)
         found.append(test.p <= ALPHA)
         predicted.append(need.power)
         listeners.append(need.listeners or 10_000)
-        spreads.append(test.spread)
+        spreads.append(test.variances)
     asked = needed(pooled(spreads), true).listeners
     again = [run(setting, seed + times + number, listeners=asked) for number in range(times)] if asked else []
     return {

@@ -21,7 +21,7 @@ from scipy import stats
 
 from vqspeech.listening import KindName
 from vqspeech.listening.answers import Answer, Results
-from vqspeech.listening.key import Expected, Key, Role, Stimulus, Trial
+from vqspeech.listening.key import Expected, Key, ListeningTrial, Role, Stimulus
 from vqspeech.listening.kinds import KINDS
 from vqspeech.listening.kinds.base import SOURCE, Kind
 from vqspeech.listening.kinds.choices import pair_name
@@ -133,7 +133,7 @@ def _key(
 ) -> tuple[Key, dict[str, tuple[int, list[int]]]]:
     """The test's key, and of each trial its item and the systems that are judged, by number."""
     stimuli: dict[str, Stimulus] = {}
-    trials: dict[str, Trial] = {}
+    trials: dict[str, ListeningTrial] = {}
     latin: dict[str, tuple[int, list[int]]] = {}
 
     def add_stimulus(system: str, item: str) -> str:
@@ -148,13 +148,15 @@ def _key(
         if SOURCE in kind.speakers:  # A and B are the speakers, X is what is judged
             rated: tuple[str, ...] = (add_stimulus("target", item), add_stimulus("source", item))
             right = Expected(choice=rated[0])
-            trials[name] = Trial(role=role, rated=rated, reference=heard[0], item=item, repeats=repeats, expected=right)
+            trials[name] = ListeningTrial(
+                role=role, rated=rated, reference=heard[0], item=item, repeats=repeats, expected=right
+            )
             return
         expected = None
         if role == "attention":
             best = kind.scale[1] if kind.scale else 1
             expected = Expected(choice=heard[0]) if kind.is_share else Expected(ratings={heard[0]: (best * 0.9, best)})
-        trials[name] = Trial(role=role, rated=tuple(heard), item=item, repeats=repeats, expected=expected)
+        trials[name] = ListeningTrial(role=role, rated=tuple(heard), item=item, repeats=repeats, expected=expected)
 
     groups: list[list[int]] = [[number] for number in range(len(systems))]
     if kind.is_paired:

@@ -8,14 +8,14 @@ import pytest
 
 from vqspeech.listening import KindName
 from vqspeech.listening.answers import Answer
-from vqspeech.listening.key import Expected, Key, Stimulus, Trial
+from vqspeech.listening.key import Expected, Key, ListeningTrial, Stimulus
 from vqspeech.listening.kinds import KINDS, find_mistake
-from vqspeech.listening.kinds.base import Sound
+from vqspeech.listening.kinds.base import PageSound
 
 
 def small_key(kind: str) -> Key:
     stimuli = {name: Stimulus(system=system, item="i", sha256=name) for name, system in zip("abx", ("p", "q", "r"))}
-    trial = Trial(rated=("a", "b"), reference="x", item="i", expected=Expected(choice="a"))
+    trial = ListeningTrial(rated=("a", "b"), reference="x", item="i", expected=Expected(choice="a"))
     return Key(test="t", kind=kind, seed=0, stimuli=stimuli, trials={"one": trial}, orders=(("one",),))
 
 
@@ -44,7 +44,7 @@ def test_a_repeated_pair_is_the_other_way_round_and_turning_twice_changes_nothin
 def test_in_abx_x_is_the_systems_and_the_target_speaker_is_right_wherever_it_stands():
     for first, place in (("source", 1), ("target", 0)):
         page = KINDS["abx"].page(("m", first))
-        assert page.reference == Sound("m") and page.choice == page.rated[place] == Sound("target", "beside")
+        assert page.reference == PageSound("m") and page.choice == page.rated[place] == PageSound("target", "beside")
 
 
 @pytest.mark.parametrize(

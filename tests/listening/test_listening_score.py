@@ -14,16 +14,16 @@ from simulated_listeners import TIE, Effects, simulate, true_scores
 
 from vqspeech.errors import ListeningTestError
 from vqspeech.listening.answers import Answer, Results
-from vqspeech.listening.key import Expected, Key, Stimulus, Trial
+from vqspeech.listening.key import Expected, Key, ListeningTrial, Stimulus
 from vqspeech.listening.kinds.base import Observation
 from vqspeech.listening.scoring.comparisons import cohens_d, cohens_h, compare_pairs, holm, p_value, sign_flip_p
 from vqspeech.listening.scoring.intervals import (
-    Draws,
-    Spread,
+    BootstrapWeights,
+    VarianceComponents,
     mean_contributions,
     mean_interval,
     share_interval,
-    spread,
+    variance_components,
 )
 from vqspeech.listening.scoring.observations import observe, tabulate
 from vqspeech.listening.scoring.picture import draw_score
@@ -44,7 +44,7 @@ def crossed(values, condition="a") -> list[Observation]:
 # Screening
 
 
-def key_of(kind: str, **trials: Trial) -> Key:
+def key_of(kind: str, **trials: ListeningTrial) -> Key:
     names = {name for trial in trials.values() for name in (*trial.rated, trial.reference) if name}
     stimuli = {
         name: Stimulus(system=name.split("-")[0], item=name.split("-")[-1], sha256=name.split("-")[0]) for name in names
@@ -62,18 +62,22 @@ def rated(trial: str, **ratings: float) -> Answer:
 
 
 def test_a_missed_attention_check_leaves_the_listener_out():
-    check = Trial(role="attention", rated=("check-1",), item="1", expected=Expected(ratings={"check-1": (2, 2)}))
-    key = key_of("mos", t=Trial(rated=("a-1",), item="1"), c=check)
+    check = ListeningTrial(
+        role="attention", rated=("check-1",), item="1", expected=Expected(ratings={"check-1": (2, 2)})
+    )
+    key = key_of("mos", t=ListeningTrial(rated=("a-1",), item="1"), c=check)
     assert reasons(key, rated("t", a_1=3), rated("c", check_1=2)) == ()
     assert reasons(key, rated("t", a_1=3), rated("c", check_1=3)) == ("attention checks missed: 1 of 1",)
 
 
 def test_one_check_in_four_may_be_missed():
     checks = {
-        f"c{n}": Trial(role="attention", rated=(f"x-{n}", f"y-{n}"), item="1", expected=Expected(choice=f"x-{n}"))
+        f"c{n}": ListeningTrial(
+            role="attention", rated=(f"x-{n}", f"y-{n}"), item="1", expected=Expected(choice=f"x-{n}")
+        )
         for n in range(4)
     }
-    key = key_of("preference", t=Trial(rated=("a-1", "b-1"), item="1"), **checks)
+    key = key_of("preference", t=ListeningTrial(rated=("a-1", "b-1"), item="1"), **checks)
     for missed in range(4):
         answers = [Answer(trial=f"c{n}", choice=f"{'y' if n < missed else 'x'}-{n}") for n in range(4)]
         assert bool(reasons(key, Answer(trial="t", choice="a-1"), *answers)) == (missed > 1)
@@ -82,8 +86,10 @@ def test_one_check_in_four_may_be_missed():
 @pytest.mark.parametrize(("differences", "excluded"), [([3], True), ([2], False), ([2, 1], False), ([2, 2], True)])
 def test_repeats_that_differ_by_much_of_the_scale_leave_the_listener_out(differences, excluded):
     # The limit is 4 points times (0.3 + 0.2 / n): 2 points for one repeat, 1.6 for two.
-    trials = {f"t{n}": Trial(rated=(f"a-{n}",), item=str(n)) for n in range(2)}
-    trials |= {f"r{n}": Trial(role="repeat", rated=(f"a-{n}",), item=str(n), repeats=f"t{n}") for n in range(2)}
+    trials = {f"t{n}": ListeningTrial(rated=(f"a-{n}",), item=str(n)) for n in range(2)}
+    trials |= {
+        f"r{n}": ListeningTrial(role="repeat", rated=(f"a-{n}",), item=str(n), repeats=f"t{n}") for n in range(2)
+    }
     answers = [Answer(trial=f"t{n}", ratings={f"a-{n}": 1}) for n in range(2)]
     answers += [Answer(trial=f"r{n}", ratings={f"a-{n}": 1 + by}) for n, by in enumerate(differences)]
     found = reasons(key_of("mos", **trials), *answers)
@@ -94,7 +100,7 @@ def test_repeats_that_differ_by_much_of_the_scale_leave_the_listener_out(differe
 def test_a_hidden_reference_below_90_for_more_than_15_percent_of_items_leaves_the_listener_out(low, excluded):
     # 1 of 10 items is 10 %, 2 of 10 are 20 % [BS.1534-3].
     trials = {
-        f"t{n}": Trial(rated=(f"source-hidden-{n}", f"a-{n}"), reference=f"source-open-{n}", item=str(n))
+        f"t{n}": ListeningTrial(rated=(f"source-hidden-{n}", f"a-{n}"), reference=f"source-open-{n}", item=str(n))
         for n in range(10)
     }
     answers = [
@@ -105,7 +111,7 @@ def test_a_hidden_reference_below_90_for_more_than_15_percent_of_items_leaves_th
 
 
 def test_who_answered_less_than_half_is_left_out():
-    trials = {f"t{n}": Trial(rated=(f"a-{n}",), item=str(n)) for n in range(4)}
+    trials = {f"t{n}": ListeningTrial(rated=(f"a-{n}",), item=str(n)) for n in range(4)}
     key = key_of("mos", **trials)
     answers = [Answer(trial=f"t{n}", ratings={f"a-{n}": 3}) for n in range(4)]
     assert reasons(key, *answers[:2], finished=False) == ()
@@ -117,7 +123,9 @@ def test_who_answered_less_than_half_is_left_out():
 
 
 def test_abx_is_right_where_the_target_is_chosen_and_counts_for_the_system_of_x():
-    trial = Trial(rated=("target-1", "source-1"), reference="ours-1", item="1", expected=Expected(choice="target-1"))
+    trial = ListeningTrial(
+        rated=("target-1", "source-1"), reference="ours-1", item="1", expected=Expected(choice="target-1")
+    )
     key = key_of("abx", t=trial)
     for choice, value in (("target-1", 1.0), ("source-1", 0.0)):
         results = Results(test="t", kind="abx", listener="l", place=0, answers=(Answer(trial="t", choice=choice),))
@@ -125,7 +133,7 @@ def test_abx_is_right_where_the_target_is_chosen_and_counts_for_the_system_of_x(
 
 
 def test_a_preference_counts_for_the_first_by_name_wherever_it_stood():
-    key = key_of("preference", t=Trial(rated=("b-1", "a-1"), item="1"))
+    key = key_of("preference", t=ListeningTrial(rated=("b-1", "a-1"), item="1"))
     for choice, value in (("a-1", 1.0), ("b-1", 0.0), (None, 0.5)):
         results = Results(
             test="t", kind="preference", listener="l", place=0, answers=(Answer(trial="t", choice=choice),)
@@ -134,7 +142,10 @@ def test_a_preference_counts_for_the_first_by_name_wherever_it_stood():
 
 
 def test_training_attention_and_repeats_are_not_scored():
-    trials = {role: Trial(role=role, rated=("a-1",), item="1") for role in ("main", "training", "attention", "repeat")}
+    trials = {
+        role: ListeningTrial(role=role, rated=("a-1",), item="1")
+        for role in ("main", "training", "attention", "repeat")
+    }
     answers = tuple(Answer(trial=role, ratings={"a-1": 1 + n}) for n, role in enumerate(trials))
     results = Results(test="t", kind="mos", listener="l", place=0, answers=answers)
     assert observe(key_of("mos", **trials), [results]) == [Observation("a", "l", "1", 1.0)]
@@ -146,7 +157,7 @@ def test_training_attention_and_repeats_are_not_scored():
 def test_the_variance_of_a_crossed_mean_is_that_of_listeners_and_items_without_counting_noise_twice():
     # By hand: rows deviate by -1, 1, columns by -2, 2 from the mean of 5, and there is no noise.
     grid = tabulate(crossed([[2, 6], [4, 8]]))
-    found = spread(mean_contributions(grid, 0), grid.counts[0] > 0)
+    found = variance_components(mean_contributions(grid, 0), grid.counts[0] > 0)
     # Sums of rows over 4: -0.5, 0.5; of columns: -1, 1. Two of each: times 2 * 2 / (1 * 1).
     assert (found.listener, found.item) == (pytest.approx(4 * 0.5), pytest.approx(4 * 2.0))
     assert found.cell == pytest.approx(4 * (9 + 1 + 1 + 9) / 16)
@@ -159,7 +170,7 @@ def test_the_variance_is_right_on_average():
     for _ in range(1500):
         values = random.normal(0, 0.5, (12, 1)) + random.normal(0, 0.7, (1, 9)) + random.normal(0, 1, (12, 9))
         grid = tabulate(crossed(values))
-        found = spread(mean_contributions(grid, 0), grid.counts[0] > 0)
+        found = variance_components(mean_contributions(grid, 0), grid.counts[0] > 0)
         estimates.append(found.listener + found.item - found.cell)
         means.append(values.mean())
     true = 0.5**2 / 12 + 0.7**2 / 9 + 1 / (12 * 9)
@@ -170,7 +181,7 @@ def test_the_variance_is_right_on_average():
 def test_without_differences_between_items_the_interval_is_that_of_student_over_listeners():
     own = np.random.default_rng(1).normal(3, 0.5, 30)
     grid = tabulate(crossed(np.repeat(own[:, None], 10, 1)))
-    low, high = mean_interval(grid, 0, Draws(grid, 0, 20_000))
+    low, high = mean_interval(grid, 0, BootstrapWeights(grid, 0, 20_000))
     expected = stats.t.interval(0.95, 29, own.mean(), stats.sem(own))
     assert (low, high) == pytest.approx(expected, abs=0.03)
 
@@ -193,8 +204,8 @@ def test_a_share_of_one_keeps_its_doubt():
 def test_intervals_hold_their_means_and_turn_with_the_scale(num_listeners, num_items, seed):
     values = np.random.default_rng(seed).integers(1, 6, (num_listeners, num_items))
     grid, turned = tabulate(crossed(values)), tabulate(crossed(6.0 - values))
-    low, high = mean_interval(grid, 0, Draws(grid, 0, 300))
-    back_low, back_high = mean_interval(turned, 0, Draws(turned, 0, 300))
+    low, high = mean_interval(grid, 0, BootstrapWeights(grid, 0, 300))
+    back_low, back_high = mean_interval(turned, 0, BootstrapWeights(turned, 0, 300))
     if math.isnan(low):
         assert math.isnan(back_low)
     else:
@@ -216,7 +227,7 @@ def test_the_difference_of_a_balanced_test_is_that_of_the_means_and_its_effect_c
     a, b = two_systems(0.4)
     observations = crossed(a, "a") + crossed(b, "b")
     grid = tabulate(observations)
-    (pair,) = compare_pairs(observations, grid, Draws(grid, 0), seed=0, times=999)
+    (pair,) = compare_pairs(observations, grid, BootstrapWeights(grid, 0), seed=0, times=999)
     assert (pair.first, pair.second) == ("a", "b")
     assert pair.difference == pytest.approx(a.mean() - b.mean())
     assert pair.effect == pytest.approx((a.mean() - b.mean()) / math.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2))
@@ -228,7 +239,7 @@ def test_the_difference_of_an_unbalanced_test_is_that_of_least_squares_with_list
     random = np.random.default_rng(1)
     observations = [one for one in crossed(a, "a") + crossed(b, "b") if random.random() < 0.6]
     grid = tabulate(observations)
-    (pair,) = compare_pairs(observations, grid, Draws(grid, 0), seed=0, times=99)
+    (pair,) = compare_pairs(observations, grid, BootstrapWeights(grid, 0), seed=0, times=99)
     columns = sorted({one.listener for one in observations}) + sorted({one.item for one in observations})
     design = [[one.condition == pair.first, *(name in one for name in columns)] for one in observations]
     solved = np.linalg.lstsq(np.array(design, float), np.array([one.value for one in observations]), rcond=None)[0]
@@ -253,14 +264,14 @@ def test_items_that_differ_count_against_a_difference_that_all_listeners_share()
     # 12 listeners agree, but three items of four speak for the system: t = 1 with 3 degrees of freedom, p = 0.391.
     cells = np.tile([1.0, 1.0, 1.0, -1.0], (12, 1)) / 48
     noise = (cells * 48 - 0.5) / 48
-    known = spread(noise, np.ones(cells.shape, bool))
+    known = variance_components(noise, np.ones(cells.shape, bool))
     assert sign_flip_p(cells.sum(1), seed=0) == 2 / 2**12
     assert p_value(cells, 0.5, known, seed=0) == pytest.approx(2 * stats.t.sf(1, 3), abs=0.02)
 
 
 def test_nothing_is_no_difference():
     nothing = np.zeros((5, 5))
-    assert p_value(nothing, 0.0, spread(nothing, np.ones((5, 5), bool)), seed=0) == 1.0
+    assert p_value(nothing, 0.0, variance_components(nothing, np.ones((5, 5), bool)), seed=0) == 1.0
     assert math.isnan(p_value(np.ones((1, 5)), 1.0, None, seed=0))
 
 
@@ -268,7 +279,7 @@ def test_holm_multiplies_the_least_p_by_all_and_the_next_by_the_rest():
     a, b = two_systems(0.4)
     observations = crossed(a, "a") + crossed(b, "b") + crossed(b + 0.01, "c")
     grid = tabulate(observations)
-    pairs = compare_pairs(observations, grid, Draws(grid, 0), seed=0, times=999)
+    pairs = compare_pairs(observations, grid, BootstrapWeights(grid, 0), seed=0, times=999)
     ordered = sorted(pair.p for pair in pairs)
     expected = list(itertools.accumulate((min(1, p * (3 - n)) for n, p in enumerate(ordered)), max))
     assert sorted(pair.p_holm for pair in pairs) == pytest.approx(expected)
@@ -287,7 +298,7 @@ def test_power_is_that_of_students_test_where_listeners_are_all_that_varies():
     from statsmodels.stats.power import TTestPower
 
     variance = 0.8**2  # of one listener's difference; items so alike and so many that they do not count
-    seen = Spread(variance / 20, 0.0, 0.0, 20, 1000)
+    seen = VarianceComponents(variance / 20, 0.0, 0.0, 20, 1000)
     expected = TTestPower().solve_power(0.5 / 0.8, nobs=20, alpha=0.05)
     assert power(seen, 0.5) == pytest.approx(expected, abs=0.002)
     asked = TTestPower().solve_power(0.5 / 0.8, alpha=0.05, power=0.8)
@@ -295,7 +306,7 @@ def test_power_is_that_of_students_test_where_listeners_are_all_that_varies():
 
 
 def test_where_items_differ_too_much_no_number_of_listeners_is_enough():
-    seen = Spread(0.01, 0.1, 0.001, 20, 8)
+    seen = VarianceComponents(0.01, 0.1, 0.001, 20, 8)
     need = needed(seen, 0.3)
     assert need.listeners is None and need.items > 8
     assert power(seen, 0.3, num_items=need.items) >= 0.8 > power(seen, 0.3, num_items=need.items - 1)
@@ -303,7 +314,7 @@ def test_where_items_differ_too_much_no_number_of_listeners_is_enough():
 
 @given(st.floats(0.01, 2), st.integers(5, 40), st.floats(0.001, 0.1), st.floats(0.001, 0.1))
 def test_power_grows_with_the_difference_and_with_listeners(difference, num_listeners, of_listeners, of_items):
-    seen = Spread(of_listeners + 0.01, of_items + 0.01, 0.01, num_listeners, 10)
+    seen = VarianceComponents(of_listeners + 0.01, of_items + 0.01, 0.01, num_listeners, 10)
     assert power(seen, difference) <= power(seen, difference * 1.5) + 1e-9
     assert power(seen, difference) <= power(seen, difference, num_listeners=2 * num_listeners) + 1e-9
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from vqspeech.models.vqvae import VQVAE
 from vqspeech.pictures import plot_spectrograms, save_picture
 from vqspeech.pretrained.checkpoint import read_model
 from vqspeech.pretrained.example import speak_example
+from vqspeech.progress import Notify
 from vqspeech.training.start import train
 
 NUM_CONVERSIONS = 6  # to listen to
@@ -51,9 +52,7 @@ HEADLINES = (
 )
 
 
-def run_demo(
-    recipe: Path, out: Path, overrides: Sequence[str] = (), notify: Callable[[str], None] = print
-) -> dict[str, Any] | None:
+def run_demo(recipe: Path, out: Path, overrides: Sequence[str] = (), notify: Notify = print) -> dict[str, Any] | None:
     """Train `recipe` on the embedded corpus, convert test sentences, write sound and pictures, print a table.
 
     The table's figures are those of `vqspeech evaluate`, whose report is left in `out`/evaluation. A second call finds
@@ -115,7 +114,7 @@ def headlines(report: Report) -> list[Row]:
     return rows
 
 
-def make_conversions(model: VQVAE, store: Store, folder: Path, notify: Callable[[str], None]) -> float:
+def make_conversions(model: VQVAE, store: Store, folder: Path, notify: Notify) -> float:
     """Convert test sentences to other voices; write sound and pictures; samples per second and thread."""
     test = store.utterances("test")
     seconds = samples = 0.0

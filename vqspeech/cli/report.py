@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from vqspeech.evaluation.report.sections import Report, remark, show, verdict
 from vqspeech.pretrained.summary import Summary
+from vqspeech.progress import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 @contextmanager
-def steps_bar() -> Iterator[Callable[[str, int, int], None]]:
+def steps_bar() -> Iterator[Progress]:
     """A bar of what is being done, on stderr where that is a terminal; gives `evaluate`'s `watch`."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

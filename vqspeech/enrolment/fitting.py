@@ -28,6 +28,8 @@ LEAST_GAIN = 1e-4  # bits per sample that count as one
 SCREENED_SAMPLES = 8192  # on which every known voice is tried
 FINALISTS = 6  # of them that are tried on all that is held out
 
+FitProgress = Callable[[int, int, float], None]  # steps done, of how many, bits per sample
+
 
 def fitting(crop_samples: int, seed: int, steps: int, max_minutes: float) -> TrainConfig:
     """What the training loop needs to know; a vector of some dozens of numbers bears a steep descent."""
@@ -123,7 +125,7 @@ class VoiceTask(Task):
 class BestVector:
     """The observer of a fit: keeps the best vector, ends the fit when it has stopped gaining; see `state.Observer`."""
 
-    def __init__(self, start: Tensor, bits: float, advance: Callable[[int, int, float], None]) -> None:
+    def __init__(self, start: Tensor, bits: float, advance: FitProgress) -> None:
         self.vector, self.bits, self.step = start.detach().clone(), bits, 0
         self.advance = advance
         self.gained = 0  # validations up to the last gain that counts
@@ -155,9 +157,7 @@ def mean_vector(vqvae: VQVAE) -> Tensor:
     return vqvae.speaker_vectors.weight.mean(0)
 
 
-def fit_voice(
-    task: VoiceTask, train: TrainConfig, start_bits: float, advance: Callable[[int, int, float], None]
-) -> BestVector | None:
+def fit_voice(task: VoiceTask, train: TrainConfig, start_bits: float, advance: FitProgress) -> BestVector | None:
     """Fit the task's vector from where it is; None if a signal stopped it."""
     observer = BestVector(task.voice.vector, start_bits, advance)
     state = new_state(task.voice, train)

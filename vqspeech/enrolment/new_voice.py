@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from vqspeech.data.preparation import num_cores
-from vqspeech.enrolment.fitting import VoiceTask, crop_of, fit_voice, fitting, mean_vector
+from vqspeech.enrolment.fitting import FitProgress, VoiceTask, crop_of, fit_voice, fitting, mean_vector
 from vqspeech.enrolment.recordings import WANTED_S, Recording, Stretches, read_recordings
 from vqspeech.enrolment.similarity import Agreement, Likeness, compare_recordings, measure_likeness
 from vqspeech.errors import DependencyError, VQSpeechError
@@ -20,12 +20,11 @@ from vqspeech.pretrained.bundled import sha256_of
 from vqspeech.pretrained.checkpoint import read_model
 from vqspeech.pretrained.registry import find, owner_of
 from vqspeech.pretrained.voices import VoiceCard
+from vqspeech.progress import Notify
 from vqspeech.training.acceleration import find_acceleration
 
 STEPS = 400
 MAX_MINUTES = 4.0
-
-Advance = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True)
@@ -84,8 +83,8 @@ def enroll(
     seed: int = 0,
     max_minutes: float = MAX_MINUTES,
     force: bool = False,
-    notify: Callable[[str], None] = lambda line: None,
-    advance: Advance = lambda step, of, bits: None,
+    notify: Notify = lambda line: None,
+    advance: FitProgress = lambda step, of, bits: None,
 ) -> Enrolment | None:
     """Fit a new speaker's vector to recordings, with a trained model left as it is, and write it as a voice file.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from vqspeech.evaluation.trials.pairs import Choice, choose_split
 from vqspeech.evaluation.trials.sexes import find_sexes
 from vqspeech.evaluation.trials.synthesis import Settings, make_material
 from vqspeech.evaluation.trials.systems import (
-    Notify,
     Subject,
     choose_for,
     facts_of,
@@ -33,6 +32,7 @@ from vqspeech.evaluation.trials.systems import (
     work_ahead,
 )
 from vqspeech.pretrained.checkpoint import find_model_file
+from vqspeech.progress import Notify, Progress
 
 PAIRS = 200
 QUICK_PAIRS = 20
@@ -58,8 +58,6 @@ OPTIONAL = (
 )  # fmt: skip
 VERSION = 9  # of the measures: counted up when a kept section would come out differently
 
-Watch = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
-
 
 def evaluate(
     model: str | Path,
@@ -75,7 +73,7 @@ def evaluate(
     quick: bool = False,
     language: str = "",
     notify: Notify = lambda line: None,
-    watch: Watch = lambda what, done, of: None,
+    watch: Progress = lambda what, done, of: None,
 ) -> Report:
     """Measure whether the codes carry the content and the voice became the target's; write report.json and .html.
 
@@ -202,7 +200,7 @@ def _measure(
     measures: Sequence[str],
     name: str,
     notify: Notify,
-    watch: Watch,
+    watch: Progress,
     stages: Stages,
 ) -> tuple[Section, ...]:
     sections = []

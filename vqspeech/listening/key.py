@@ -42,7 +42,7 @@ class Expected(_Frozen):
     choice: str | None = None  # stimulus
 
 
-class Trial(_Frozen):
+class ListeningTrial(_Frozen):
     """One page of the test.
 
     `rated` are the stimuli that are judged: one in "mos"; the judged one in "similarity", whose `reference` is the real
@@ -66,7 +66,7 @@ class Key(_Frozen):
     kind: KindName
     seed: int
     stimuli: dict[str, Stimulus]  # by blinded name
-    trials: dict[str, Trial]  # by blinded name
+    trials: dict[str, ListeningTrial]  # by blinded name
     orders: tuple[tuple[str, ...], ...]  # the trials of each listener's place, balanced; places are given out in turn
 
 

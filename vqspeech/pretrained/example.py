@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 
 from vqspeech.errors import AudioError, VQSpeechError
+from vqspeech.progress import Notify
 
 FOLDER = Path(__file__).resolve().parents[1] / "recordings"
 NAME, MODEL, SPEAKER = "example", "english", "p225"
@@ -55,7 +56,7 @@ def example_recording() -> Path:
     return list_recordings()[0]
 
 
-def take_example(sources: Collection[Path], notify: Callable[[str], None]) -> Path:
+def take_example(sources: Collection[Path], notify: Notify) -> Path:
     """The recording of `convert --example`; the user is told what is said in it.
 
     Raises
@@ -72,7 +73,7 @@ def take_example(sources: Collection[Path], notify: Callable[[str], None]) -> Pa
     return file
 
 
-def speak_example(folder: Path, notify: Callable[[str], None] = print) -> Path:
+def speak_example(folder: Path, notify: Notify = print) -> Path:
     """Convert the example to p225 with the bundled model into a folder, over what lies there, and tell where it is.
 
     Returns

@@ -19,11 +19,12 @@ from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.pretrained.cards import PriorCard
 from vqspeech.pretrained.checkpoint import PRIOR_FILE, read_model, read_prior, save_prior
+from vqspeech.progress import Notify
 from vqspeech.training.acceleration import Acceleration
 from vqspeech.training.prior import PriorTask, prior_training
 from vqspeech.training.recorder import Recorder
 from vqspeech.training.run import Run, changed_keys
-from vqspeech.training.stage import Call, Notify, Stage
+from vqspeech.training.stage import Call, Stage
 from vqspeech.training.state import Task, TrainingState
 
 

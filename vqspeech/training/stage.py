@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,13 +16,12 @@ from vqspeech.data.store import Store
 from vqspeech.distributed import barrier, local_device, rank
 from vqspeech.errors import RunError
 from vqspeech.pretrained.run_record import RunRecord
+from vqspeech.progress import Notify
 from vqspeech.training.acceleration import Acceleration, find_acceleration
 from vqspeech.training.loop import fit
 from vqspeech.training.recorder import Recorder
 from vqspeech.training.run import Run, changed_keys
 from vqspeech.training.state import Task, TrainingState, new_state
-
-Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)

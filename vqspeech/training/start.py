@@ -12,9 +12,10 @@ from vqspeech.config import load_recipe
 from vqspeech.data.corpora import find_root
 from vqspeech.distributed import barrier, local_device, rank, start_processes, stop_processes
 from vqspeech.pretrained.checkpoint import find_model_file
+from vqspeech.progress import Notify
 from vqspeech.training.prior_stage import PriorStage
 from vqspeech.training.run import Run, hold
-from vqspeech.training.stage import Call, Notify, TrainingResult, merged, run_stage
+from vqspeech.training.stage import Call, TrainingResult, merged, run_stage
 from vqspeech.training.vqvae_stage import VQVAEStage
 
 

@@ -21,7 +21,7 @@ UNTIMED = 2  # first steps, which compile and warm up
 PEAK_ROUNDS = 7  # products, of which the median counts
 
 Action = Callable[[], object]
-Watch = Callable[[Action], None]
+Timer = Callable[[Action], None]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class StepMeter:
             float(np.median(whole)), self._optimizer(), optimizer, average, self.flop, self.optimizer_flop
         )  # fmt: skip
 
-    def _take(self, watches: dict[str, Watch]) -> None:
+    def _take(self, watches: dict[str, Timer]) -> None:
         self.state.step = self.step
         with ExitStack() as stack:
             if watch := watches.get("optimizer"):
@@ -161,7 +161,7 @@ def _synchronize() -> None:
 
 
 @contextmanager
-def _watched(owner: object, name: str, watch: Watch) -> Iterator[None]:
+def _watched(owner: object, name: str, watch: Timer) -> Iterator[None]:
     """For a while, calls of an object's method go through `watch`."""
     method = getattr(owner, name)
     setattr(owner, name, lambda *args: watch(lambda: method(*args)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from vqspeech.likelihood.nats import bits_per_code
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.nn.wavenet import WaveNet
+from vqspeech.progress import Notify
 from vqspeech.sampling.engines import get_engine
 from vqspeech.training.acceleration import Acceleration, compile_model, find_acceleration
 from vqspeech.training.phases import phase_at
@@ -36,8 +37,6 @@ from vqspeech.training.vqvae import VQVAETask
 
 SAMPLED_S = 1.0  # of sound in each stream, for the speed of sampling
 CODED_S = 4.0  # of sound, for the speed of coding
-
-Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,12 @@ from vqspeech.errors import RunError
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.pictures import plot_spectrograms, save_picture
 from vqspeech.pretrained.cards import ModelCard
+from vqspeech.progress import Notify
 from vqspeech.training.acceleration import Acceleration, compile_model
 from vqspeech.training.phases import phase_at, samples_until
 from vqspeech.training.recorder import Recorder
 from vqspeech.training.run import Run
-from vqspeech.training.stage import Call, Notify, Stage
+from vqspeech.training.stage import Call, Stage
 from vqspeech.training.state import Task, TrainingState
 from vqspeech.training.vqvae import VQVAETask
 

@@ -8,7 +8,7 @@ never hears what is judged.
 # T samples.
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from vqspeech.evaluation.figures.types import Wav
 from vqspeech.evaluation.judges import augmentation
 from vqspeech.evaluation.judges.frozen import Judge
 from vqspeech.evaluation.judges.training import disturb_for_content, train_judge, with_report
+from vqspeech.progress import Notify
 
 JUDGE = "rejecting"  # its name in a file
 NOTHING = "nothing"  # the class of what is no word
@@ -76,7 +77,7 @@ def train_rejecting_judge(
     batch_size: int = 64,
     channels: int = 80,
     seed: int = 0,
-    progress: Callable[[str], None] | None = None,
+    progress: Notify | None = None,
 ) -> Judge:
     """Train a classifier of words, and of `NOTHING`, on disturbed copies; see `train_judge`.
 

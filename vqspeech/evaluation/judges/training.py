@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from vqspeech.evaluation.judges import augmentation
 from vqspeech.evaluation.judges.frozen import Judge, Judges, freeze
 from vqspeech.evaluation.judges.networks import NETWORKS, pad
+from vqspeech.progress import Notify
 
 Disturbance = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
@@ -50,7 +51,7 @@ def train_judge(
     seed: int = 0,
     channels: int = 80,
     kind: str = "convolutional",
-    progress: Callable[[str], None] | None = None,
+    progress: Notify | None = None,
 ) -> Judge:
     """Train one classifier on disturbed copies of real recordings.
 
@@ -109,7 +110,7 @@ def train_judges(
     channels: int = 80,
     seed: int = 0,
     kind: str = "convolutional",
-    progress: Callable[[str], None] | None = None,
+    progress: Notify | None = None,
 ) -> Judges:
     """Train the two judges of a closed corpus on the same recordings; see `train_judge`."""
 

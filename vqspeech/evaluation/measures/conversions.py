@@ -14,6 +14,7 @@ from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError
 from vqspeech.evaluation.judges.frozen import Judges
 from vqspeech.models.vqvae import VQVAE
+from vqspeech.progress import Advance
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def judge_conversions(
     temperature: float = 1.0,
     precision: str = "auto",
     num_threads: int = 2,
-    advance: Callable[[int], None] | None = None,
+    advance: Advance | None = None,
 ) -> dict[str, Shares]:
     """Reconstruct and convert a split's utterances free-running, and ask the judges.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from vqspeech.evaluation.report.sections import write_json
+from vqspeech.progress import Advance, Notify
 
 FILE = "seconds.json"
 LONG_S = 60.0  # of conversions to come: worth a sentence
@@ -45,7 +46,7 @@ class Stages:
         return ", ".join(f"{stage} {self.seconds[stage]:.0f} s" for stage in known)
 
 
-def pace_of(total: int, notify: Callable[[str], None]) -> Callable[[int], None]:
+def pace_of(total: int, notify: Notify) -> Advance:
     """A function that is told how many of `total` are done, and says once how long all will take, if that is long."""
     begun = time.perf_counter()
     told = False

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +24,10 @@ from vqspeech.files import write_whole
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.mu_law import mu_law_decode, mu_law_encode
+from vqspeech.progress import Advance
 
 FORMAT = 2  # of the kept files; counted up when the same model and seed would give other sound
 AT_A_TIME = 48  # conversions between two that are kept
-
-Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)

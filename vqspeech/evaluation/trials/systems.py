@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,7 @@ from vqspeech.evaluation.trials.pairs import LONGEST_S, MOST_VOICES, Choice, cho
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.pretrained.checkpoint import MODEL_FILE, PRIOR_FILE, read_model, read_prior
-
-Notify = Callable[[str], None]
+from vqspeech.progress import Notify
 
 
 @dataclass(frozen=True)

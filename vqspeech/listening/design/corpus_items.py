@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -22,18 +22,17 @@ from vqspeech.listening.design.items import (
     RESERVED,
     SHORTEST_S,
     Item,
-    Material,
-    Recording,
+    ItemSet,
+    ReferenceRecording,
     Wav,
     join,
 )
 from vqspeech.listening.kinds.base import RECONSTRUCTION, SOURCE, TARGET, Kind
-
-Watch = Callable[[str, int, int], None]
+from vqspeech.progress import Progress
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlannedItem:
     """Utterances of one speaker, to be said in another's voice."""
 
     utterances: tuple[str, ...]
@@ -50,7 +49,7 @@ def plan_items(
     sexes: Mapping[str, str],
     seed: int,
     allowed: Collection[str] | None = None,
-) -> list[Plan]:
+) -> list[PlannedItem]:
     """At most `num` items of at least a second, balanced as `choose` does it, no utterance in two of them.
 
     Short utterances of one speaker are joined; they are the same ones for every system.
@@ -71,16 +70,16 @@ def plan_items(
         pairs *= 2
 
 
-def _joined(choices: Sequence[Choice], length_s: Mapping[str, float]) -> dict[str, list[Plan]]:
+def _joined(choices: Sequence[Choice], length_s: Mapping[str, float]) -> dict[str, list[PlannedItem]]:
     """Each speaker's items: utterances for one target until they last a second, then what is left for any."""
-    plans: dict[str, list[Plan]] = {choice.speaker: [] for choice in choices}
+    plans: dict[str, list[PlannedItem]] = {choice.speaker: [] for choice in choices}
     waiting: dict[tuple[str, str], list[str]] = defaultdict(list)
     seen: set[str] = set()
 
     def gather(group: list[str], choice: Choice, utterance: str) -> None:
         group.append(utterance)
         if sum(length_s[name] for name in group) + PAUSE_S * (len(group) - 1) >= SHORTEST_S:
-            plans[choice.speaker].append(Plan(tuple(group), choice.speaker, choice.target))
+            plans[choice.speaker].append(PlannedItem(tuple(group), choice.speaker, choice.target))
             group.clear()
 
     for choice in choices:
@@ -105,8 +104,8 @@ def make_items(
     settings: Settings,
     *,
     sexes: Mapping[str, str],
-    watch: Watch = lambda what, done, of: None,
-) -> Material:
+    watch: Progress = lambda what, done, of: None,
+) -> ItemSet:
     """Choose items and let every model say them.
 
     Parameters
@@ -152,7 +151,7 @@ def make_items(
         told = [sexes.get(name) for name in (plan.speaker, plan.target)]
         relation = None if None in told else "same" if told[0] == told[1] else "cross"
         items.append(Item(" + ".join(plan.utterances), wavs, plan.speaker, plan.target, relation, beside))
-    return Material(kind, systems, tuple(items[:num]), tuple(items[num:]), rate)
+    return ItemSet(kind, systems, tuple(items[:num]), tuple(items[num:]), rate)
 
 
 def distinct_names(models: Sequence[str]) -> list[str]:
@@ -179,12 +178,12 @@ def _spoken_systems(systems: Sequence[str], number: int, of: int, kind: Kind) ->
 def _say(
     subject: Subject,
     split: str,
-    plans: Sequence[Plan],
+    plans: Sequence[PlannedItem],
     system: str,
     own_voice: bool,
     settings: Settings,
     sample_rate: int,
-    watch: Watch,
+    watch: Progress,
 ) -> list[Wav]:
     """All items as one system says them, at a sample rate."""
     recordings = _recordings(subject, split, plans)
@@ -211,7 +210,7 @@ def at_rate(wav: Wav, from_hz: int, to_hz: int) -> Wav:
     return soxr.resample(wav, from_hz, to_hz, quality="HQ").astype(np.float32)
 
 
-def _recordings(subject: Subject, split: str, plans: Sequence[Plan]) -> dict[str, Wav]:
+def _recordings(subject: Subject, split: str, plans: Sequence[PlannedItem]) -> dict[str, Wav]:
     store = subject.store
     wanted = {name for plan in plans for name in plan.utterances}
     longest = int(LONGEST_S * store.sample_rate)
@@ -229,7 +228,7 @@ class _References:
         self._own: dict[str, list[int]] = {}
         self._text = {store.utterance_id(index): store.text(index) for index in store.utterances(split)}
 
-    def take(self, speaker: str, plan: Plan) -> Recording:
+    def take(self, speaker: str, plan: PlannedItem) -> ReferenceRecording:
         store = self._store
         if speaker not in self._own:
             generator = np.random.default_rng([self._seed, store.speakers.index(speaker)])
@@ -249,7 +248,7 @@ class _References:
                 wavs.append(wav)
                 if sum(map(len, wavs)) >= SHORTEST_S * store.sample_rate:
                     self._next[speaker] += step + 1
-                    return Recording(" + ".join(names), join(wavs, store.sample_rate))
+                    return ReferenceRecording(" + ".join(names), join(wavs, store.sample_rate))
         raise ListeningTestError(
             f"speaker {speaker} has less than a second of recordings other than {', '.join(plan.utterances)}: none can "
             "stand beside it as a reference. Give more recordings of this speaker"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +11,13 @@ from vqspeech.audio import load_audio
 from vqspeech.errors import ListeningTestError
 from vqspeech.evaluation.trials.synthesis import Settings, speak
 from vqspeech.listening.design.corpus_items import at_rate, distinct_names
-from vqspeech.listening.design.items import Item, Material
+from vqspeech.listening.design.items import Item, ItemSet
 from vqspeech.listening.kinds import KINDS
 from vqspeech.listening.kinds.base import RECONSTRUCTION, SOURCE, Kind
 from vqspeech.pretrained import checkpoint, registry
 from vqspeech.pretrained.bundled import read_packed_card
 from vqspeech.pretrained.example import MAN, list_recordings
+from vqspeech.progress import Progress
 
 
 def speak_items(
@@ -24,8 +25,8 @@ def speak_items(
     kind: Kind,
     num: int | None,
     settings: Settings,
-    watch: Callable[[str, int, int], None] = lambda what, done, of: None,
-) -> Material:
+    watch: Progress = lambda what, done, of: None,
+) -> ItemSet:
     """Each recording as it came and as every model says it in one voice, which the seed draws and all models have.
 
     Parameters
@@ -76,7 +77,7 @@ def speak_items(
             wavs[name][system] = at_rate(wav, model.sample_rate, rate)
     speakers = {name: "espeak-ng, man" if name.endswith(MAN) else "espeak-ng, woman" for name in recordings}
     items = tuple(Item(name, wavs[name], source=speakers[name], target=target) for name, target in wanted)
-    return Material(kind, systems, items, (), rate)
+    return ItemSet(kind, systems, items, (), rate)
 
 
 def _name_of(file: Path) -> str:

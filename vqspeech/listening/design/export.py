@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +11,13 @@ from vqspeech.errors import ListeningTestError
 from vqspeech.listening import KindName
 from vqspeech.listening.design.folder import CONSENT, Addition, check_free, duration_s, write_folder
 from vqspeech.listening.design.foreign import write_csv, write_webmushra
-from vqspeech.listening.design.items import Material, with_anchors
+from vqspeech.listening.design.items import ItemSet, with_anchors
 from vqspeech.listening.design.orders import whole_squares
-from vqspeech.listening.design.trials import plan_trials
+from vqspeech.listening.design.trials import design_trials
 from vqspeech.listening.key import Key
 from vqspeech.listening.kinds import KINDS
 from vqspeech.listening.kinds.base import Kind
+from vqspeech.progress import Notify, Progress
 
 if TYPE_CHECKING:
     from vqspeech.evaluation.trials.synthesis import Settings
@@ -25,9 +26,6 @@ TRIALS, LISTENERS = 20, 20
 SPARE = 3  # items besides those of the trials: for the training and for attention checks, where the corpus has them
 FORMATS: dict[str, Addition] = {"webmushra": write_webmushra, "csv": write_csv}
 MOST_CONDITIONS = 12  # on a page of BS.1534
-
-Notify = Callable[[str], None]
-Watch = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def export(
     seed: int = 0,
     num_threads: int | None = None,
     notify: Notify = lambda line: None,
-    watch: Watch = lambda what, done, of: None,
+    watch: Progress = lambda what, done, of: None,
 ) -> Exported:
     """Write a listening test into a new folder, and its key beside it.
 
@@ -120,9 +118,9 @@ def export(
                 f"BS.1534 allows {MOST_CONDITIONS}. Compare fewer systems"
             )
     num = whole_squares(listeners, len(asked.conditions(material.systems)))
-    plan = plan_trials(material, num, seed)
+    design = design_trials(material, num, seed)
     additions = [FORMATS[name] for name in formats]
-    key = write_folder(out, material, plan, seed, title=title, consent=paragraphs, additions=additions)
+    key = write_folder(out, material, design, seed, title=title, consent=paragraphs, additions=additions)
     return Exported(out, key, material.systems, duration_s(out, key) / 60)
 
 
@@ -134,8 +132,8 @@ def _speak(
     trained: bool,
     settings: Settings,
     notify: Notify,
-    watch: Watch,
-) -> Material:
+    watch: Progress,
+) -> ItemSet:
     from vqspeech.evaluation.trials.pairs import choose_split
     from vqspeech.evaluation.trials.sexes import find_sexes
     from vqspeech.evaluation.trials.systems import open_subject

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from vqspeech.audio import save_audio
 from vqspeech.errors import ListeningTestError
-from vqspeech.listening.design.items import Material, Wav
+from vqspeech.listening.design.items import ItemSet, Wav
 from vqspeech.listening.design.loudness import match_loudness
-from vqspeech.listening.design.trials import Plan, blind_name
+from vqspeech.listening.design.trials import Design, blind_name
 from vqspeech.listening.key import Key, read_key, write_key
 from vqspeech.listening.kinds import KINDS
 
@@ -64,8 +64,8 @@ def check_free(folder: Path) -> None:
 
 def write_folder(
     folder: Path,
-    material: Material,
-    plan: Plan,
+    material: ItemSet,
+    design: Design,
     seed: int,
     *,
     title: str | None = None,
@@ -77,18 +77,18 @@ def write_folder(
     building = folder.parent / f".{folder.name}.{os.getpid()}.part"
     try:
         (building / SOUNDS).mkdir(parents=True)
-        digests = _write_sounds(building / SOUNDS, matched(plan, material.sample_rate), material.sample_rate)
+        digests = _write_sounds(building / SOUNDS, matched(design, material.sample_rate), material.sample_rate)
         key = Key(
             test=blind_name("test-"),
             kind=material.kind.name,
             seed=seed,
-            stimuli={name: plan.sounds[name].entry(digests[name]) for name in sorted(plan.sounds)},
-            trials={name: plan.trials[name] for name in sorted(plan.trials)},
-            orders=tuple(map(tuple, plan.orders)),
+            stimuli={name: design.sounds[name].entry(digests[name]) for name in sorted(design.sounds)},
+            trials={name: design.trials[name] for name in sorted(design.trials)},
+            orders=tuple(map(tuple, design.orders)),
         )
         for name in PAGE_FILES:
             shutil.copyfile(PAGE / name, building / name)
-        text = json.dumps(public(key, plan.volume, title, consent), indent=1)
+        text = json.dumps(public(key, design.volume, title, consent), indent=1)
         (building / TEST_FILE).write_text(f'"use strict";\nwindow.LISTENING_TEST = {text};\n', encoding="ascii")
         for add in additions:
             add(building, key)
@@ -107,10 +107,10 @@ def write_folder(
     return key
 
 
-def matched(plan: Plan, sample_rate: int) -> dict[str, Wav]:
-    """The sounds of a plan, all equally loud."""
-    groups = list(plan.groups.values())
-    levelled = match_loudness([[plan.sounds[name].wav for name in group] for group in groups], sample_rate)
+def matched(design: Design, sample_rate: int) -> dict[str, Wav]:
+    """The sounds of a design, all equally loud."""
+    groups = list(design.groups.values())
+    levelled = match_loudness([[design.sounds[name].wav for name in group] for group in groups], sample_rate)
     return {name: wav for group, wavs in zip(groups, levelled) for name, wav in zip(group, wavs, strict=True)}
 
 

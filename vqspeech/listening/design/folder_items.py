@@ -8,11 +8,11 @@ import numpy as np
 
 from vqspeech.audio import find_recordings, load_audio, open_audio
 from vqspeech.errors import ListeningTestError
-from vqspeech.listening.design.items import LONGEST_S, Item, Material, Recording, Wav
+from vqspeech.listening.design.items import LONGEST_S, Item, ItemSet, ReferenceRecording, Wav
 from vqspeech.listening.kinds.base import ATTENTION, REFERENCE, SOURCE, Kind
 
 
-def read_items(folder: Path, kind: Kind, num: int, num_spare: int, *, seed: int) -> Material:
+def read_items(folder: Path, kind: Kind, num: int, num_spare: int, *, seed: int) -> ItemSet:
     """Read the systems of a folder; where it has more items than are asked for, they are drawn.
 
     Raises
@@ -53,14 +53,14 @@ def read_items(folder: Path, kind: Kind, num: int, num_spare: int, *, seed: int)
         wavs: dict[str, Wav] = {
             system: load_audio(own[name], rate)[: int(LONGEST_S * rate)] for system, own in files.items()
         }
-        beside = {title: Recording(name, wavs[title]) for title in kind.speakers}
+        beside = {title: ReferenceRecording(name, wavs[title]) for title in kind.speakers}
         if kind.has_original:  # what is compared with is a system too: the hidden reference
             wavs = {SOURCE: wavs.pop(REFERENCE)} | wavs
         return Item(name, wavs, references=beside)
 
     items = [read(names[place]) for place in drawn]
     systems = (SOURCE, *judged) if kind.has_original else tuple(judged)
-    return Material(kind, systems, tuple(items[:num]), tuple(items[num:]), rate)
+    return ItemSet(kind, systems, tuple(items[:num]), tuple(items[num:]), rate)
 
 
 def open_audio_rate(path: Path) -> int:

@@ -23,7 +23,7 @@ RESERVED = (SOURCE, TARGET, RECONSTRUCTION, ATTENTION)
 
 
 @dataclass(frozen=True)
-class Recording:
+class ReferenceRecording:
     """A real recording that stands beside a judged sound: its name (the utterances it holds) and waveform (T,)."""
 
     name: str
@@ -48,7 +48,7 @@ class Item:
     source: str | None = None
     target: str | None = None
     sexes: str | None = None
-    references: dict[str, Recording] = field(default_factory=dict)
+    references: dict[str, ReferenceRecording] = field(default_factory=dict)
 
     @property
     def plain(self) -> Wav:
@@ -57,7 +57,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Material:
+class ItemSet:
     """Items of one test, with the systems that are judged; `spare` ones serve training and attention checks."""
 
     kind: Kind
@@ -86,7 +86,7 @@ def fit(wav: Wav, length: int) -> Wav:
     return np.pad(wav[:length], (0, max(0, length - len(wav))))
 
 
-def with_anchors(material: Material) -> Material:
+def with_anchors(material: ItemSet) -> ItemSet:
     """The items of a MUSHRA test with their low-pass anchors, as two more systems."""
     rate = material.sample_rate
     anchors = {f"anchor-{cutoff}": cutoff for cutoff in anchor_frequencies(rate)}
@@ -98,4 +98,4 @@ def with_anchors(material: Material) -> Material:
         return Item(item.name, wavs, item.source, item.target, item.sexes, item.references)
 
     items, spare = (tuple(map(add, some)) for some in (material.items, material.spare))
-    return Material(material.kind, (*material.systems, *anchors), items, spare, rate)
+    return ItemSet(material.kind, (*material.systems, *anchors), items, spare, rate)

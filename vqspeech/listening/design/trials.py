@@ -7,17 +7,17 @@ import secrets
 from dataclasses import dataclass, field
 
 from vqspeech.listening.design.anchors import speech_shaped_noise
-from vqspeech.listening.design.items import Item, Material, Wav
+from vqspeech.listening.design.items import Item, ItemSet, Wav
 from vqspeech.listening.design.orders import assign_conditions, item_orders
-from vqspeech.listening.key import Expected, Role, Stimulus, Trial
-from vqspeech.listening.kinds.base import ATTENTION, SOURCE, Page, Sound
+from vqspeech.listening.key import Expected, ListeningTrial, Role, Stimulus
+from vqspeech.listening.kinds.base import ATTENTION, SOURCE, Page, PageSound
 
 CHECK_EVERY = 10  # trials for each attention check and each repeated trial
 FEWEST_FOR_REPEATS = 4  # trials: with fewer a repeat would follow its original at once
 
 
 @dataclass(frozen=True)
-class PlacedSound:
+class BlindedSound:
     """A stimulus before it has a file: what the key says of it, and its waveform (T,)."""
 
     system: str
@@ -38,7 +38,7 @@ class PlacedSound:
 
 
 @dataclass
-class Plan:
+class Design:
     """Sounds, trials and orders under blinded names.
 
     Attributes
@@ -47,8 +47,8 @@ class Plan:
     volume : name of the sound by which listeners set their volume
     """
 
-    sounds: dict[str, PlacedSound] = field(default_factory=dict)
-    trials: dict[str, Trial] = field(default_factory=dict)
+    sounds: dict[str, BlindedSound] = field(default_factory=dict)
+    trials: dict[str, ListeningTrial] = field(default_factory=dict)
     orders: list[list[str]] = field(default_factory=list)
     groups: dict[str, list[str]] = field(default_factory=dict)
     volume: str = ""
@@ -59,48 +59,48 @@ def blind_name(letter: str) -> str:
     return letter + secrets.token_hex(6)
 
 
-def plan_trials(material: Material, num_listeners: int, seed: int) -> Plan:
+def design_trials(material: ItemSet, num_listeners: int, seed: int) -> Design:
     """One page for each item and condition that some listener is given, and each listener's pages in order.
 
     A listener hears a training page first, then every item once, the conditions balanced by a Latin square. Every tenth
     page is an attention check, and every tenth trial comes again after half of the test, its pair the other way round.
     """
-    booth, kind = _Booth(material, seed), material.kind
+    blinding, kind = _Blinding(material, seed), material.kind
     num = len(material.items)
     conditions = kind.conditions(material.systems)
     others = [*material.spare, *material.items]
-    training = booth.page(others[0], kind.page(conditions[-1]), "training")
+    training = blinding.page(others[0], kind.page(conditions[-1]), "training")
     most_natural = SOURCE if SOURCE in others[0].wavs else next(iter(others[0].wavs))
-    booth.plan.volume = booth.sound(others[0], Sound(most_natural))
+    blinding.design.volume = blinding.sound(others[0], PageSound(most_natural))
     num_checks = math.ceil(num / CHECK_EVERY)
     checks = [
-        booth.page(others[(1 + n) % len(others)], kind.checks[n % len(kind.checks)], "attention", number=n)
+        blinding.page(others[(1 + n) % len(others)], kind.checks[n % len(kind.checks)], "attention", number=n)
         for n in range(num_checks)
     ]
     repeats = num_checks if num >= FEWEST_FOR_REPEATS else 0
     assigned = assign_conditions(num_listeners, num, len(conditions))
     for order, given in zip(item_orders(num_listeners, num, seed), assigned, strict=True):
-        main = [booth.page(material.items[item], kind.page(conditions[given[item]]), "main") for item in order]
+        main = [blinding.page(material.items[item], kind.page(conditions[given[item]]), "main") for item in order]
         again = {}
         for number in range(repeats):
             place = int((number + 0.5) * (num / 2) / repeats)
             item = order[place]
-            again[place + num // 2] = booth.page(
+            again[place + num // 2] = blinding.page(
                 material.items[item], kind.page(kind.turned(conditions[given[item]])), "repeat", repeats=main[place]
             )
         after = {min(num - 1, int((number + 0.5) * num / num_checks)): check for number, check in enumerate(checks)}
         pages = [training]
         for place, page in enumerate(main):
             pages += [page, *[more[place] for more in (again, after) if place in more]]
-        booth.plan.orders.append(pages)
-    return booth.plan
+        blinding.design.orders.append(pages)
+    return blinding.design
 
 
-class _Booth:
+class _Blinding:
     """Gives each sound and each page its name, once."""
 
-    def __init__(self, material: Material, seed: int) -> None:
-        self.plan = Plan()
+    def __init__(self, material: ItemSet, seed: int) -> None:
+        self.design = Design()
         self._kind, self._rate, self._seed = material.kind, material.sample_rate, seed
         self._names: dict[tuple[str, ...], str] = {}
         self._pages: dict[tuple[object, ...], str] = {}
@@ -119,12 +119,12 @@ class _Booth:
                 choice = self.sound(item, page.choice, number) if page.choice else None
                 expected = Expected(ratings=ratings, choice=choice)
             name = self._pages[known] = blind_name("t")
-            self.plan.trials[name] = Trial(
+            self.design.trials[name] = ListeningTrial(
                 role=role, rated=tuple(rated), reference=reference, item=item.name, repeats=repeats, expected=expected
             )
         return self._pages[known]
 
-    def sound(self, item: Item, sound: Sound, number: int = 0) -> str:
+    def sound(self, item: Item, sound: PageSound, number: int = 0) -> str:
         """The name of one of an item's sounds."""
         system, form = sound
         says, wav = item.name, item.plain
@@ -140,6 +140,6 @@ class _Booth:
         known = item.name, system, says, *variant
         if known not in self._names:
             name = self._names[known] = blind_name("s")
-            self.plan.sounds[name] = PlacedSound(system, says, wav, item)
-            self.plan.groups.setdefault(item.name, []).append(name)
+            self.design.sounds[name] = BlindedSound(system, says, wav, item)
+            self.design.groups.setdefault(item.name, []).append(name)
         return self._names[known]

@@ -8,15 +8,16 @@ from typing import Any, ClassVar, NamedTuple
 
 from vqspeech.listening import KindName
 from vqspeech.listening.answers import Answer
-from vqspeech.listening.key import Key, Trial
+from vqspeech.listening.key import Key, ListeningTrial
 
 SOURCE, TARGET, RECONSTRUCTION, ATTENTION = "source", "target", "reconstruction", "attention"
 REFERENCE = "reference"  # a subfolder of sounds: what each of the others is compared with
 
 Condition = tuple[str, ...]  # systems of one page, in the order shown; of "abx" the system of X and the speaker of A
+PathOf = Callable[[str], str]  # from the blinded name of a sound to its path
 
 
-class Sound(NamedTuple):
+class PageSound(NamedTuple):
     """A sound of an item.
 
     `form` is "" for the item as a system says it, "open" where listeners know it for the original, and "beside" for a
@@ -28,16 +29,16 @@ class Sound(NamedTuple):
     form: str = ""
 
 
-CLEAN, NOISE = Sound(ATTENTION, "copy"), Sound(ATTENTION, "noise")
+CLEAN, NOISE = PageSound(ATTENTION, "copy"), PageSound(ATTENTION, "noise")
 
 
 class Page(NamedTuple):
-    """What stands on a page, see `Trial`, and what an attentive listener answers, see `Expected`."""
+    """What stands on a page, see `ListeningTrial`, and what an attentive listener answers, see `Expected`."""
 
-    rated: tuple[Sound, ...]
-    reference: Sound | None = None
-    ratings: Mapping[Sound, tuple[float, float]] = {}
-    choice: Sound | None = None
+    rated: tuple[PageSound, ...]
+    reference: PageSound | None = None
+    ratings: Mapping[PageSound, tuple[float, float]] = {}
+    choice: PageSound | None = None
 
 
 class Observation(NamedTuple):
@@ -117,20 +118,20 @@ class Kind(ABC):
 
     def page(self, condition: Condition) -> Page:
         """The page on which an item is judged under a condition."""
-        return Page(tuple(map(Sound, condition)), self.checks[0].reference)
+        return Page(tuple(map(PageSound, condition)), self.checks[0].reference)
 
     @abstractmethod
-    def webmushra(self, page: dict[str, Any], key: Key, trial: Trial, path: Callable[[str], str]) -> dict[str, Any]:
+    def webmushra(self, page: dict[str, Any], key: Key, trial: ListeningTrial, path: PathOf) -> dict[str, Any]:
         """webMUSHRA's configuration of a page, begun with its id, name and content; `path` is that of a sound."""
 
     @abstractmethod
-    def mistake(self, trial: Trial, answer: Answer) -> str:
+    def mistake(self, trial: ListeningTrial, answer: Answer) -> str:
         """What this kind does not allow about an answer whose sounds are the trial's; "" if nothing."""
 
     @abstractmethod
-    def observe(self, key: Key, trial: Trial, listener: str, answer: Answer) -> list[Observation]:
+    def observe(self, key: Key, trial: ListeningTrial, listener: str, answer: Answer) -> list[Observation]:
         """What an answer tells of systems."""
 
-    def hidden_originals(self, key: Key, trial: Trial) -> list[str]:
+    def hidden_originals(self, key: Key, trial: ListeningTrial) -> list[str]:
         """Which of the rated sounds are the original that the page shows."""
         return []

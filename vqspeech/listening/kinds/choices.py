@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import permutations
 from typing import Any
 
 from vqspeech.listening.answers import Answer
-from vqspeech.listening.key import Key, Trial
-from vqspeech.listening.kinds.base import CLEAN, NOISE, SOURCE, TARGET, Condition, Kind, Observation, Page, Sound
+from vqspeech.listening.key import Key, ListeningTrial
+from vqspeech.listening.kinds import base
+from vqspeech.listening.kinds.base import CLEAN, NOISE, SOURCE, TARGET, Condition, Observation, Page, PageSound, PathOf
 
 CHANCE = 0.5
 # webMUSHRA's paired comparison shows one of its pair openly as the reference too, and asks which of A and B it is. We
@@ -16,7 +17,7 @@ CHANCE = 0.5
 BLIND_PAIR = (
     "<style>#table_ab tr:nth-child(-n+2) td:first-child, #table_ab tr:nth-child(3) {display: none}</style>"
 )  # fmt: skip
-SPEAKERS = Sound(SOURCE, "beside"), Sound(TARGET, "beside")
+SPEAKERS = PageSound(SOURCE, "beside"), PageSound(TARGET, "beside")
 
 
 def pair_name(first: str, second: str) -> str:
@@ -24,12 +25,12 @@ def pair_name(first: str, second: str) -> str:
     return f"{first} over {second}"
 
 
-class Choice(Kind):
+class ChoiceKind(base.Kind):
     """One of the page's two sounds, A and B, is chosen."""
 
     difference = 0.1
 
-    def webmushra(self, page: dict[str, Any], key: Key, trial: Trial, path: Callable[[str], str]) -> dict[str, Any]:
+    def webmushra(self, page: dict[str, Any], key: Key, trial: ListeningTrial, path: PathOf) -> dict[str, Any]:
         """`paired_comparison`."""
         first, second = trial.rated
         if trial.reference:
@@ -38,12 +39,12 @@ class Choice(Kind):
         return {"type": "paired_comparison", **page, "showWaveform": False, "enableLooping": False,
                 "reference": path(first), "stimuli": {second: path(second)}}  # fmt: skip
 
-    def mistake(self, trial: Trial, answer: Answer) -> str:
+    def mistake(self, trial: ListeningTrial, answer: Answer) -> str:
         """A choice alone."""
         return f"a rating, where {self.name} asks for a choice" if answer.ratings else ""
 
 
-class Abx(Choice):
+class Abx(ChoiceKind):
     """Whose voice it is: X said by a system, A and B by the source and the target speaker."""
 
     name = "abx"
@@ -56,8 +57,8 @@ class Abx(Choice):
     labels = ("A", "A"), ("B", "B")
     # X is one of the two, sample by sample.
     checks = (
-        Page(SPEAKERS, Sound(TARGET, "copy"), choice=Sound(TARGET, "beside")),
-        Page(SPEAKERS, Sound(SOURCE, "copy"), choice=Sound(SOURCE, "beside")),
+        Page(SPEAKERS, PageSound(TARGET, "copy"), choice=PageSound(TARGET, "beside")),
+        Page(SPEAKERS, PageSound(SOURCE, "copy"), choice=PageSound(SOURCE, "beside")),
     )
     unit = "share of right answers"
     short_title = "ABX"
@@ -80,13 +81,13 @@ class Abx(Choice):
     def page(self, condition: Condition) -> Page:
         """X is the system's, and the target speaker the right answer."""
         rated = SPEAKERS if condition[1] == SOURCE else SPEAKERS[::-1]
-        return Page(rated, Sound(condition[0]), choice=Sound(TARGET, "beside"))
+        return Page(rated, PageSound(condition[0]), choice=PageSound(TARGET, "beside"))
 
-    def mistake(self, trial: Trial, answer: Answer) -> str:
+    def mistake(self, trial: ListeningTrial, answer: Answer) -> str:
         """X is somebody's."""
         return super().mistake(trial, answer) or ("no choice" if answer.choice is None else "")
 
-    def observe(self, key: Key, trial: Trial, listener: str, answer: Answer) -> list[Observation]:
+    def observe(self, key: Key, trial: ListeningTrial, listener: str, answer: Answer) -> list[Observation]:
         """Whether the target was heard, by the system of X."""
         assert trial.reference is not None and trial.expected is not None, "abx has an X and a right answer"
         heard = key.stimuli[trial.reference]
@@ -94,7 +95,7 @@ class Abx(Choice):
         return [Observation(heard.system, listener, trial.item, right, heard.sexes)]
 
 
-class Preference(Choice):
+class Preference(ChoiceKind):
     """Which of two systems sounds more natural."""
 
     name = "preference"
@@ -124,11 +125,11 @@ class Preference(Choice):
         """A and B change places."""
         return condition[::-1]
 
-    def webmushra(self, page: dict[str, Any], key: Key, trial: Trial, path: Callable[[str], str]) -> dict[str, Any]:
+    def webmushra(self, page: dict[str, Any], key: Key, trial: ListeningTrial, path: PathOf) -> dict[str, Any]:
         """With "No preference" beside A and B."""
         return {**super().webmushra(page, key, trial, path), "unforced": self.labels[-1][1]}
 
-    def observe(self, key: Key, trial: Trial, listener: str, answer: Answer) -> list[Observation]:
+    def observe(self, key: Key, trial: ListeningTrial, listener: str, answer: Answer) -> list[Observation]:
         """Whether the first system of the pair won; a pair of one system tells nothing."""
         first, second = sorted(trial.rated, key=lambda name: (key.stimuli[name].system, name))
         systems = key.stimuli[first].system, key.stimuli[second].system

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from vqspeech.listening.answers import Answer
-from vqspeech.listening.key import Key, Trial
+from vqspeech.listening.key import Key, ListeningTrial
 from vqspeech.listening.kinds import base
-from vqspeech.listening.kinds.base import CLEAN, NOISE, SOURCE, TARGET, Condition, Observation, Page, Sound
+from vqspeech.listening.kinds.base import CLEAN, NOISE, SOURCE, TARGET, Condition, Observation, Page, PageSound, PathOf
 
 
-class Rating(base.Kind):
+class RatingKind(base.Kind):
     """Each of the page's sounds is rated on a scale."""
 
     scale: ClassVar[tuple[int, int]]
     decimals = 2
     difference = 0.3
 
-    def webmushra(self, page: dict[str, Any], key: Key, trial: Trial, path: Callable[[str], str]) -> dict[str, Any]:
+    def webmushra(self, page: dict[str, Any], key: Key, trial: ListeningTrial, path: PathOf) -> dict[str, Any]:
         """One sound and a few labelled values: `likert_single_stimulus`."""
         if trial.reference:
             page["content"] += f'<br/>1: <audio controls src="{path(trial.reference)}"></audio> 2: play below'
@@ -26,7 +26,7 @@ class Rating(base.Kind):
                 "stimuli": {trial.rated[0]: path(trial.rated[0])},
                 "response": [{"value": int(value), "label": words} for value, words in self.labels[::-1]]}  # fmt: skip
 
-    def mistake(self, trial: Trial, answer: Answer) -> str:
+    def mistake(self, trial: ListeningTrial, answer: Answer) -> str:
         """Ratings of all sounds, within the scale."""
         if answer.choice is not None:
             return f"a choice, where {self.name} asks for ratings"
@@ -38,13 +38,13 @@ class Rating(base.Kind):
                 return f"the rating of {name} is {rating:g}, outside {low} to {high}"
         return ""
 
-    def observe(self, key: Key, trial: Trial, listener: str, answer: Answer) -> list[Observation]:
+    def observe(self, key: Key, trial: ListeningTrial, listener: str, answer: Answer) -> list[Observation]:
         """Each rating, by system."""
         judged = [(key.stimuli[name], float(rating)) for name, rating in answer.ratings.items()]
         return [Observation(one.system, listener, one.item, rating, one.sexes) for one, rating in judged]
 
 
-class Mos(Rating):
+class Mos(RatingKind):
     """How natural it sounds, on the scale of absolute category rating, ITU-T P.800 and P.808."""
 
     name = "mos"
@@ -62,7 +62,7 @@ class Mos(Rating):
     axis = "mean opinion score"
 
 
-class Similarity(Rating):
+class Similarity(RatingKind):
     """Whether it is the same speaker as in a real recording, on the scale of the Voice Conversion Challenges."""
 
     name = "similarity"
@@ -79,7 +79,7 @@ class Similarity(Rating):
         ("1", "Different, absolutely sure"),
     )
     # The real recording has the same speaker as itself.
-    checks = (Page((Sound(TARGET, "copy"),), Sound(TARGET, "beside"), {Sound(TARGET, "copy"): (3, 4)}),)
+    checks = (Page((PageSound(TARGET, "copy"),), PageSound(TARGET, "beside"), {PageSound(TARGET, "copy"): (3, 4)}),)
     scale = 1, 4
     unit = "mean similarity, 1 to 4"
     short_title = "Speaker similarity"
@@ -92,7 +92,7 @@ class Similarity(Rating):
         return (TARGET, SOURCE, *(models if converts else ()))
 
 
-class Mushra(Rating):
+class Mushra(RatingKind):
     """How close it is to the original, on the continuous quality scale of ITU-R BS.1534."""
 
     name = "mushra"
@@ -105,8 +105,8 @@ class Mushra(Rating):
     question = "How good is each version, compared with the reference?"
     labels = ("100", "Excellent"), ("80", "Good"), ("60", "Fair"), ("40", "Poor"), ("20", "Bad")
     checks = (
-        Page((NOISE, CLEAN), Sound(SOURCE, "open"), {NOISE: (0, 50), CLEAN: (80, 100)}),
-        Page((CLEAN, NOISE), Sound(SOURCE, "open"), {CLEAN: (80, 100), NOISE: (0, 50)}),
+        Page((NOISE, CLEAN), PageSound(SOURCE, "open"), {NOISE: (0, 50), CLEAN: (80, 100)}),
+        Page((CLEAN, NOISE), PageSound(SOURCE, "open"), {CLEAN: (80, 100), NOISE: (0, 50)}),
     )
     scale = 0, 100
     unit = "mean rating, 0 to 100"
@@ -127,7 +127,7 @@ class Mushra(Rating):
         """All systems stand on one page."""
         return [tuple(systems)]
 
-    def webmushra(self, page: dict[str, Any], key: Key, trial: Trial, path: Callable[[str], str]) -> dict[str, Any]:
+    def webmushra(self, page: dict[str, Any], key: Key, trial: ListeningTrial, path: PathOf) -> dict[str, Any]:
         """`mushra`; webMUSHRA adds the hidden reference itself, and calls it "reference" in its results."""
         assert trial.reference
         hidden = self.hidden_originals(key, trial)
@@ -136,7 +136,7 @@ class Mushra(Rating):
                 "randomize": True, "showConditionNames": False,
                 "stimuli": {one: path(one) for one in trial.rated if one not in hidden}}  # fmt: skip
 
-    def hidden_originals(self, key: Key, trial: Trial) -> list[str]:
+    def hidden_originals(self, key: Key, trial: ListeningTrial) -> list[str]:
         """The same sound as the open one; where none is, sample by sample, what the same system made."""
         if trial.reference is None:
             return []

@@ -19,7 +19,13 @@ from scipy import stats
 
 from vqspeech.listening.kinds.base import Observation
 from vqspeech.listening.kinds.choices import CHANCE
-from vqspeech.listening.scoring.intervals import Draws, Interval, Spread, scaled, spread
+from vqspeech.listening.scoring.intervals import (
+    BootstrapWeights,
+    Interval,
+    VarianceComponents,
+    scaled,
+    variance_components,
+)
 from vqspeech.listening.scoring.observations import Grid
 
 ALPHA = 0.05
@@ -38,7 +44,7 @@ class Comparison:
     effect, effect_name : Cohen's d (difference over the standard deviation of single ratings) or h (of shares)
     p : see `p_value`
     p_holm : corrected over all comparisons of the same question
-    spread : of the difference
+    variances : of the difference
     """
 
     first: str
@@ -49,7 +55,7 @@ class Comparison:
     effect_name: str
     p: float
     p_holm: float
-    spread: Spread | None
+    variances: VarianceComponents | None
 
     @property
     def is_significant(self) -> bool:
@@ -58,7 +64,7 @@ class Comparison:
 
 
 def compare_pairs(
-    observations: list[Observation], grid: Grid, draws: Draws, *, seed: int, times: int, shares: bool = False
+    observations: list[Observation], grid: Grid, draws: BootstrapWeights, *, seed: int, times: int, shares: bool = False
 ) -> list[Comparison]:
     """All pairs of conditions; `shares` says that values are shares and effects Cohen's h."""
     order = sorted(range(len(grid.conditions)), key=lambda number: (-grid.mean(number), grid.conditions[number]))
@@ -67,7 +73,7 @@ def compare_pairs(
         first, second = grid.conditions[a], grid.conditions[b]
         cells, difference, noise = _difference(observations, grid, first, second)
         took_part = (grid.counts[a] + grid.counts[b]) > 0
-        known = spread(noise, took_part)
+        known = variance_components(noise, took_part)
         if shares:
             effect = cohens_h(grid.mean(a), grid.mean(b))
         else:
@@ -95,7 +101,7 @@ def compare_to_chance(grid: Grid, intervals: list[Interval], *, seed: int, times
         share, total = grid.mean(number), grid.total(number)
         took_part = grid.counts[number] > 0
         cells = (grid.sums[number] - CHANCE * grid.counts[number]) / total
-        known = spread((grid.sums[number] - share * grid.counts[number]) / total, took_part)
+        known = variance_components((grid.sums[number] - share * grid.counts[number]) / total, took_part)
         found.append(
             Comparison(
                 condition,
@@ -127,14 +133,19 @@ def holm(comparisons: list[Comparison]) -> list[Comparison]:
 
 
 def p_value(
-    cells: NDArray[np.float64], difference: float, known: Spread | None, *, seed: int, times: int = PERMUTATIONS
+    cells: NDArray[np.float64],
+    difference: float,
+    known: VarianceComponents | None,
+    *,
+    seed: int,
+    times: int = PERMUTATIONS,
 ) -> float:
     """Two-sided p-value of "no difference": the larger of the permutation's and the crossed t's.
 
     Parameters
     ----------
     cells : (L, I), what each cell adds to the difference
-    known : the difference's spread; where None, so that nothing can be tested, the p-value is nan
+    known : the variances of the difference; where None, so that nothing can be tested, the p-value is nan
     """
     if known is None:
         return math.nan

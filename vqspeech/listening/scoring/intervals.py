@@ -37,7 +37,7 @@ NOWHERE = Interval(math.nan, math.nan)
 
 
 @dataclass(frozen=True)
-class Spread:
+class VarianceComponents:
     """Variance of an estimate from crossed data, by its parts.
 
     Attributes
@@ -75,7 +75,7 @@ class Spread:
         return float(stats.t.ppf((1 + CONFIDENCE) / 2, self.degrees))
 
 
-def spread(contributions: NDArray[np.float64], took_part: NDArray[np.bool_]) -> Spread | None:
+def variance_components(contributions: NDArray[np.float64], took_part: NDArray[np.bool_]) -> VarianceComponents | None:
     """The variance of the sum of contributions (L, I) whose expectation is zero.
 
     Parameters
@@ -84,14 +84,14 @@ def spread(contributions: NDArray[np.float64], took_part: NDArray[np.bool_]) -> 
 
     Returns
     -------
-    spread : None where fewer than two listeners, or two items, took part
+    variances : None where fewer than two listeners, or two items, took part
     """
     num_listeners, num_items = int(took_part.any(1).sum()), int(took_part.any(0).sum())
     if num_listeners < 2 or num_items < 2:
         return None
     # Deviations from an estimated mean are too small; in a complete test by exactly this much.
     factor = num_listeners * num_items / ((num_listeners - 1) * (num_items - 1))
-    return Spread(
+    return VarianceComponents(
         float((contributions.sum(1) ** 2).sum() * factor),
         float((contributions.sum(0) ** 2).sum() * factor),
         float((contributions**2).sum() * factor),
@@ -100,7 +100,7 @@ def spread(contributions: NDArray[np.float64], took_part: NDArray[np.bool_]) -> 
     )
 
 
-class Draws:
+class BootstrapWeights:
     """Bootstrap weights of listeners and of items, the same for all estimates from one grid."""
 
     def __init__(self, grid: Grid, seed: int, times: int = DRAWS) -> None:
@@ -120,16 +120,16 @@ def mean_contributions(grid: Grid, condition: int) -> NDArray[np.float64]:
     return (grid.sums[condition] - grid.counts[condition] * grid.mean(condition)) / total
 
 
-def mean_interval(grid: Grid, condition: int, draws: Draws) -> Interval:
+def mean_interval(grid: Grid, condition: int, draws: BootstrapWeights) -> Interval:
     """Interval of a mean rating."""
     contributions = mean_contributions(grid, condition)
-    known = spread(contributions, grid.counts[condition] > 0)
+    known = variance_components(contributions, grid.counts[condition] > 0)
     weights = draws.sums(grid.counts[condition])
     drawn = draws.sums(contributions)[weights > 0] * grid.total(condition) / weights[weights > 0]
     return scaled(grid.mean(condition), drawn, known)
 
 
-def scaled(value: float, drawn: NDArray[np.float64], known: Spread | None) -> Interval:
+def scaled(value: float, drawn: NDArray[np.float64], known: VarianceComponents | None) -> Interval:
     """The interval of an estimate from the bootstrap's deviations (R,), scaled to the crossed variance."""
     if known is None or known.variance <= 1e-24 or not drawn.std() > 0:
         return NOWHERE
@@ -146,7 +146,7 @@ def share_interval(grid: Grid, condition: int) -> Interval:
     from statsmodels.stats.proportion import proportion_confint
 
     share = grid.mean(condition)
-    known = spread(mean_contributions(grid, condition), grid.counts[condition] > 0)
+    known = variance_components(mean_contributions(grid, condition), grid.counts[condition] > 0)
     if known is None:
         return NOWHERE
     quantile, worth = _NORMAL, float(known.num_listeners)

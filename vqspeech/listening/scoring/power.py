@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from vqspeech.listening.scoring.comparisons import ALPHA
-from vqspeech.listening.scoring.intervals import Spread
+from vqspeech.listening.scoring.intervals import VarianceComponents
 
 POWER = 0.8
 MOST = 10_000  # listeners or items that are considered
@@ -32,31 +32,31 @@ class Need:
     power: float
 
 
-def pooled(spreads: Sequence[Spread]) -> Spread:
+def pooled(spreads: Sequence[VarianceComponents]) -> VarianceComponents:
     """Mean variances of several comparisons of one test, as if of one."""
     parts = np.mean([(one.listener, one.item, one.cell) for one in spreads], 0)
     listeners = round(np.mean([one.num_listeners for one in spreads]))
     items = round(np.mean([one.num_items for one in spreads]))
-    return Spread(float(parts[0]), float(parts[1]), float(parts[2]), listeners, items)
+    return VarianceComponents(float(parts[0]), float(parts[1]), float(parts[2]), listeners, items)
 
 
-def needed(spread: Spread, difference: float, alpha: float = ALPHA) -> Need:
+def needed(variances: VarianceComponents, difference: float, alpha: float = ALPHA) -> Need:
     """Listeners, or items, needed for a true difference.
 
     Parameters
     ----------
-    spread : of the estimated difference, in this test
+    variances : of the estimated difference, in this test
     alpha : two-sided error of a single test; for m comparisons give 0.05 / m, what Holm's first step asks
     """
     return Need(
-        _least(lambda number: power(spread, difference, alpha, num_listeners=number)),
-        _least(lambda number: power(spread, difference, alpha, num_items=number)),
-        power(spread, difference, alpha),
+        _least(lambda number: power(variances, difference, alpha, num_listeners=number)),
+        _least(lambda number: power(variances, difference, alpha, num_items=number)),
+        power(variances, difference, alpha),
     )
 
 
 def power(
-    spread: Spread,
+    variances: VarianceComponents,
     difference: float,
     alpha: float = ALPHA,
     *,
@@ -68,13 +68,13 @@ def power(
     The parts of the variance shrink with what they are drawn from: those of listeners with their number, those of items
     with theirs, noise with both. The test statistic is taken for Student's t, not central.
     """
-    listeners = num_listeners or spread.num_listeners
-    items = num_items or spread.num_items
-    by_listener, by_item = spread.num_listeners / listeners, spread.num_items / items
-    noise = spread.cell * by_listener * by_item
-    of_listeners = max(spread.listener - spread.cell, 0.0) * by_listener + noise
-    of_items = max(spread.item - spread.cell, 0.0) * by_item + noise
-    planned = Spread(of_listeners, of_items, noise, listeners, items)
+    listeners = num_listeners or variances.num_listeners
+    items = num_items or variances.num_items
+    by_listener, by_item = variances.num_listeners / listeners, variances.num_items / items
+    noise = variances.cell * by_listener * by_item
+    of_listeners = max(variances.listener - variances.cell, 0.0) * by_listener + noise
+    of_items = max(variances.item - variances.cell, 0.0) * by_item + noise
+    planned = VarianceComponents(of_listeners, of_items, noise, listeners, items)
     if planned.variance <= 0:
         return 1.0
     centre = abs(difference) / math.sqrt(planned.variance)

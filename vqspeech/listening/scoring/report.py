@@ -193,7 +193,7 @@ def _comparison_to_json(pair: Comparison) -> dict[str, Any]:
         "p": _number(pair.p),
         "p_holm": _number(pair.p_holm),
         "significant": pair.is_significant,
-        "variance": None if pair.spread is None else asdict(pair.spread),
+        "variance": None if pair.variances is None else asdict(pair.variances),
     }
 
 

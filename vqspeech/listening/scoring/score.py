@@ -13,7 +13,7 @@ from vqspeech.listening.key import Key
 from vqspeech.listening.kinds import KINDS
 from vqspeech.listening.kinds.base import Observation
 from vqspeech.listening.scoring.comparisons import ALPHA, PERMUTATIONS, Comparison, compare_pairs, compare_to_chance
-from vqspeech.listening.scoring.intervals import DRAWS, Draws, Interval, mean_interval, share_interval
+from vqspeech.listening.scoring.intervals import DRAWS, BootstrapWeights, Interval, mean_interval, share_interval
 from vqspeech.listening.scoring.observations import Grid, observe, observe_wins, tabulate
 from vqspeech.listening.scoring.power import Need, needed, pooled
 from vqspeech.listening.scoring.reading import read_returned
@@ -143,7 +143,7 @@ def score(
 def need_for(scores: Scores, difference: float) -> Need | None:
     """What the difference needs, by the variances of all comparisons together: those of one alone are too uncertain."""
     asked = scores.to_chance or scores.between
-    known = [one.spread for one in asked if one.spread is not None]
+    known = [one.variances for one in asked if one.variances is not None]
     if not known:
         return None
     together = pooled(known)
@@ -168,7 +168,7 @@ def compute(
         )
     grid = tabulate(observations)
     kind = KINDS[key.kind]
-    weights = Draws(grid, seed, draws)
+    weights = BootstrapWeights(grid, seed, draws)
     primary = _means(grid, weights, kind.is_share)
     to_chance: list[Comparison] = []
     between: list[Comparison] = []
@@ -182,7 +182,7 @@ def compute(
     if kind.is_paired:
         by_system = observe_wins(key, results)
         wins = tabulate(by_system)
-        means, pairs = _means(wins, Draws(wins, seed, draws), True), primary
+        means, pairs = _means(wins, BootstrapWeights(wins, seed, draws), True), primary
     parts = _by_sexes(by_system, seed, draws, kind.is_share) if by_sexes else {}
     return Scores(means, pairs, parts, tuple(to_chance), tuple(between))
 
@@ -193,11 +193,11 @@ def _by_sexes(observations: list[Observation], seed: int, draws: int, is_share: 
         part = [one for one in observations if one.sexes == sexes]
         if part:
             grid = tabulate(part)
-            found[sexes] = _means(grid, Draws(grid, seed, draws), is_share)
+            found[sexes] = _means(grid, BootstrapWeights(grid, seed, draws), is_share)
     return found
 
 
-def _means(grid: Grid, draws: Draws, is_share: bool) -> tuple[Score, ...]:
+def _means(grid: Grid, draws: BootstrapWeights, is_share: bool) -> tuple[Score, ...]:
     found = []
     for number, name in enumerate(grid.conditions):
         interval = share_interval(grid, number) if is_share else mean_interval(grid, number, draws)
@@ -221,7 +221,7 @@ def _warnings(scores: Scores, kept: Sequence[Results]) -> list[str]:
     if all(one.items == 1 for one in shown):
         found.append("one item: no intervals and no tests; the scores speak of this item alone")
     for comparisons in (scores.to_chance, scores.between):
-        sizes = [one.spread.num_listeners for one in comparisons if one.spread is not None]
+        sizes = [one.variances.num_listeners for one in comparisons if one.variances is not None]
         # The least p-value of n sign flips is 2 / 2^n, and Holm's first step multiplies it by the number of tests.
         enough = math.ceil(math.log2(2 * len(comparisons) / ALPHA)) if comparisons else 0
         if sizes and min(sizes) < enough:

@@ -16,6 +16,7 @@ from vqspeech.errors import DependencyError, ListeningTestError
 from vqspeech.listening.answers import Answer
 from vqspeech.listening.design.folder import PAGE_FILES, SOUNDS, TEST_FILE, answers_path, read_test
 from vqspeech.listening.serving.keeping import Keeper, UnknownListenerError, parse_answer
+from vqspeech.progress import Notify
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 API = "api/"
 PER_S, BURST = 50.0, 500  # requests of one address: a class behind one router begins at once
-Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
