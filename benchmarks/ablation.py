@@ -35,9 +35,9 @@ from vqspeech.data.preparation import num_cores, prepare_store, store_folder
 from vqspeech.data.store import Store
 from vqspeech.data.variants import make_variants
 from vqspeech.errors import RecipeError, VQSpeechError
-from vqspeech.evaluation.judges.frozen import Judges, load_judges
+from vqspeech.evaluation.judges.frozen import FrozenJudges, load_judges
 from vqspeech.evaluation.judges.sequence_probe import probe_sequences
-from vqspeech.evaluation.measures.conversions import judge_conversions
+from vqspeech.evaluation.measures.conversions import measure_conversions
 from vqspeech.likelihood.gains import compute_gains, held_out_batches
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.nn.mel import LogMel
@@ -137,7 +137,7 @@ def probe(model: VQVAE, store: Store, seed: int, step: int) -> dict[str, float]:
 
 
 @torch.no_grad()
-def judge_spectra(model: VQVAE, store: Store, judges: Judges, step: int) -> dict[str, float]:
+def judge_spectra(model: VQVAE, store: Store, judges: FrozenJudges, step: int) -> dict[str, float]:
     """Conversions by the warm start's spectral head and Griffin-Lim, heard by the judges."""
     import librosa
 
@@ -150,7 +150,7 @@ def judge_spectra(model: VQVAE, store: Store, judges: Judges, step: int) -> dict
     wavs, said, targets = [], [], []
     num = store.num_voices
     for number, index in enumerate(list(store.utterances("valid"))[::step]):
-        target = (store.speaker(index) + 1 + number % (num - 1)) % num  # as judge_conversions does
+        target = (store.speaker(index) + 1 + number % (num - 1)) % num  # as measure_conversions does
         condition = model.condition(model.encode(store.wav(index)), target)
         log_mel = model.spectral_head(condition).float().numpy()  # (N, M)
         places = np.arange(
@@ -169,7 +169,7 @@ def judge_spectra(model: VQVAE, store: Store, judges: Judges, step: int) -> dict
     }  # fmt: skip
 
 
-def measure(setting: Setting, seed: int, options: argparse.Namespace, judges: Judges) -> dict[str, Any]:
+def measure(setting: Setting, seed: int, options: argparse.Namespace, judges: FrozenJudges) -> dict[str, Any]:
     """Train one setting and judge it."""
     overrides = [*setting.overrides, f"train.seed={seed}"]
     recipe = load_recipe(options.recipe, overrides)
@@ -192,7 +192,7 @@ def measure(setting: Setting, seed: int, options: argparse.Namespace, judges: Ju
         count = 30 if options.quick else 300
         figures |= asdict(compute_gains(model, held_out_batches(model, store, "valid", count, at_a_time=10)))
         figures |= {"steps": result.step, "minutes": model.card.training.get("minutes") if model.card else None}
-        shares = judge_conversions(
+        shares = measure_conversions(
             model, store, judges, split="valid", content_of=lambda name: name.split("_")[0], every=step, seed=seed
         )
         own, other = shares["reconstructions"], shares["conversions"]

@@ -23,7 +23,7 @@ from vqspeech.audio import load_audio
 from vqspeech.data.embedded import build_embedded, read_labels
 from vqspeech.data.phonemes import Label
 from vqspeech.errors import VQSpeechError
-from vqspeech.evaluation.tools.phonemes import label_frames
+from vqspeech.evaluation.tools.phone_classes import label_frames
 from vqspeech.evaluation.tools.sphinx import RATE, Sphinx, to_pcm, words_of
 
 CODE_RATE = 50.0  # Hz

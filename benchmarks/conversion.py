@@ -19,7 +19,7 @@ from vqspeech.data.preparation import prepare_store, store_folder
 from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
 from vqspeech.evaluation.judges.frozen import load_judges
-from vqspeech.evaluation.measures.conversions import judge_conversions
+from vqspeech.evaluation.measures.conversions import measure_conversions
 from vqspeech.likelihood.gains import compute_gains, held_out_batches
 from vqspeech.pretrained.checkpoint import read_model
 from vqspeech.sampling.engines import PRECISIONS
@@ -44,7 +44,7 @@ def main() -> int:
         prepare_store(model.recipe.data, options.data, store_folder(model.recipe.name))
         store = Store.open(store_folder(model.recipe.name))
         started = time.monotonic()
-        shares = judge_conversions(
+        shares = measure_conversions(
             model,
             store,
             judges,

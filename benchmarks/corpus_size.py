@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 from scipy.signal import lfilter
 
-from vqspeech.evaluation.figures.types import Material, Trial
+from vqspeech.evaluation.figures.types import Evaluation, Trial
 from vqspeech.evaluation.judges import probe, speakers
 from vqspeech.evaluation.measures import code_speakers
-from vqspeech.evaluation.trials.pairs import choose
+from vqspeech.evaluation.trials.pairs import choose_pairs
 from vqspeech.evaluation.trials.synthesis import pass_mu_law
 from vqspeech.evaluation.trials.systems import heard_voices
 
@@ -116,7 +116,7 @@ class Crowd:
         return speak(*self._entries[index], self._seconds)[start:][:length]
 
 
-def make_material(store: Any, model: Any, *, pairs: int = PAIRS, keep_all: bool = False, seed: int = 0) -> Material:
+def make_evaluation(store: Any, model: Any, *, pairs: int = PAIRS, keep_all: bool = False, seed: int = 0) -> Evaluation:
     """Trials whose conversions are recordings of the target.
 
     Parameters
@@ -124,21 +124,21 @@ def make_material(store: Any, model: Any, *, pairs: int = PAIRS, keep_all: bool 
     model : with `speakers`, `encode` and `lookup`
     keep_all : as --pairs all has it: judges are asked to tell all voices apart
     """
-    choices = choose(store, "test", store.speakers, pairs, sexes={}, seed=seed)
+    chosen = choose_pairs(store, "test", store.speakers, pairs, sexes={}, seed=seed)
     where = {store.utterance_id(index): index for index in store.utterances("test")}
     trials = []
-    for choice in choices:
-        source = store.wav(where[choice.utterance])
-        wanted = store.speak(choice.target, int(choice.utterance.split("_")[1]))
+    for pair in chosen:
+        source = store.wav(where[pair.utterance])
+        wanted = store.speak(pair.target, int(pair.utterance.split("_")[1]))
         codes = np.zeros(4, np.int32)
         trials.append(
             Trial(
-                choice.utterance, choice.speaker, choice.target, None, source, source, wanted, pass_mu_law(source),
+                pair.utterance, pair.speaker, pair.target, None, source, source, wanted, pass_mu_law(source),
                 source, wanted, codes,
             )
         )  # fmt: skip
-    common = () if keep_all else heard_voices([SimpleNamespace(model=model)], choices)
-    return Material(model, store, "test", tuple(trials), seed, RATE, 64, {}, common=common)
+    common = () if keep_all else heard_voices([SimpleNamespace(model=model)], chosen)
+    return Evaluation(model, store, "test", tuple(trials), seed, RATE, 64, {}, common=common)
 
 
 def make_model(speakers: tuple[str, ...]) -> Any:
@@ -156,21 +156,21 @@ def measure(size: int, keep_all: bool, quick: bool) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     store = Crowd(size)
-    material = make_material(store, make_model(store.speakers), keep_all=keep_all)
+    evaluation = make_evaluation(store, make_model(store.speakers), keep_all=keep_all)
     before = megabytes()
-    found: dict[str, Any] = {"speakers": size, "voices": len(material.voices), "all": keep_all}
+    found: dict[str, Any] = {"speakers": size, "voices": len(evaluation.voices), "all": keep_all}
 
     def judge_voices() -> tuple[float, int]:
-        ears = speakers.train_ears(material, steps=20 if quick else None)
-        figures, _ = speakers.judge_speakers(material, ears)
-        return figures[2].value, len(ears.judge.classes)
+        classifier = speakers.train_speaker_classifier(evaluation, steps=20 if quick else None)
+        figures, _ = speakers.measure_speakers(evaluation, classifier)
+        return figures[2].value, len(classifier.judge.classes)
 
     def probe_codes() -> tuple[float, int]:
-        section = code_speakers.measure(material)
+        section = code_speakers.measure(evaluation)
         return section.figures[0].value, round(1 / section.figures[0].controls[-1].value)
 
     def probe_training() -> tuple[float, int]:
-        voices = probe.VoiceJudge(store)  # type: ignore[arg-type]
+        voices = probe.VoiceClassifier(store)  # type: ignore[arg-type]
         heard = [index for index in store.utterances("test") if store.speaker(index) in voices.speakers][:100]
         right = np.equal(voices.hear([store.wav(index) for index in heard]), [*map(store.speaker, heard)])
         return float(right.mean()), len(voices.speakers)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vqspeech.conversion import SamplingOptions
 from vqspeech.data.code_store import CodeStore
 from vqspeech.data.store import Store
-from vqspeech.evaluation.judges.frozen import Judge
+from vqspeech.evaluation.judges.frozen import FrozenJudge
 from vqspeech.evaluation.judges.rejection import hear, make_babble, make_noise, shuffle_codes, train_rejecting_judge
 from vqspeech.evaluation.judges.training import with_report
 from vqspeech.evaluation.trials.synthesis import pass_mu_law
@@ -96,7 +96,7 @@ def make_nothings(subject: Subject, split: str, num: int) -> dict[str, list[NDAr
     }
 
 
-def train(subject: Subject, *, with_codes: bool, quick: bool) -> Judge:
+def train(subject: Subject, *, with_codes: bool, quick: bool) -> FrozenJudge:
     """Train a judge and write what it does on the validation split into its report.
 
     Parameters
@@ -117,7 +117,7 @@ def train(subject: Subject, *, with_codes: bool, quick: bool) -> Judge:
     return with_report(judge, **facts, validation=valid)
 
 
-def name_of(judge: Judge) -> str:
+def name_of(judge: FrozenJudge) -> str:
     """What a judge was taught to be no digit, by its own report."""
     kinds = [kind for kind in judge.report["trained_on"] if kind != "words"]
     return f"taught {', '.join(kinds[:-1])} and {kinds[-1]}"
@@ -132,7 +132,7 @@ def real_takes(subject: Subject, split: str, every: int) -> dict[str, list[Said]
     return {"real recordings": real, "mu-law copies": copies, "their codes, spoken again": again}
 
 
-def examine(judge: Judge, subject: Subject, split: str, takes: dict[str, list[Said]]) -> dict[str, float]:
+def examine(judge: FrozenJudge, subject: Subject, split: str, takes: dict[str, list[Said]]) -> dict[str, float]:
     """Shares of real takes heard right and as any digit, and of what is nothing heard as a digit all the same."""
     found = {}
     for name, own in takes.items():

@@ -38,7 +38,7 @@ from vqspeech.data.preparation import prepare_store
 from vqspeech.data.store import Store
 from vqspeech.enrolment import enroll
 from vqspeech.errors import VQSpeechError
-from vqspeech.evaluation.judges.frozen import Judges, load_judges
+from vqspeech.evaluation.judges.frozen import FrozenJudges, load_judges
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.pretrained import voices
 from vqspeech.pretrained.checkpoint import read_model
@@ -64,7 +64,9 @@ def recordings_of(store: Store, speaker: str, seconds: float, folder: Path) -> l
     return paths
 
 
-def shares(judges: Judges, wavs: list[NDArray[np.float32]], said: list[str], speakers: list[str]) -> dict[str, float]:
+def shares(
+    judges: FrozenJudges, wavs: list[NDArray[np.float32]], said: list[str], speakers: list[str]
+) -> dict[str, float]:
     """How many are heard as their digit, as their speaker, and as both."""
     digit = np.array([heard == word for heard, word in zip(judges.content.predict(wavs), said, strict=True)])
     voice = np.array([heard == name for heard, name in zip(judges.speaker.predict(wavs), speakers, strict=True)])

@@ -33,7 +33,7 @@ from vqspeech.data.preparation import num_cores, store_folder
 from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
 from vqspeech.evaluation.figures.statistics import figure
-from vqspeech.evaluation.judges.frozen import Judge, load_judge, save_judge
+from vqspeech.evaluation.judges.frozen import FrozenJudge, load_judge, save_judge
 from vqspeech.evaluation.judges.rejection import JUDGE, NOTHING, hear
 from vqspeech.evaluation.tools.novelty import nearest_codes
 from vqspeech.generation import CodeSamplingOptions, draw_codes
@@ -80,7 +80,9 @@ def draw_all(
     return {name: subject.speak(name, each, speakers, draws.seed) for name, each in made.items()}
 
 
-def judge_rows(judge: Judge, rows: dict[str, list[Said]], sample_rate: int, seed: int) -> dict[str, dict[str, Any]]:
+def judge_rows(
+    judge: FrozenJudge, rows: dict[str, list[Said]], sample_rate: int, seed: int
+) -> dict[str, dict[str, Any]]:
     """Of each row: share heard as a digit with its interval, how often each digit, mean length."""
     found: dict[str, dict[str, Any]] = {}
     for name, own in rows.items():

@@ -24,7 +24,7 @@ import torch
 
 from vqspeech.audio import load_audio
 from vqspeech.errors import CorpusError, VQSpeechError
-from vqspeech.evaluation.judges.frozen import Judges, load_judges, save_judges
+from vqspeech.evaluation.judges.frozen import FrozenJudges, load_judges, save_judges
 from vqspeech.evaluation.judges.training import examine, train_judges, with_report
 
 SAMPLE_RATE = 8000  # Hz
@@ -47,7 +47,7 @@ def load_takes(data: Path, takes: range) -> tuple[list[np.ndarray], list[str], l
     return list(wavs), list(digits), list(speakers)
 
 
-def measure(judges: Judges, data: Path, step: int) -> dict[str, dict[str, float]]:
+def measure(judges: FrozenJudges, data: Path, step: int) -> dict[str, dict[str, float]]:
     """Accuracies of both judges on every `step`-th test recording."""
     wavs, digits, speakers = load_takes(data, TEST_TAKES)
     return {
@@ -56,7 +56,7 @@ def measure(judges: Judges, data: Path, step: int) -> dict[str, dict[str, float]
     }
 
 
-def train(data: Path, epochs: int, kind: str) -> Judges:
+def train(data: Path, epochs: int, kind: str) -> FrozenJudges:
     """Train both judges and write their test accuracies into their reports."""
     started = time.process_time()  # one thread: its own time, whatever else the machine does
     judges = train_judges(
@@ -65,7 +65,7 @@ def train(data: Path, epochs: int, kind: str) -> Judges:
     seconds = round(time.process_time() - started)
     tested = measure(judges, data, 1)
     facts = {"trained_on": "FSDD takes 10-49", "tested_on": "FSDD takes 0-4", "training_cpu_s": seconds}
-    return Judges(
+    return FrozenJudges(
         with_report(judges.content, accuracy=tested["content"], **facts),
         with_report(judges.speaker, accuracy=tested["speaker"], **facts),
     )

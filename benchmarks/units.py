@@ -29,9 +29,10 @@ from vqspeech.config import DataConfig
 from vqspeech.data.preparation import prepare_store
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError, VQSpeechError
-from vqspeech.evaluation.measures.units import CONTROL_MINUTES, MAX_MINUTES, choose_utterances, measure
+from vqspeech.evaluation.measures.units import MAX_MINUTES, choose_utterances, measure
 from vqspeech.evaluation.report.sections import section_to_json, show
 from vqspeech.evaluation.tools.alignments import align_utterances
+from vqspeech.evaluation.trials.coded_speech import CONTROL_MINUTES
 from vqspeech.pretrained.registry import load_model
 from vqspeech.units import fill_gaps, make_items, write_items
 
@@ -110,13 +111,13 @@ def main() -> int:
             store = prepare_corpus(
                 options.data, options.corpus, model.sample_rate, minutes, options.share, Path(folder)
             )
-            material = SimpleNamespace(
+            evaluation = SimpleNamespace(
                 model=model, store=store, split="test", seed=options.seed, sample_rate=model.sample_rate,
                 hop_length=model.hop_length, root=options.labels or options.data,
             )  # fmt: skip
             training = load_spread(options.fit_on, model.sample_rate) if options.fit_on else None
             start = time.perf_counter()
-            section = measure(material, training=training)  # type: ignore[arg-type]
+            section = measure(evaluation, training=training)  # type: ignore[arg-type]
             seconds = time.perf_counter() - start
             if options.items:
                 write_items(options.items, items_of(store, options.labels or options.data))

@@ -50,3 +50,8 @@ class ListeningTestError(VQSpeechError):
 
 class DependencyError(VQSpeechError):
     """An optional package is missing or its compiled part does not load."""
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the package is there and does not load, or lacks its weights, as far as the cause tells."""
+        return not isinstance(self.__cause__, ModuleNotFoundError)

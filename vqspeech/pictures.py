@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,10 +63,17 @@ def plot_spectrograms(
     return figure
 
 
+def to_png(figure: Figure, dpi: int = 100) -> bytes:
+    """A figure as the bytes of a PNG."""
+    png = io.BytesIO()
+    figure.savefig(png, dpi=dpi, format="png")
+    return png.getvalue()
+
+
 def save_picture(figure: Figure, path: str | Path) -> None:
     """Write a figure as PNG, whole or not at all."""
     with write_whole(path) as temporary:
-        figure.savefig(temporary, dpi=100, format="png")
+        temporary.write_bytes(to_png(figure))
 
 
 def plot_training(rows: Sequence[dict[str, Any]]) -> Figure:

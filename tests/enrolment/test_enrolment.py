@@ -73,7 +73,7 @@ def deaf(monkeypatch) -> None:
 
 @pytest.fixture
 def base(place, speaking_model, deaf, monkeypatch) -> Path:
-    """A working folder with a run of ann and theo, who knows no bob; no Resemblyzer, and a short fit."""
+    """A working folder with a run of ann and theo, who knows no bob; no voiceprints, and a short fit."""
     monkeypatch.setattr(new_voice, "STEPS", 20)
     monkeypatch.setattr(fitting, "CROP_SAMPLES", 512)
     monkeypatch.setattr("vqspeech.pretrained.bundled.FOLDER", place / "nothing bundled")
@@ -337,7 +337,7 @@ def test_without_resemblyzer_it_is_said_that_nobody_judged(base, bobs_speech):
     assert any("was not judged" in note and "vqspeech[evaluate]" in note for note in enrolment.notes)
 
 
-class Ears:
+class FakeVoiceprints:
     """Hears nothing but the pitch of a hum: 110 Hz is one voice, 165 Hz another at right angles to it."""
 
     def of(self, wav: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -356,16 +356,17 @@ def hums(*pitches: float) -> list[Recording]:
 
 
 def test_recordings_of_two_voices_are_told_apart_and_the_odd_ones_named():
-    one = similarity.compare_recordings(Ears(), hums(110, 110, 110, 110), RATE)
+    one = similarity.compare_recordings(FakeVoiceprints(), hums(110, 110, 110, 110), RATE)
     assert one.is_one_voice and one.similarity == pytest.approx(1, abs=0.01)
-    two = similarity.compare_recordings(Ears(), hums(110, 110, 165, 110), RATE)
+    two = similarity.compare_recordings(FakeVoiceprints(), hums(110, 110, 165, 110), RATE)
     assert not two.is_one_voice and two.similarity < 0.2
     assert two.odd == ("2.wav",)
-    assert similarity.compare_recordings(Ears(), hums(110), RATE).is_one_voice  # one passage disagrees with nothing
+    # One passage disagrees with nothing.
+    assert similarity.compare_recordings(FakeVoiceprints(), hums(110), RATE).is_one_voice
 
 
 def test_two_voices_are_warned_of_with_their_similarity(base, bobs_speech, monkeypatch):
-    monkeypatch.setattr(new_voice, "Voiceprints", Ears)
+    monkeypatch.setattr(new_voice, "Voiceprints", FakeVoiceprints)
     for one in hums(110, 110, 165):
         save_audio(one.path, one.wav, RATE)
     told: list[str] = []
@@ -375,7 +376,7 @@ def test_two_voices_are_warned_of_with_their_similarity(base, bobs_speech, monke
 
 
 def test_likeness_is_that_of_what_is_said_again_to_the_recordings(base, bobs_speech, monkeypatch):
-    """Ears that know a waveform by its level: the figures are then plain ratios of levels."""
+    """Voiceprints that know a waveform by its level: the figures are then plain ratios of levels."""
 
     class Levels:
         def of(self, wav: np.ndarray, sample_rate: int) -> np.ndarray:

@@ -29,7 +29,7 @@ TRIALS = [
 ]  # fmt: skip
 
 
-def material(sexes=SEXES, said=None):
+def evaluation(sexes=SEXES, said=None):
     said = said or SAID
     trials = [
         SimpleNamespace(utterance=u, speaker=said[u][0], target=target, text=said[u][1]) for u, target, *_ in TRIALS
@@ -71,7 +71,7 @@ def count(select, right) -> str:
 
 
 def test_each_voice_each_pair_of_sexes_and_each_word_is_counted_as_a_loop_counts_it():
-    section = break_down(sections(), material())
+    section = break_down(sections(), evaluation())
     groups = {
         "Conversions by target voice": {name: lambda u, t, w, v, n=name: t == n for name in SEXES},
         "Conversions by source voice": {name: lambda u, t, w, v, n=name: SAID[u][0] == n for name in SEXES},
@@ -94,7 +94,7 @@ def test_each_voice_each_pair_of_sexes_and_each_word_is_counted_as_a_loop_counts
 
 
 def test_the_weakest_come_first_and_small_groups_last():
-    section = break_down(sections(), material())
+    section = break_down(sections(), evaluation())
     targets = table(section, "Conversions by target voice")
     assert [(name, row["n"]) for name, row in targets.items()] == [
         ("cat", "4"),
@@ -132,7 +132,7 @@ def test_a_passage_counts_for_its_target_and_for_a_source_or_a_word_only_where_i
         (0.5, "ann", "b1 and 1 more", "b1 c1"),  # two sources of two sexes
         (0.7, "cat", "a1 and 0 more", "a1"),
     ]
-    section = break_down(sections(figure("similarity to the target", passages, seed=0)), material())
+    section = break_down(sections(figure("similarity to the target", passages, seed=0)), evaluation())
     by_target = table(section, "Conversions by target voice")
     assert {name: row["similarity to target"] for name, row in by_target.items()} == {
         "bob": "0.900 (1)", "ann": "0.500 (1)", "cat": "0.700 (1)"
@@ -147,8 +147,8 @@ def test_a_passage_counts_for_its_target_and_for_a_source_or_a_word_only_where_i
 
 def test_it_is_said_where_not_every_pair_of_voices_occurs():
     """ann to bob and cat, bob to ann and cat, cat to ann and bob: all six."""
-    assert not [note for note in break_down(sections(), material()).notes if "pairs of voices" in note]
-    fewer = material()
+    assert not [note for note in break_down(sections(), evaluation()).notes if "pairs of voices" in note]
+    fewer = evaluation()
     fewer.trials = tuple(t for t in fewer.trials if (t.speaker, t.target) != ("bob", "cat"))
     assert [note for note in break_down(sections(), fewer).notes if note.startswith("5 of 6 pairs of voices occur")]
 
@@ -161,21 +161,21 @@ def test_conversions_to_ones_own_voice_are_left_out():
 
 
 def test_without_figures_there_is_no_section_and_without_sexes_or_few_texts_no_such_table():
-    assert break_down([Section("sound")], material()) is None
-    section = break_down(sections(), material(sexes={}))
+    assert break_down([Section("sound")], evaluation()) is None
+    section = break_down(sections(), evaluation(sexes={}))
     assert not [one for one in section.tables if "sexes" in one.title]
     everything = {u: (speaker, f"text {'abcdefghijklmnopqrstuvwxyz'[n]}" * (n + 1)) for n, (u, (speaker, _)) in
                   enumerate(SAID.items())}  # fmt: skip
     silent = {u: (speaker, None) for u, (speaker, _) in SAID.items()}
-    assert [one for one in break_down(sections(), material(said=everything)).tables if "by word" in one.title]
-    assert not [one for one in break_down(sections(), material(said=silent)).tables if "by word" in one.title]
+    assert [one for one in break_down(sections(), evaluation(said=everything)).tables if "by word" in one.title]
+    assert not [one for one in break_down(sections(), evaluation(said=silent)).tables if "by word" in one.title]
 
 
 # What was heard for what was said
 
 
 def test_words_said_and_heard_are_counted_with_nothing_heard_last():
-    section = break_down(sections(), material())
+    section = break_down(sections(), evaluation())
     (words,) = [one for one in section.tables if one.title.startswith("Words asked for")]
     assert words.header == ("word asked for, heard as", "one", "two", NOTHING, "n", "right")
     assert words.rows == (("one", "4", "·", "·", "4", "100.0%"), ("two", "1", "4", "1", "6", "66.7%"))
@@ -221,12 +221,12 @@ def test_answers_are_kept_with_a_section_and_stay_out_of_the_report():
     again = figure_from_json(figure_to_json(WORDS, samples=True))
     assert again.answers == WORDS.answers and again.samples == WORDS.samples
     assert "answers" not in figure_to_json(WORDS)
-    kept = section_to_json(break_down(sections(), material()), whole=True)
+    kept = section_to_json(break_down(sections(), evaluation()), whole=True)
     assert kept["title"] == TITLE and kept["pictures"][0]["png"]
 
 
 @pytest.mark.parametrize("said", ["", "  "])
 def test_an_utterance_without_text_is_no_word(said):
     nameless = {u: (speaker, said if u == "a1" else text) for u, (speaker, text) in SAID.items()}
-    rows = table(break_down(sections(), material(said=nameless)), "Conversions by word")
+    rows = table(break_down(sections(), evaluation(said=nameless)), "Conversions by word")
     assert rows["one"]["n"] == "2" and rows["two"]["n"] == "6"

@@ -17,12 +17,13 @@ from sklearn.metrics import normalized_mutual_info_score
 from phoneme_reference import code_phoneme_accuracy
 from vqspeech.data.phonemes import PHONEMES
 from vqspeech.evaluation.figures.pairing import paired
-from vqspeech.evaluation.figures.types import Material, Section
+from vqspeech.evaluation.figures.types import Evaluation, Section
 from vqspeech.evaluation.measures import code_phonemes
-from vqspeech.evaluation.measures.code_phonemes import TITLE, Speech, measure, measure_codes, spread
+from vqspeech.evaluation.measures.code_phonemes import TITLE, measure, measure_codes
 from vqspeech.evaluation.report.sections import section_to_json
 from vqspeech.evaluation.tools.mapping import count_pairs, learn_mapping, normalised_information
-from vqspeech.evaluation.tools.phonemes import label_frames
+from vqspeech.evaluation.tools.phone_classes import label_frames
+from vqspeech.evaluation.trials.coded_speech import CodedSpeech, choose_minutes
 
 # Some tones make fewer different frames than clusters are asked for.
 pytestmark = pytest.mark.filterwarnings("ignore:Number of distinct clusters")
@@ -49,16 +50,17 @@ def say(labels) -> np.ndarray:
     return np.concatenate([wavs[name] for _, _, name in labels]).astype(np.float32)
 
 
-def make_speech(codes_of, num=12) -> Speech:
+def make_speech(codes_of, num=12) -> tuple[CodedSpeech, list[np.ndarray]]:
+    """Speech, and the class of each of its frames."""
     labels = [talk(seed) for seed in range(num)]
     classes = [label_frames(own, 100, RATE / HOP) for own in labels]
-    return Speech(
+    speech = CodedSpeech(
         tuple(f"ann-{n}" for n in range(num)),
         tuple("ann" if n % 2 else "bob" for n in range(num)),
-        [codes_of(own) for own in classes],
-        classes,
         [say(own) for own in labels],
+        [codes_of(own) for own in classes],
     )
+    return speech, classes
 
 
 def spoil(share, seed=3):
@@ -72,8 +74,8 @@ def spoil(share, seed=3):
 
 
 def test_figures_equal_the_plain_measure():
-    speech = make_speech(spoil(0.4))
-    figures, read, truth = measure_codes(speech, 41, RATE, HOP, seed=5)
+    speech, classes = make_speech(spoil(0.4))
+    figures, read, truth = measure_codes(speech, classes, 41, RATE, HOP, seed=5)
     labels = [talk(seed) for seed in range(12)]
     plain = code_phoneme_accuracy(
         speech.utterances,
@@ -97,14 +99,14 @@ def test_figures_equal_the_plain_measure():
 
 
 def test_intervals_hold_their_figures():
-    figures, *_ = measure_codes(make_speech(spoil(0.4)), 41, RATE, HOP)
+    figures, *_ = measure_codes(*make_speech(spoil(0.4)), 41, RATE, HOP)
     for figure in (*figures, *(control for own in figures for control in own.controls)):
         assert 0 <= figure.low <= figure.value <= figure.high <= 1, figure.name
         assert figure.count == 6
 
 
 def test_two_codings_of_the_same_utterances_are_paired_in_their_information_too():
-    good, bad = (measure_codes(make_speech(spoil(share)), 41, RATE, HOP)[0] for share in (0.2, 0.6))
+    good, bad = (measure_codes(*make_speech(spoil(share)), 41, RATE, HOP)[0] for share in (0.2, 0.6))
     for one, other in zip(good, bad, strict=True):
         difference = paired(one, other, 0)
         assert difference.value == pytest.approx(one.value - other.value)
@@ -113,19 +115,19 @@ def test_two_codings_of_the_same_utterances_are_paired_in_their_information_too(
 
 def test_codes_that_know_nothing_are_said_not_to_beat_their_controls():
     generator = np.random.default_rng(0)
-    nothing, *_ = measure_codes(make_speech(lambda own: generator.integers(0, 8, len(own))), 41, RATE, HOP)
+    nothing, *_ = measure_codes(*make_speech(lambda own: generator.integers(0, 8, len(own))), 41, RATE, HOP)
     assert [figure.beats_controls for figure in nothing] == [False] * 4
     # Perfect codes tie with k-means here, which tells tones apart as well: judged by the other controls.
-    perfect, *_ = measure_codes(make_speech(lambda own: own), 41, RATE, HOP)
+    perfect, *_ = measure_codes(*make_speech(lambda own: own), 41, RATE, HOP)
     for figure in perfect:
         others = tuple(control for control in figure.controls if "MFCC" not in control.name)
         assert figure.value == pytest.approx(1) and replace(figure, controls=others).beats_controls
 
 
 def test_utterances_of_silence_alone_give_figures_without_values_not_errors():
-    speech = make_speech(lambda own: own)
+    speech, _ = make_speech(lambda own: own)
     silent = [np.full(100, PHONEMES.index("SIL"))] * 12
-    figures, *_ = measure_codes(replace(speech, classes=silent), 41, RATE, HOP)
+    figures, *_ = measure_codes(speech, silent, 41, RATE, HOP)
     assert figures[0].value == 1 and not figures[1].is_measured and not figures[3].is_measured
     assert "no labelled frames" in figures[1].note and "no labelled frames" in figures[3].note
     json.dumps(section_to_json(Section("x", figures), whole=True), allow_nan=False)  # it can be kept
@@ -135,7 +137,7 @@ def test_draws_without_a_value_are_not_kept_since_a_report_holds_no_nan(monkeypa
     speech = make_speech(spoil(0.4))
     values = itertools.chain([0.5], itertools.repeat(math.nan))
     monkeypatch.setattr(code_phonemes, "normalised_information", lambda table: next(values))
-    figures, *_ = measure_codes(speech, 41, RATE, HOP)
+    figures, *_ = measure_codes(*speech, 41, RATE, HOP)
     assert figures[2].draws == ()
 
 
@@ -203,12 +205,12 @@ class Labelled:
         return np.rint(wav * 32767).astype(np.int16)
 
 
-def make_material(model, store):
-    return Material(model, store, "test", (), 0, RATE, model.hop_length, {})
+def make_evaluation(model, store):
+    return Evaluation(model, store, "test", (), 0, RATE, model.hop_length, {})
 
 
 def test_the_section_has_figures_notes_tables_and_a_picture(tiny_model):
-    section = measure(make_material(tiny_model, Labelled(8)))
+    section = measure(make_evaluation(tiny_model, Labelled(8)))
     assert section.title == TITLE and len(section.figures) == 4
     assert all(figure.is_measured and len(figure.controls) >= 2 for figure in section.figures)
     assert section.notes[0] == "phoneme times of 8 utterances: the corpus's exact times"
@@ -220,18 +222,18 @@ def test_the_section_has_figures_notes_tables_and_a_picture(tiny_model):
 
 
 def test_a_corpus_without_times_and_texts_gets_its_line(tiny_model):
-    section = measure(make_material(tiny_model, Labelled(5, labels=None)))
+    section = measure(make_evaluation(tiny_model, Labelled(5, labels=None)))
     assert [figure.is_measured for figure in section.figures] == [False] * 4
     assert any("5 of 5 utterances have neither phoneme times nor a text" in note for note in section.notes)
 
 
 def test_one_utterance_cannot_be_halved_and_says_so(tiny_model):
-    section = measure(make_material(tiny_model, Labelled(1)))
+    section = measure(make_evaluation(tiny_model, Labelled(1)))
     assert all("needs two utterances" in figure.note for figure in section.figures)
 
 
 @given(st.integers(1, 400), st.integers(1, 5))
 def test_utterances_are_spread_within_the_minutes(num, minutes):
-    chosen = spread(Labelled(num, labels=None), "test", minutes)
+    chosen = choose_minutes(Labelled(num, labels=None), "test", minutes)
     assert chosen[0] == 0 and 2 * (len(chosen) - 1) <= 60 * minutes
     assert len({b - a for a, b in zip(chosen, chosen[1:])}) <= 1

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from voices import RATE, hum, make_material, make_store
+from voices import RATE, hum, make_evaluation, make_store
 from vqspeech.evaluation.judges.sequence_probe import SequenceProbe, probe_sequences
 from vqspeech.evaluation.measures import code_speakers
 from vqspeech.evaluation.measures.code_speakers import choose_utterances
@@ -51,8 +51,8 @@ def whose(wav: np.ndarray) -> int:
 
 
 def measure(store, code_of):
-    material = make_material(store, model=Codes(store.speakers, code_of))
-    section = code_speakers.measure(material)
+    evaluation = make_evaluation(store, model=Codes(store.speakers, code_of))
+    section = code_speakers.measure(evaluation)
     return {figure.name: figure for figure in section.figures}, section.notes
 
 
@@ -113,10 +113,10 @@ def test_the_same_seed_gives_the_same_answers_and_the_callers_random_numbers_sta
 def test_matched_texts_are_said_equally_often_by_every_speaker():
     """ann says text 0 twice as often as the others do: only as many are taken as everyone has."""
     said = lambda speaker, take: "text 0" if speaker == "ann" and take % 2 else f"text {take % 3}"  # noqa: E731
-    material = make_material(make_store(train=18, test=12, texts=said))
-    chosen = choose_utterances(material)
+    evaluation = make_evaluation(make_store(train=18, test=12, texts=said))
+    chosen = choose_utterances(evaluation)
     assert chosen.matched
-    store = material.store
+    store = evaluation.store
     for taken, split in ((chosen.fit, "train"), (chosen.score, "test")):
         assert all(index in store.utterances(split) for index in taken)
         assert len(set(taken)) == len(taken)
@@ -126,26 +126,26 @@ def test_matched_texts_are_said_equally_often_by_every_speaker():
 
 
 def test_texts_that_not_all_say_leave_the_choice_unmatched_and_balanced():
-    material = make_material(make_store(texts=lambda speaker, take: f"{speaker} says {take}"))
-    chosen = choose_utterances(material)
+    evaluation = make_evaluation(make_store(texts=lambda speaker, take: f"{speaker} says {take}"))
+    chosen = choose_utterances(evaluation)
     assert not chosen.matched
-    assert set(Counter(material.store.speaker(index) for index in chosen.fit).values()) == {12}
+    assert set(Counter(evaluation.store.speaker(index) for index in chosen.fit).values()) == {12}
     _, notes = measure(make_store(seconds=0.4, texts=lambda speaker, take: f"{speaker} says {take}"), whose)
     assert any("Texts are not matched" in note for note in notes)
 
 
 def test_a_corpus_without_text_is_not_matched():
     store = make_store(texts=lambda speaker, take: "")
-    chosen = choose_utterances(make_material(store))
+    chosen = choose_utterances(make_evaluation(store))
     assert not chosen.matched and len(chosen.fit) == 36
 
 
 def test_training_utterances_that_are_evaluated_teach_nothing():
     store = make_store(train=12, test=0)
-    trials = make_material(make_store(train=0, test=12)).trials[::3]
+    trials = make_evaluation(make_store(train=0, test=12)).trials[::3]
     named = tuple(replace(trial, utterance=trial.utterance.replace("test", "train")) for trial in trials)
-    material = replace(make_material(store, split="train", trained_on=True), trials=named)
-    chosen = choose_utterances(material)
+    evaluation = replace(make_evaluation(store, split="train", trained_on=True), trials=named)
+    chosen = choose_utterances(evaluation)
     scored = {store.utterance_id(index) for index in chosen.score}
     assert scored <= {trial.utterance for trial in named}
     assert not scored & {store.utterance_id(index) for index in chosen.fit}

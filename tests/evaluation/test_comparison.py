@@ -16,13 +16,13 @@ from vqspeech.data.embedded import build_embedded
 from vqspeech.data.store import read_meta
 from vqspeech.errors import CorpusError
 from vqspeech.evaluation import evaluate
-from vqspeech.evaluation.figures.types import Material
+from vqspeech.evaluation.figures.types import Evaluation
 from vqspeech.evaluation.measures import codebook
 from vqspeech.evaluation.report import html
 from vqspeech.evaluation.report.sections import Report
-from vqspeech.evaluation.trials.pairs import choose
-from vqspeech.evaluation.trials.synthesis import Settings, make_material
-from vqspeech.evaluation.trials.systems import Subject, choose_for
+from vqspeech.evaluation.trials.pairs import choose_pairs
+from vqspeech.evaluation.trials.synthesis import Settings, make_evaluation
+from vqspeech.evaluation.trials.systems import System, choose_for
 from vqspeech.evaluation.trials.texts import find_texts
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.pretrained.checkpoint import PRIOR_FILE
@@ -43,7 +43,7 @@ def run(model, work) -> Path:
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory, tiny_values, store, corpus) -> tuple[Report, list[Material]]:
+def compared(tmp_path_factory, tiny_values, store, corpus) -> tuple[Report, list[Evaluation]]:
     """4 kHz, hop 16, K = 8, ada, ben, cyd, against 8 kHz, hop 64, K = 16, ada, ben, a stranger; under one name."""
     work = tmp_path_factory.mktemp("compared")
     (work / "prepared").symlink_to(store.folder.parent)
@@ -52,12 +52,12 @@ def compared(tmp_path_factory, tiny_values, store, corpus) -> tuple[Report, list
     wider = parse_recipe(tiny_values | {key: tiny_values[key] | new for key, new in changed.items()}, "another recipe")
     one = write_run(work / "runs" / "tiny", VQVAE(recipe, store.speakers), None)
     two = write_run(work / "runs" / "other", VQVAE(wider, ("ada", "ben", "zoe")), None)
-    made: list[Material] = []
+    made: list[Evaluation] = []
     written = evaluate.write_html
 
-    def write_html(path, report, *materials) -> None:
-        made.extend(materials)
-        written(path, report, *materials)
+    def write_html(path, report, *evaluations) -> None:
+        made.extend(evaluations)
+        written(path, report, *evaluations)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(work)
@@ -140,15 +140,15 @@ def test_the_corpus_spoken_by_espeak_is_not_prepared_over_the_first_model_s(tiny
 
 
 def test_only_what_was_held_out_of_both_trainings_is_chosen():
-    def subject(tested, voices):
+    def system(tested, voices):
         splits = {"test": [(f"{name}-{take}", name, None, 2.0) for name in ("ann", "bob") for take in tested]}
         model = SimpleNamespace(speakers=voices)
-        return Subject(Path("m"), model, ToneStore(splits, ("ann", "bob")), Path(), "")
+        return System(Path("m"), model, ToneStore(splits, ("ann", "bob")), Path())
 
-    chosen = choose_for([subject(range(4), ("ann", "bob")), subject(range(2, 6), ("bob", "ann"))], "test", 99, {}, 0)
-    assert {choice.utterance for choice in chosen} == {"ann-2", "ann-3", "bob-2", "bob-3"}
+    chosen = choose_for([system(range(4), ("ann", "bob")), system(range(2, 6), ("bob", "ann"))], "test", 99, {}, 0)
+    assert {pair.utterance for pair in chosen} == {"ann-2", "ann-3", "bob-2", "bob-3"}
     with pytest.raises(CorpusError, match="no utterance in the test split in common"):
-        choose_for([subject(range(4), ("ann",)), subject(range(4, 6), ("ann",))], "test", 99, {}, 0)
+        choose_for([system(range(4), ("ann",)), system(range(4, 6), ("ann",))], "test", 99, {}, 0)
 
 
 def test_one_voice_and_no_text_get_their_lines_in_every_section(model, store, work, corpus):
@@ -197,8 +197,8 @@ def test_the_prior_s_bit_rate_is_that_of_its_probabilities(model, store, tmp_pat
     from vqspeech.likelihood.nats import code_nats
 
     prior = make_prior(model)
-    choices = choose(store, "test", store.speakers, 1000, sexes={}, seed=0)
-    whole = make_material(model, store, choices, tmp_path, Settings(), split="test", sexes={}, prior=prior)
+    pairs = choose_pairs(store, "test", store.speakers, 1000, sexes={}, seed=0)
+    whole = make_evaluation(model, store, pairs, tmp_path, Settings(), split="test", sexes={}, prior=prior)
     bits = codes = 0.0
     for trial in {trial.utterance: trial for trial in whole.trials}.values():
         own = torch.from_numpy(trial.codes.astype(np.int64))[None]
@@ -228,8 +228,8 @@ def test_a_long_utterance_is_reported_as_cut_not_as_without_text(model, store, t
 
     monkeypatch.setattr(synthesis, "LONGEST_S", 0.5)
     monkeypatch.setattr(type(store), "text", lambda self, index: "one two")
-    choices = choose(store, "test", store.speakers, 1000, sexes={}, seed=0)
-    made = make_material(model, store, choices, tmp_path, Settings(), split="test", sexes={})
+    pairs = choose_pairs(store, "test", store.speakers, 1000, sexes={}, seed=0)
+    made = make_evaluation(model, store, pairs, tmp_path, Settings(), split="test", sexes={})
     cut = {trial.utterance for trial in made.trials if trial.is_cut}
     lengths = {store.utterance_id(index): store.length(index) for index in store.utterances("test")}
     assert cut == {name for name, length in lengths.items() if length > 0.5 * 4000} and 0 < len(cut) < len(lengths)

@@ -15,14 +15,16 @@ from vqspeech.audio import load_audio
 from vqspeech.data.embedded import build_embedded
 from vqspeech.data.preparation import prepare_store
 from vqspeech.data.store import Store
-from vqspeech.evaluation.figures.types import Figure, Material, Trial
-from vqspeech.evaluation.judges.words import find_word_judge
+from vqspeech.evaluation.figures.types import Evaluation, Figure, Trial
+from vqspeech.evaluation.judges.words import find_word_classifier
 from vqspeech.evaluation.measures import content, decoys
 from vqspeech.evaluation.measures import words as words_module
 from vqspeech.evaluation.tools import transcribers
 from vqspeech.evaluation.tools.ranking import IMPOSSIBLE, alignment_costs, make_chain, rank
 from vqspeech.evaluation.tools.sphinx import RATE, Senones, Sphinx, to_pcm, words_of
 from vqspeech.evaluation.tools.transcribers import Transcriber, read_ctc, word_errors
+from vqspeech.evaluation.trials.scoring import beside_controls
+from vqspeech.evaluation.trials.signals import SIGNALS
 from vqspeech.evaluation.trials.texts import find_texts
 
 
@@ -49,8 +51,8 @@ def make_trial(store, index, **changes):
     return replace(trial, **changes)
 
 
-def make_material(model, store, trials):
-    return Material(model, store, "test", tuple(trials), 0, store.sample_rate, 16, {})
+def make_evaluation(model, store, trials):
+    return Evaluation(model, store, "test", tuple(trials), 0, store.sample_rate, 16, {})
 
 
 def controls_of(figure):
@@ -84,7 +86,7 @@ def test_a_recording_that_was_cut_is_not_held_against_its_text(store, tiny_model
     first, second, third = list(store.utterances("test"))[:3]
     trials = [make_trial(store, first), make_trial(store, second), make_trial(store, third, text=None)]
     trials[1] = replace(trials[1], source=trials[1].source[:8000], is_cut=True)
-    texts = find_texts(make_material(tiny_model, store, trials))
+    texts = find_texts(make_evaluation(tiny_model, store, trials))
     assert list(texts.of) == [trials[0].utterance]
     assert any("1 of 3 utterances were cut" in note for note in texts.notes)
     assert any("1 of 3 utterances have no text" in note for note in texts.notes)
@@ -136,7 +138,7 @@ def test_costs_of_states_are_zero_for_the_best_and_one_row_every_10_ms(store):
 def test_a_sentence_ranks_first_and_noise_does_not(store, tiny_model):
     many = FewTexts(store, different(store, 23))
     trials = [make_trial(many, index) for index in range(4)]
-    section = content.measure(make_material(tiny_model, many, trials))
+    section = content.measure(make_evaluation(tiny_model, many, trials))
     first, again, mean_rank = section.figures[0], section.figures[1], section.figures[2]
     assert first.name == "true transcript ranked first, PocketSphinx: conversions" and first.count == 4
     assert first.value >= 3 / 4 and again.value == first.value
@@ -186,7 +188,7 @@ def test_few_texts_are_a_closed_grammar(store, tiny_model):
     few = FewTexts(store, different(store, 5))
     trials = [make_trial(few, index) for index in range(5)]
     wrong = replace(trials[0], conversion=trials[1].source)  # says another text
-    section = content.measure(make_material(tiny_model, few, [wrong, *trials[1:]]))
+    section = content.measure(make_evaluation(tiny_model, few, [wrong, *trials[1:]]))
     figure = section.figures[0]
     assert figure.name == "right text, PocketSphinx: conversions" and "5 texts" in figure.note
     assert figure.value == pytest.approx(4 / 5)
@@ -200,7 +202,7 @@ def test_few_texts_are_a_closed_grammar(store, tiny_model):
 
 def test_a_few_sentences_are_ranked_among_made_up_ones_too(store, tiny_model):
     few = FewTexts(store, different(store, 3))
-    section = content.measure(make_material(tiny_model, few, [make_trial(few, index) for index in range(3)]))
+    section = content.measure(make_evaluation(tiny_model, few, [make_trial(few, index) for index in range(3)]))
     by_name = {figure.name: figure for figure in section.figures}
     mean_rank = by_name["its mean rank: conversions"]
     assert mean_rank.value <= 2 < controls_of(mean_rank)["random codes"].value
@@ -266,21 +268,21 @@ class Tones:
 def test_a_closed_corpus_gets_a_classifier_of_its_words_from_real_recordings(tiny_model):
     tones = Tones()
     trials = [make_trial(tones, index) for index in tones.utterances("test")]
-    material = make_material(tiny_model, tones, trials)
-    judge, notes = find_word_judge(material, find_texts(material), steps=60)
+    evaluation = make_evaluation(tiny_model, tones, trials)
+    judge, notes = find_word_classifier(evaluation, find_texts(evaluation), steps=60)
     assert not notes and set(judge.words) == {("one",), ("two",)}
     assert [judge.hear(trial.source, tiny_model.sample_rate) for trial in trials] == [
         words_of(trial.text) for trial in trials
     ]
     assert f"classifier {judge.judge.sha256[:12]}, trained on 20 real training recordings" in judge.note
-    again, _ = find_word_judge(material, find_texts(material), steps=60)
+    again, _ = find_word_classifier(evaluation, find_texts(evaluation), steps=60)
     assert again.judge.sha256 == judge.judge.sha256
 
 
 def test_too_few_recordings_to_train_on_are_told(tiny_model):
     tones = Tones(num_train=6)
-    material = make_material(tiny_model, tones, [make_trial(tones, index) for index in tones.utterances("test")])
-    judge, notes = find_word_judge(material, find_texts(material))
+    evaluation = make_evaluation(tiny_model, tones, [make_trial(tones, index) for index in tones.utterances("test")])
+    judge, notes = find_word_classifier(evaluation, find_texts(evaluation))
     assert judge is None and "has 3 training recordings that are not evaluated, 8 of each" in notes[0]
 
 
@@ -311,7 +313,7 @@ def test_a_recogniser_at_hand_counts_word_errors(store, tiny_model, monkeypatch)
 
     monkeypatch.setattr(words_module, "find_transcribers", lambda: ([Transcriber("an oracle", hear)], []))
     broken = replace(trials[0], conversion=np.full(8000, np.nan, np.float32))
-    section = words_module.measure(make_material(tiny_model, few, [broken, *trials[1:]]))
+    section = words_module.measure(make_evaluation(tiny_model, few, [broken, *trials[1:]]))
     (figure,) = (f for f in section.figures if f.name == "word error rate, an oracle: conversions")
     lengths = [len(words_of(trial.text)) for trial in trials]
     assert figure.value == pytest.approx(lengths[0] / sum(lengths))
@@ -323,7 +325,8 @@ def test_recognisers_without_weights_say_how_to_get_them(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setitem(sys.modules, "whisper", None)
-    found, notes = transcribers.find_transcribers()
+    found, lacking = transcribers.find_transcribers()
+    notes = list(map(str, lacking))
     assert {one.name for one in found} <= {"PocketSphinx"} and len(notes) == 2
     assert "pip install openai-whisper" in notes[0] and "nothing is downloaded" in notes[1]
 
@@ -333,7 +336,7 @@ def test_recognisers_without_weights_say_how_to_get_them(tmp_path, monkeypatch):
 
 def test_a_corpus_without_texts_gets_its_line(store, tiny_model):
     trials = [make_trial(store, index, text=None) for index in list(store.utterances("test"))[:2]]
-    section = content.measure(make_material(tiny_model, store, trials))
+    section = content.measure(make_evaluation(tiny_model, store, trials))
     assert not section.figures[0].is_measured and section.figures[0].note == "no text to compare with"
     assert any("2 of 2 utterances have no text" in note for note in section.notes)
 
@@ -343,7 +346,7 @@ def test_silence_and_nan_count_as_wrong_and_are_told(store, tiny_model):
     trials = [make_trial(few, index) for index in range(4)]
     trials[0] = replace(trials[0], conversion=np.zeros(8000, np.float32))
     trials[1] = replace(trials[1], conversion=np.full(8000, np.nan, np.float32))
-    section = content.measure(make_material(tiny_model, few, trials))
+    section = content.measure(make_evaluation(tiny_model, few, trials))
     assert section.figures[0].value == pytest.approx(2 / 4) and section.figures[0].count == 4
     assert any(note.startswith("conversions: 2 of 4 are silent or not finite") for note in section.notes)
 
@@ -352,24 +355,24 @@ def test_words_outside_the_dictionary_are_left_out_by_name(store, tiny_model):
     few = FewTexts(store, different(store, 4))
     trials = [make_trial(few, index) for index in range(4)]
     trials[0] = replace(trials[0], text="a snorfleblat")
-    section = content.measure(make_material(tiny_model, few, trials))
+    section = content.measure(make_evaluation(tiny_model, few, trials))
     assert section.figures[0].count == 3
     assert any("1 of 4 trials have words outside" in note and "snorfleblat" in note for note in section.notes)
 
 
 def test_one_text_leaves_nothing_to_tell_apart(store, tiny_model):
     few = FewTexts(store, different(store, 1))
-    section = content.measure(make_material(tiny_model, few, [make_trial(few, 0)]))
+    section = content.measure(make_evaluation(tiny_model, few, [make_trial(few, 0)]))
     assert "two different texts" in section.figures[0].note
 
 
 def test_without_pocketsphinx_the_rest_is_computed(store, tiny_model, monkeypatch):
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
     trials = [make_trial(store, index) for index in list(store.utterances("test"))[:2]]
-    section = content.measure(make_material(tiny_model, store, trials))
+    section = content.measure(make_evaluation(tiny_model, store, trials))
     assert any("pip install 'vqspeech[evaluate]'" in note for note in section.notes)
     monkeypatch.setattr(words_module, "find_transcribers", lambda: ([Transcriber("deaf", lambda wav, rate: "")], []))
-    section = words_module.measure(make_material(tiny_model, store, trials))
+    section = words_module.measure(make_evaluation(tiny_model, store, trials))
     assert section.figures[0].name == "word error rate, deaf: conversions" and section.figures[0].value == 1
 
 
@@ -384,8 +387,8 @@ def test_an_untrained_voice_saying_nothing_is_no_crash():
 
 
 def test_figures_stand_beside_their_controls():
-    samples = {way: [(1.0, "ann", "u1"), (0.0, "bob", "u2")] for way in content.WAYS}
-    first, second = content.beside_controls("x", samples, Figure("chance", 0.1), 0, unit="%")
+    samples = {signal: [(1.0, "ann", "u1"), (0.0, "bob", "u2")] for signal in SIGNALS}
+    first, second = beside_controls("x", samples, Figure("chance", 0.1), 0, unit="%")
     assert (first.name, second.name) == ("x: conversions", "x: reconstructions")
     assert first.beats_controls is False  # random codes are as good
 

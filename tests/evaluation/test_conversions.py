@@ -10,7 +10,7 @@ import pytest
 
 from vqspeech.errors import CorpusError
 from vqspeech.evaluation.measures import conversions
-from vqspeech.evaluation.measures.conversions import Shares, judge_conversions
+from vqspeech.evaluation.measures.conversions import Shares, measure_conversions
 
 
 def always(answer: str) -> SimpleNamespace:
@@ -44,7 +44,7 @@ def asked(monkeypatch) -> list[tuple[str, str]]:
 
 def listen(model, store, content, speaker, split="train", **settings) -> dict[str, Shares]:
     judges = SimpleNamespace(content=content, speaker=speaker)
-    return judge_conversions(model, store, judges, split=split, content_of=lambda name: name[-1], **settings)
+    return measure_conversions(model, store, judges, split=split, content_of=lambda name: name[-1], **settings)
 
 
 def test_every_utterance_is_spoken_by_its_own_voice_and_one_other(model, store, asked):
@@ -86,8 +86,8 @@ def test_shares_are_counted(model, store, asked):
 def test_a_model_that_keeps_the_voice_is_found_out(model, store, monkeypatch):
     monkeypatch.setattr(conversions, "convert_many", lambda model, requests, *_, **__: [r.wav for r in requests])
     own = {store.wav(i).tobytes(): store.speakers[store.speaker(i)] for i in store.utterances("train")}
-    ears = SimpleNamespace(predict=lambda wavs: [own[wav.tobytes()] for wav in wavs])
-    shares = listen(model, store, always("?"), ears)
+    classifier = SimpleNamespace(predict=lambda wavs: [own[wav.tobytes()] for wav in wavs])
+    shares = listen(model, store, always("?"), classifier)
     assert (shares["recordings"].speaker, shares["reconstructions"].speaker) == (1.0, 1.0)
     assert (shares["conversions"].speaker, shares["conversions"].source) == (0.0, 1.0)
     assert {share.content for share in shares.values()} == {share.both for share in shares.values()} == {0.0}

@@ -18,7 +18,7 @@ from vqspeech.evaluation.evaluate import number_of
 from vqspeech.evaluation.judges import sequence_probe, speakers
 from vqspeech.evaluation.measures import code_speakers, pitch
 from vqspeech.evaluation.report import stages
-from vqspeech.evaluation.trials.pairs import MOST_VOICES, choose, draw_voices
+from vqspeech.evaluation.trials.pairs import MOST_VOICES, choose_pairs, draw_voices
 from vqspeech.evaluation.trials.systems import heard_voices, notes_on, work_ahead
 
 SIZES = [2, 30, 110, 2400]
@@ -58,10 +58,10 @@ def quick(monkeypatch):
     monkeypatch.setattr(speakers, "_TRAIN_S", 40.0)
 
 
-def hear_voices(material):
-    ears = speakers.train_ears(material, seconds=40, steps=10)
-    figures, notes = speakers.judge_speakers(material, ears)
-    return ears, {one.name: one for one in figures}, notes
+def hear_voices(evaluation):
+    classifier = speakers.train_speaker_classifier(evaluation, seconds=40, steps=10)
+    figures, notes = speakers.measure_speakers(evaluation, classifier)
+    return classifier, {one.name: one for one in figures}, notes
 
 
 # Both measures at each size
@@ -70,12 +70,12 @@ def hear_voices(material):
 @pytest.mark.parametrize("size", SIZES)
 def test_both_measures_of_speakers_give_figures(crowd, quick, size):
     store = crowd.Crowd(size, train=5, test=2, seconds=0.5)
-    material = crowd.make_material(store, Tones(store.speakers))
-    ears, voices, _ = hear_voices(material)
-    assert len(ears.judge.classes) == len(material.voices) == min(size, MOST_VOICES)
+    evaluation = crowd.make_evaluation(store, Tones(store.speakers))
+    classifier, voices, _ = hear_voices(evaluation)
+    assert len(classifier.judge.classes) == len(evaluation.voices) == min(size, MOST_VOICES)
     assert all(one.is_measured for one in voices.values())
-    assert voices["conversions heard as the target"].count == len(material.trials)
-    section = code_speakers.measure(material)
+    assert voices["conversions heard as the target"].count == len(evaluation.trials)
+    section = code_speakers.measure(evaluation)
     assert all(one.is_measured for one in section.figures)
     assert any(f"{min(size, MOST_VOICES)} speakers" in note for note in section.notes)
 
@@ -83,14 +83,14 @@ def test_both_measures_of_speakers_give_figures(crowd, quick, size):
 def test_where_all_of_very_many_voices_are_kept_the_measures_draw_and_say_how_many(crowd, quick, monkeypatch):
     monkeypatch.setattr(speakers, "_MOST_VOICES", 12)
     store = crowd.Crowd(2400, train=5, test=2, seconds=0.5)
-    material = crowd.make_material(store, Tones(store.speakers), pairs=6, keep_all=True)
-    ears, voices, notes = hear_voices(material)
-    tried = {name for trial in material.trials for name in (trial.speaker, trial.target)}
-    assert len(ears.judge.classes) == 12 and len(tried) <= 12
-    assert tried <= set(ears.judge.classes)  # all trials are judged
-    assert voices["conversions heard as the target"].count == len(material.trials)
+    evaluation = crowd.make_evaluation(store, Tones(store.speakers), pairs=6, keep_all=True)
+    classifier, voices, notes = hear_voices(evaluation)
+    tried = {name for trial in evaluation.trials for name in (trial.speaker, trial.target)}
+    assert len(classifier.judge.classes) == 12 and len(tried) <= 12
+    assert tried <= set(classifier.judge.classes)  # all trials are judged
+    assert voices["conversions heard as the target"].count == len(evaluation.trials)
     assert "12 of 2400 voices were drawn by the seed" in notes[0]
-    section = code_speakers.measure(material)
+    section = code_speakers.measure(evaluation)
     assert all(one.is_measured for one in section.figures)
     assert any(f"{MOST_VOICES} of 2400 speakers" in note for note in section.notes)
 
@@ -98,52 +98,52 @@ def test_where_all_of_very_many_voices_are_kept_the_measures_draw_and_say_how_ma
 @pytest.mark.slow
 def test_110_voices_are_told_apart_as_well_as_a_few(crowd):
     store = crowd.Crowd(110)
-    material = crowd.make_material(store, Tones(store.speakers), keep_all=True)
-    ears = speakers.train_ears(material)
-    figures, _ = speakers.judge_speakers(material, ears)
-    assert len(ears.judge.classes) == 110
+    evaluation = crowd.make_evaluation(store, Tones(store.speakers), keep_all=True)
+    classifier = speakers.train_speaker_classifier(evaluation)
+    figures, _ = speakers.measure_speakers(evaluation, classifier)
+    assert len(classifier.judge.classes) == 110
     assert figures[0].value >= 0.8 and figures[2].value >= 0.8
 
 
 def test_a_speaker_with_a_single_recording_is_left_out_with_a_note(crowd, quick):
     store = crowd.Crowd(4, train=8, test=3, seconds=1.0, single=1)
-    material = crowd.make_material(store, Tones(store.speakers), pairs=9)
-    assert "s0003" in {trial.target for trial in material.trials}
-    ears, voices, notes = hear_voices(material)
-    assert ears.judge.classes == ("s0000", "s0001", "s0002")
+    evaluation = crowd.make_evaluation(store, Tones(store.speakers), pairs=9)
+    assert "s0003" in {trial.target for trial in evaluation.trials}
+    classifier, voices, notes = hear_voices(evaluation)
+    assert classifier.judge.classes == ("s0000", "s0001", "s0002")
     assert "too few recordings to know s0003" in notes[0]
     assert all(one.is_measured for one in voices.values())
-    section = code_speakers.measure(material)
+    section = code_speakers.measure(evaluation)
     assert all(one.is_measured for one in section.figures)
     assert any("left out: s0003" in note for note in section.notes)
 
 
 def test_a_conversion_to_a_voice_that_is_not_known_is_not_judged(crowd, quick):
     store = crowd.Crowd(3, train=8, test=3, seconds=1.0)
-    material = crowd.make_material(store, Tones(store.speakers), pairs=6)
-    ears = speakers.train_ears(replace(material, common=("s0000", "s0001")), seconds=40, steps=10)
-    figures, _ = speakers.judge_speakers(material, ears)
-    known = [t for t in material.trials if {t.speaker, t.target} <= {"s0000", "s0001"}]
-    assert figures[2].count == len(known) < len(material.trials)
+    evaluation = crowd.make_evaluation(store, Tones(store.speakers), pairs=6)
+    classifier = speakers.train_speaker_classifier(replace(evaluation, common=("s0000", "s0001")), seconds=40, steps=10)
+    figures, _ = speakers.measure_speakers(evaluation, classifier)
+    known = [t for t in evaluation.trials if {t.speaker, t.target} <= {"s0000", "s0001"}]
+    assert figures[2].count == len(known) < len(evaluation.trials)
 
 
 def test_one_speaker_has_notes_and_no_figures(crowd):
     store = crowd.Crowd(1, train=8, test=3, seconds=1.0)
-    material = crowd.make_material(store, Tones(store.speakers), pairs=3)
-    assert {trial.target for trial in material.trials} == {"s0000"}
-    figures, notes = speakers.judge_speakers(material)
+    evaluation = crowd.make_evaluation(store, Tones(store.speakers), pairs=3)
+    assert {trial.target for trial in evaluation.trials} == {"s0000"}
+    figures, notes = speakers.measure_speakers(evaluation)
     assert not any(one.is_measured for one in figures) and "one voice" in notes[0]
-    section = code_speakers.measure(material)
+    section = code_speakers.measure(evaluation)
     assert not any(one.is_measured for one in section.figures) and "nobody to tell apart" in section.notes[0]
-    assert not any(one.is_measured for one in pitch.measure(material).figures)
+    assert not any(one.is_measured for one in pitch.measure(evaluation).figures)
 
 
 def test_two_speakers_with_one_recording_each_have_notes(crowd):
     store = crowd.Crowd(2, train=1, test=1, seconds=1.0)
-    material = crowd.make_material(store, Tones(store.speakers), pairs=2)
-    figures, notes = speakers.judge_speakers(material)
+    evaluation = crowd.make_evaluation(store, Tones(store.speakers), pairs=2)
+    figures, notes = speakers.measure_speakers(evaluation)
     assert not any(one.is_measured for one in figures) and "1 training recordings" in notes[0]
-    assert "too few utterances" in code_speakers.measure(material).notes[0]
+    assert "too few utterances" in code_speakers.measure(evaluation).notes[0]
 
 
 def test_the_pitch_of_many_speakers_is_known_from_less_of_each(crowd, monkeypatch):
@@ -152,9 +152,9 @@ def test_the_pitch_of_many_speakers_is_known_from_less_of_each(crowd, monkeypatc
         sum(map(len, wavs)) / sample_rate) or pitch.Pitch(100.0, 3.0))  # fmt: skip
     for size in (3, 40):
         store = crowd.Crowd(size, train=20, test=2, seconds=1.0)
-        material = crowd.make_material(store, Tones(store.speakers), pairs=80)
+        evaluation = crowd.make_evaluation(store, Tones(store.speakers), pairs=80)
         asked.clear()
-        pitch.measure(material)
+        pitch.measure(evaluation)
         assert asked[:size] == [20.0 if size == 3 else 10.0] * size
 
 
@@ -190,13 +190,13 @@ def test_both_sexes_are_drawn_alike_and_another_seed_draws_others():
 def test_trials_are_chosen_among_the_drawn_voices_and_the_report_says_how_many(crowd, size):
     store = crowd.Crowd(size)
     model = SimpleNamespace(speakers=store.speakers, card=None)
-    subject = SimpleNamespace(model=model, store=store)
-    choices = choose(store, "test", store.speakers, 200, sexes={}, seed=0)
-    voices = heard_voices([subject], choices)
+    system = SimpleNamespace(model=model, store=store)
+    pairs = choose_pairs(store, "test", store.speakers, 200, sexes={}, seed=0)
+    voices = heard_voices([system], pairs)
     assert len(voices) == min(size, MOST_VOICES)
-    assert {name for c in choices for name in (c.speaker, c.target)} <= set(voices)
-    assert len(choices) == min(200, size * 4 * (size - 1))
-    told = [note for note in notes_on(subject, choices, 200, {}, voices) if "were drawn by the seed" in note]
+    assert {name for c in pairs for name in (c.speaker, c.target)} <= set(voices)
+    assert len(pairs) == min(200, size * 4 * (size - 1))
+    told = [note for note in notes_on(system, pairs, 200, {}, voices) if "were drawn by the seed" in note]
     assert told == [] if size <= MOST_VOICES else f"40 of the model's {size} voices" in told[0]
 
 
@@ -205,15 +205,15 @@ def test_trials_are_chosen_among_the_drawn_voices_and_the_report_says_how_many(c
 
 def test_all_pairs_are_every_utterance_to_every_other_voice_once(crowd):
     store = crowd.Crowd(5, test=3)
-    choices = choose(store, "test", store.speakers, None, sexes={}, seed=0)
+    pairs = choose_pairs(store, "test", store.speakers, None, sexes={}, seed=0)
     wanted = {(f"{a}_{20 + take}", a, b) for a in store.speakers for b in store.speakers if a != b for take in range(3)}
-    assert {(c.utterance, c.speaker, c.target) for c in choices} == wanted and len(choices) == 5 * 3 * 4
+    assert {(c.utterance, c.speaker, c.target) for c in pairs} == wanted and len(pairs) == 5 * 3 * 4
 
 
 def test_all_pairs_of_one_voice_are_to_itself(crowd):
     store = crowd.Crowd(1, test=3)
-    choices = choose(store, "test", store.speakers, None, sexes={}, seed=0)
-    assert [c.target for c in choices] == ["s0000"] * 3
+    pairs = choose_pairs(store, "test", store.speakers, None, sexes={}, seed=0)
+    assert [c.target for c in pairs] == ["s0000"] * 3
 
 
 @pytest.mark.parametrize(("pairs", "number"), [("all", None), ("7", 7), (7, 7), (1, 1)])
@@ -230,8 +230,8 @@ def test_other_pairs_are_refused_with_what_was_expected(pairs):
 def test_the_work_ahead_is_said_in_speech_and_memory(crowd):
     """3 speakers x 2 utterances x 2 voices: 12 conversions, 12 of random codes, 6 reconstructions, of 2 s each."""
     store = crowd.Crowd(3, test=2)
-    choices = choose(store, "test", store.speakers, None, sexes={}, seed=0)
-    said = work_ahead(store, "test", choices)
+    pairs = choose_pairs(store, "test", store.speakers, None, sexes={}, seed=0)
+    said = work_ahead(store, "test", pairs)
     assert said.startswith("12 conversions: every utterance to every other voice")
     assert "1 minutes of speech" in said  # 60 s
     assert "0.00 GB" in said  # 12 x 16,000 samples x 20 bytes = 3.8 MB

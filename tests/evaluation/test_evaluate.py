@@ -23,12 +23,13 @@ from vqspeech.evaluation.measures import codebook, gains, sound
 from vqspeech.evaluation.report import html
 from vqspeech.evaluation.trials import synthesis
 from vqspeech.evaluation.trials.controls import decode_random, median_f0, shift_pitch
-from vqspeech.evaluation.trials.pairs import assign_targets, choose, choose_split
+from vqspeech.evaluation.trials.pairs import assign_targets, choose_pairs, choose_split
 from vqspeech.evaluation.trials.sexes import find_sexes
-from vqspeech.evaluation.trials.synthesis import Settings, make_material
+from vqspeech.evaluation.trials.synthesis import Settings, make_evaluation
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.pretrained.cards import ModelCard
 from vqspeech.pretrained.checkpoint import MODEL_FILE, save_model
+from vqspeech.units.quality import deduplicate
 
 QUICK = ("sound", "codebook")
 
@@ -119,7 +120,7 @@ def test_a_measure_that_fails_gets_its_line_and_stops_no_other(run, corpus, monk
 
 
 def test_a_section_that_lacked_a_package_is_measured_again(run, corpus, monkeypatch):
-    lacking = Section("Sound", notes=("not installed: pip install vqspeech[evaluate]",))
+    lacking = Section("Sound", notes=("not installed: pip install vqspeech[evaluate]",), retry=True)
     with monkeypatch.context() as patch:
         patch.setattr(sound, "measure", lambda _: lacking)
         assert assess(run, corpus).sections[0] == lacking
@@ -233,7 +234,7 @@ def test_the_command_tells_an_interrupted_user_how_to_go_on(run, corpus, monkeyp
     assert done.exit_code == 130 and "Go on with the same command" in done.output
 
 
-# Choice
+# Pair
 
 
 @given(st.integers(2, 7), st.data())
@@ -261,24 +262,24 @@ def test_half_of_the_pairs_cross_the_sexes():
 
 
 def test_utterances_come_again_for_other_targets_when_there_are_few(store):
-    choices = choose(store, "test", store.speakers, 1000, sexes={}, seed=0)
-    assert len(choices) == len(set(choices))  # no conversion twice
+    pairs = choose_pairs(store, "test", store.speakers, 1000, sexes={}, seed=0)
+    assert len(pairs) == len(set(pairs))  # no conversion twice
     speakers = {store.speakers[store.speaker(index)] for index in store.utterances("test")}
-    assert {choice.speaker for choice in choices} == speakers
-    assert all(choice.speaker != choice.target for choice in choices)
-    assert len(choices) == 2 * store.split_sizes["test"]  # each to both others
+    assert {pair.speaker for pair in pairs} == speakers
+    assert all(pair.speaker != pair.target for pair in pairs)
+    assert len(pairs) == 2 * store.split_sizes["test"]  # each to both others
 
 
 def test_a_speaker_without_others_is_their_own_target():
     assert assign_targets(["a"], ["a"], 1, {}) == {"a": ["a"]}
 
 
-# Material
+# Evaluation
 
 
 def make(model, store, folder, **settings):
-    choices = choose(store, "test", store.speakers, 4, sexes={}, seed=0)
-    return make_material(model, store, choices, folder, Settings(**settings), split="test", sexes={})
+    pairs = choose_pairs(store, "test", store.speakers, 4, sexes={}, seed=0)
+    return make_evaluation(model, store, pairs, folder, Settings(**settings), split="test", sexes={})
 
 
 def test_conversions_are_those_of_convert(model, store, tmp_path):
@@ -299,7 +300,7 @@ def test_all_sounds_of_a_trial_have_the_length_of_their_source(model, store, tmp
             assert getattr(trial, way).shape == trial.source.shape and getattr(trial, way).dtype == np.float32
 
 
-def test_kept_material_is_the_same_and_damaged_files_are_made_again(model, store, tmp_path):
+def test_kept_trials_is_the_same_and_damaged_files_are_made_again(model, store, tmp_path):
     first = make(model, store, tmp_path)
     next(iter(tmp_path.glob("*.npz"))).write_bytes(b"broken")
     again = make(model, store, tmp_path)
@@ -376,8 +377,8 @@ def test_a_decoder_that_cannot_be_run_leaves_the_other_figures(model, store, tmp
 def test_the_bits_are_those_of_the_training_s_gains(model, store, tmp_path):
     from vqspeech.likelihood.gains import compute_gains, held_out_batches
 
-    choices = choose(store, "test", store.speakers, 1000, sexes={}, seed=0)
-    whole = make_material(model, store, choices, tmp_path, Settings(), split="test", sexes={})
+    pairs = choose_pairs(store, "test", store.speakers, 1000, sexes={}, seed=0)
+    whole = make_evaluation(model, store, pairs, tmp_path, Settings(), split="test", sexes={})
     figures = {one.name: one for one in codebook.measure(whole).figures}
     expected = compute_gains(model, held_out_batches(model, store, "test", 1000, at_a_time=8))
     assert figures["bits per sample"].value == pytest.approx(expected.bits, abs=1e-4)
@@ -387,7 +388,7 @@ def test_the_bits_are_those_of_the_training_s_gains(model, store, tmp_path):
 
 def test_run_lengths_add_up_to_the_codes():
     codes = np.array([3, 3, 3, 1, 1, 3])
-    assert codebook.run_lengths(codes) == [3, 2, 1] and codebook.run_lengths(codes[:1]) == [1]
+    assert deduplicate(codes)[1].tolist() == [3, 2, 1] and deduplicate(codes[:1])[1].tolist() == [1]
 
 
 def test_a_recording_is_no_distance_from_itself_and_level_is_no_distortion(chirp):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from vqspeech.errors import CheckpointError
 from vqspeech.evaluation.judges import augmentation
-from vqspeech.evaluation.judges.frozen import Judges, load_judges, save_judges
+from vqspeech.evaluation.judges.frozen import FrozenJudges, load_judges, save_judges
 from vqspeech.evaluation.judges.networks import RecurrentClassifier, mel_filters, pad
 from vqspeech.evaluation.judges.training import disturb_for_content, disturb_for_speaker, examine, train_judges
 
@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 FROZEN = REPOSITORY / "recipes" / "fsdd" / "judges.safetensors"
 RATE = 8000
 
-# Tables that quote these hashes were judged by these ears. New judges mean new tables, not a new hash here alone.
+# Tables that quote these hashes were judged by these networks. New judges mean new tables, not a new hash here alone.
 FROZEN_CONTENT = "f07123a4b9abc03b12e5eae05583d94dd5f789f1bf2440130dd64f1d2ad35673"
 FROZEN_SPEAKER = "d1db8b35b5cd795041296383f4a5c8900c22de2d93dea039a8ad19bd1cac761d"
 
@@ -54,18 +54,18 @@ SECOND_SPEAKER = "e0082cf765ff399f3ebb8e43a09366b2b5914caa6aae8ec9e84a2c93671e21
 
 
 @pytest.fixture(scope="module")
-def judges() -> Judges:
+def judges() -> FrozenJudges:
     wavs, words, speakers = corpus_of_tones()
     return train_judges(wavs[:80], words[:80], speakers[:80], RATE, epochs=30, seed=1, batch_size=16, channels=16)
 
 
 @pytest.fixture(scope="module")
-def frozen() -> Judges:
+def frozen() -> FrozenJudges:
     return load_judges(FROZEN)
 
 
 @pytest.fixture(scope="module")
-def recurrent() -> Judges:
+def recurrent() -> FrozenJudges:
     wavs, words, speakers = corpus_of_tones()
     return train_judges(
         wavs[:80], words[:80], speakers[:80], RATE, epochs=30, seed=1, batch_size=16, channels=8, kind="recurrent"

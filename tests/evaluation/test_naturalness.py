@@ -11,14 +11,14 @@ import pytest
 
 from vqspeech import example_recording
 from vqspeech.audio import load_audio
+from vqspeech.errors import DependencyError
 from vqspeech.evaluation.figures.pairing import paired
-from vqspeech.evaluation.figures.types import Material, Trial
+from vqspeech.evaluation.figures.types import Evaluation, Trial
 from vqspeech.evaluation.judges import opinion
 from vqspeech.evaluation.judges.opinion import LOWEST, RATE, Opinion, find_opinions, load_distillmos, load_dnsmos
 from vqspeech.evaluation.measures import naturalness
 from vqspeech.evaluation.measures.naturalness import listen, measure
-from vqspeech.evaluation.trials.signals import spread
-from vqspeech.evaluation.trials.ways import LABELS
+from vqspeech.evaluation.trials.signals import SIGNALS
 
 LOUD, NAMES = 0.3, ("DistillMOS", "DNSMOS OVRL", "DNSMOS SIG", "DNSMOS P.808")
 
@@ -27,13 +27,13 @@ def tone(hertz: float, rate: int = 8000, seconds: float = 0.5) -> np.ndarray:
     return (LOUD * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate)).astype(np.float32)
 
 
-def trial(number: int, **takes: np.ndarray) -> Trial:
-    sounds = {way: tone(100 + 10 * place) for place, way in enumerate(LABELS)} | takes
+def trial(number: int, **changed: np.ndarray) -> Trial:
+    sounds = {signal.name: tone(100 + 10 * place) for place, signal in enumerate(SIGNALS)} | changed
     return Trial(f"u{number}", "ann", "bob", None, codes=np.zeros(4, np.int32), **sounds)
 
 
-def material_of(*trials: Trial, rate: int = 8000) -> Material:
-    return Material(SimpleNamespace(speakers=("ann", "bob")), None, "test", trials, 0, rate, 64, {})
+def evaluation_of(*trials: Trial, rate: int = 8000) -> Evaluation:
+    return Evaluation(SimpleNamespace(speakers=("ann", "bob")), None, "test", trials, 0, rate, 64, {})
 
 
 def by_pitch(asked: list | None = None) -> Opinion:
@@ -47,13 +47,13 @@ def by_pitch(asked: list | None = None) -> Opinion:
     return Opinion("by pitch", {"DistillMOS": "not at all"}, hear)
 
 
-def use(monkeypatch, *opinions: Opinion, notes: tuple[str, ...] = ()) -> None:
-    monkeypatch.setattr(naturalness, "find_opinions", lambda: (list(opinions), list(notes)))
+def use(monkeypatch, *opinions: Opinion, lacking: tuple[DependencyError, ...] = ()) -> None:
+    monkeypatch.setattr(naturalness, "find_opinions", lambda: (list(opinions), list(lacking)))
 
 
-def test_each_take_is_scored_beside_its_controls(monkeypatch):
+def test_each_signal_is_scored_beside_its_controls(monkeypatch):
     use(monkeypatch, by_pitch())
-    first, second = measure(material_of(trial(0), trial(1))).figures
+    first, second = measure(evaluation_of(trial(0), trial(1))).figures
     assert (first.name, second.name) == ("DistillMOS: conversions", "DistillMOS: reconstructions")
     assert first.value == pytest.approx(1.0, abs=0.03) and second.value == pytest.approx(1.1, abs=0.03)
     beside = {control.name: round(control.value, 1) for control in first.controls}
@@ -68,7 +68,7 @@ def test_each_take_is_scored_beside_its_controls(monkeypatch):
 
 def test_equal_sound_is_judged_once():
     asked: list[int] = []
-    same = {way: tone(200) for way in LABELS}
+    same = {signal.name: tone(200) for signal in SIGNALS}
     scores = listen(by_pitch(asked), [trial(0, **same), trial(1, **same)], 8000)
     assert len(asked) == 1 and all(len(own) == 2 for own in scores["DistillMOS"].values())
 
@@ -76,37 +76,33 @@ def test_equal_sound_is_judged_once():
 def test_what_cannot_be_heard_gets_the_lowest_score_and_is_told(monkeypatch):
     use(monkeypatch, by_pitch())
     silence, broken = np.zeros(4000, np.float32), np.full(4000, np.nan, np.float32)
-    found = measure(material_of(trial(0, conversion=silence), trial(1, conversion=broken)))
+    found = measure(evaluation_of(trial(0, conversion=silence), trial(1, conversion=broken)))
     assert found.figures[0].value == LOWEST
     assert "conversions: 2 of 2 are silent or not finite and count as 1" in found.notes
 
 
-def test_a_take_is_brought_to_the_judges_rate_and_cut_to_what_they_hear_at_once(monkeypatch):
+def test_a_signal_is_brought_to_the_judges_rate_and_cut_to_what_they_hear_at_once(monkeypatch):
     asked: list[int] = []
     use(monkeypatch, by_pitch(asked))
-    found = measure(material_of(trial(0, source=tone(120, seconds=12)), rate=8000))
+    found = measure(evaluation_of(trial(0, source=tone(120, seconds=12)), rate=8000))
     assert max(asked) == pytest.approx(9.0 * RATE, abs=2) and min(asked) == pytest.approx(0.5 * RATE, abs=2)
     assert any("expect 16 kHz" in note for note in found.notes) and any("first 9 s" in note for note in found.notes)
-    assert not any("expect 16 kHz" in note for note in measure(material_of(trial(0), rate=16000)).notes)
-
-
-def test_trials_are_spread_evenly_and_all_are_taken_where_they_are_few():
-    many = [trial(number) for number in range(100)]
-    assert [one.utterance for one in spread(many, 3)] == ["u0", "u50", "u99"]
-    assert spread(many[:2], 3) == many[:2] and spread([], 3) == []
+    assert not any("expect 16 kHz" in note for note in measure(evaluation_of(trial(0), rate=16000)).notes)
 
 
 def test_voices_are_told_apart_the_lowest_first(monkeypatch):
     use(monkeypatch, by_pitch())
     low, high = trial(0), replace(trial(1, conversion=tone(300)), speaker="bob", target="ann")
-    (table,) = measure(material_of(high, low)).tables
+    (table,) = measure(evaluation_of(high, low)).tables
     assert [row[:3] for row in table.rows] == [("bob", "1.00", "1"), ("ann", "3.00", "1")]
     assert [row[3] for row in table.rows] == ["1.20", "1.20"]  # what bob and ann really sound like
 
 
 def test_without_a_judge_there_is_a_reason_and_no_crash(monkeypatch):
-    use(monkeypatch, notes=("DistillMOS does not load. Install it: pip install 'vqspeech[naturalness]'",))
-    found = measure(material_of(trial(0)))
+    lacking = DependencyError("DistillMOS does not load. Install it: pip install 'vqspeech[naturalness]'")
+    use(monkeypatch, lacking=(lacking,))
+    found = measure(evaluation_of(trial(0)))
+    assert found.retry
     assert not found.figures[0].is_measured and any("vqspeech[naturalness]" in note for note in found.notes)
 
 
@@ -115,16 +111,17 @@ def test_a_package_that_does_not_load_is_named_with_what_installs_it(monkeypatch
     load.cache_clear()
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.setitem(sys.modules, f"{package}.dnsmos", None)
-    found, notes = find_opinions()
-    assert len(notes) == 1 and "pip install 'vqspeech[naturalness]'" in notes[0]
+    found, lacking = find_opinions()
+    assert len(lacking) == 1 and "pip install 'vqspeech[naturalness]'" in str(lacking[0])
+    assert not lacking[0].is_installed  # so that what was measured without it is kept until it is
     assert all(package not in one.basis for one in found)
     load.cache_clear()
 
 
 def test_two_models_are_compared_trial_by_trial_and_only_by_one_judge(monkeypatch):
     use(monkeypatch, by_pitch())
-    worse = measure(material_of(trial(0), trial(1))).figures[0]
-    better = measure(material_of(*(trial(n, conversion=tone(300)) for n in range(2)))).figures[0]
+    worse = measure(evaluation_of(trial(0), trial(1))).figures[0]
+    better = measure(evaluation_of(*(trial(n, conversion=tone(300)) for n in range(2)))).figures[0]
     difference = paired(better, worse, seed=0)
     assert difference.value == pytest.approx(2.0, abs=0.03) and difference.count == 2
     assert not paired(better, replace(worse, basis="another judge"), seed=0).is_measured
@@ -135,7 +132,7 @@ def test_a_training_is_told_mean_scores_and_nothing_without_judges(monkeypatch):
     monkeypatch.setattr(opinion, "find_opinions", lambda: ([by_pitch()], []))
     assert opinion.mean_opinions(spoken, 8000) == {"distillmos": pytest.approx(3.0, abs=0.03)}
     assert opinion.mean_opinions([], 8000) == {}
-    monkeypatch.setattr(opinion, "find_opinions", lambda: ([], ["not installed"]))
+    monkeypatch.setattr(opinion, "find_opinions", lambda: ([], [DependencyError("not installed")]))
     assert opinion.mean_opinions(spoken, 8000) == {}
 
 

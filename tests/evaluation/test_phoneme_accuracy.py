@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phoneme_reference import code_phoneme_accuracy
+from phoneme_reference import code_phoneme_accuracy, map_and_score
 from vqspeech.data.phonemes import ARPABET, PHONEMES
 from vqspeech.errors import CodesError, CorpusError
-from vqspeech.evaluation.tools.mapping import map_and_score, teaching_half
+from vqspeech.evaluation.tools.mapping import teaching_half
 from vqspeech.evaluation.tools.mfcc import cluster_mfccs, mfcc_frames
-from vqspeech.evaluation.tools.phonemes import label_frames
+from vqspeech.evaluation.tools.phone_classes import label_frames
 
 RATE, HOP = 16000, 320  # 50 codes a second
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voices import PITCHES, RATE, hum, make_material, make_store, voice_of
+from voices import PITCHES, RATE, hum, make_evaluation, make_store, voice_of
 from vqspeech.evaluation.measures import pitch
-from vqspeech.evaluation.measures.pitch import measure_pitch, semitones, spread
+from vqspeech.evaluation.measures.pitch import few_enough, measure_pitch, semitones
 
 
 def glide(low: float, high: float, seconds: float) -> np.ndarray:
@@ -88,15 +88,15 @@ def test_semitones_are_a_distance(a, b, c):
 
 @given(count=st.integers(1, 40), seconds=st.floats(0.1, 3.0), most_s=st.floats(1.0, 30.0))
 def test_no_more_is_looked_at_than_asked_for_and_all_where_it_is_little(count, seconds, most_s):
-    one = make_material(make_store(train=1, test=1)).trials[0]
+    one = make_evaluation(make_store(train=1, test=1)).trials[0]
     trials = [replace(one, utterance=str(n), conversion=hum(110, seconds)) for n in range(count)]
-    kept = spread(trials, most_s * RATE)
+    kept = few_enough(trials, most_s * RATE)
     assert kept[0] is trials[0]
     assert len(kept) == count if count * seconds <= most_s else (len(kept) - 1) * seconds <= most_s
 
 
 def test_perfect_conversions_have_the_targets_pitch():
-    figures = by_name(pitch.measure(make_material(make_store(train=4, test=6, seconds=0.5))))
+    figures = by_name(pitch.measure(make_evaluation(make_store(train=4, test=6, seconds=0.5))))
     assert figures[DISTANCE].value < 0.3
     assert figures[NEARER].value == 1.0
     assert figures[RANGE].value < 0.3
@@ -108,7 +108,7 @@ def test_perfect_conversions_have_the_targets_pitch():
 
 
 def test_a_model_that_keeps_the_pitch_beats_no_control():
-    kept = make_material(
+    kept = make_evaluation(
         make_store(train=4, test=6, seconds=0.5), lambda speaker, target, seconds: voice_of(speaker, seconds)
     )
     figures = by_name(pitch.measure(kept))
@@ -117,7 +117,7 @@ def test_a_model_that_keeps_the_pitch_beats_no_control():
 
 
 def test_the_table_has_the_pitch_of_each_target_and_of_what_became_of_it():
-    (table,) = pitch.measure(make_material(make_store(train=4, test=4, seconds=0.5))).tables
+    (table,) = pitch.measure(make_evaluation(make_store(train=4, test=4, seconds=0.5))).tables
     assert [row[0] for row in table.rows] == ["ann", "bob", "cat"]
     for name, real, converted, _, _, voiced in table.rows:
         assert float(real) == pytest.approx(PITCHES[name], rel=0.02)
@@ -126,14 +126,14 @@ def test_the_table_has_the_pitch_of_each_target_and_of_what_became_of_it():
 
 
 def test_conversions_without_pitch_are_counted_and_the_others_measured():
-    material = make_material(make_store(train=4, test=4, seconds=0.5))
-    first, second, *others = material.trials
+    evaluation = make_evaluation(make_store(train=4, test=4, seconds=0.5))
+    first, second, *others = evaluation.trials
     broken = (
         replace(first, conversion=np.zeros(4000, np.float32)),
         replace(second, conversion=np.full(4000, np.nan, np.float32)),
         *others,
     )
-    figures = by_name(pitch.measure(replace(material, trials=broken)))
+    figures = by_name(pitch.measure(replace(evaluation, trials=broken)))
     assert "2 of 12 trials could not be measured" in figures[DISTANCE].note
     assert figures[DISTANCE].count == 10 and figures[NEARER].value == 1.0
 
@@ -141,10 +141,10 @@ def test_conversions_without_pitch_are_counted_and_the_others_measured():
 def test_speakers_of_one_pitch_have_no_nearer(monkeypatch):
     monkeypatch.setitem(PITCHES, "bob", 112.0)
     store = make_store(train=4, test=4, seconds=0.5, speakers=("ann", "bob"))
-    figure = by_name(pitch.measure(make_material(store)))[NEARER]
+    figure = by_name(pitch.measure(make_evaluation(store)))[NEARER]
     assert math.isnan(figure.value) and "at least 1 semitone apart" in figure.note
 
 
 def test_one_voice_says_that_there_is_no_conversion():
-    section = pitch.measure(make_material(make_store(speakers=("ann",), seconds=0.5)))
+    section = pitch.measure(make_evaluation(make_store(speakers=("ann",), seconds=0.5)))
     assert all("no conversions to another speaker" in figure.note for figure in section.figures)

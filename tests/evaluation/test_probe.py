@@ -19,12 +19,12 @@ from vqspeech.data.store import ENTRY, Store
 from vqspeech.evaluation.judges import probe
 from vqspeech.evaluation.judges.probe import (
     Conversion,
-    VoiceJudge,
-    can_judge_voices,
+    VoiceClassifier,
+    can_tell_voices,
     cepstra,
     choose_utterances,
     content_match,
-    judge,
+    score_conversions,
 )
 
 RATE = 8000
@@ -65,8 +65,8 @@ def voices(tmp_path_factory) -> Store:
 
 
 @pytest.fixture(scope="module")
-def ears(voices) -> VoiceJudge:
-    return VoiceJudge(voices)
+def classifier(voices) -> VoiceClassifier:
+    return VoiceClassifier(voices)
 
 
 # Cepstra
@@ -133,15 +133,15 @@ def test_of_two_lengths_the_shorter_counts():
 # Voices
 
 
-def test_voices_are_told_apart_in_recordings_that_the_judge_never_heard(voices, ears):
+def test_voices_are_told_apart_in_recordings_that_the_judge_never_heard(voices, classifier):
     held_out = [*voices.utterances("test"), *voices.utterances("valid")]
     assert len(held_out) >= 9
-    assert ears.hear([voices.wav(index) for index in held_out]) == [voices.speaker(i) for i in held_out]
+    assert classifier.hear([voices.wav(index) for index in held_out]) == [voices.speaker(i) for i in held_out]
 
 
-def test_the_level_does_not_tell_voices(voices, ears):
+def test_the_level_does_not_tell_voices(voices, classifier):
     wavs = [voices.wav(index) for index in voices.utterances("test")]
-    assert ears.hear([np.float32(0.2) * wav for wav in wavs]) == ears.hear(wavs)
+    assert classifier.hear([np.float32(0.2) * wav for wav in wavs]) == classifier.hear(wavs)
 
 
 def corpus_of(speakers: list[int], num_train: int | None = None) -> SimpleNamespace:
@@ -195,13 +195,13 @@ def test_a_judge_of_any_number_of_speakers_has_enough_of_each(num_speakers):
     ],
 )
 def test_voices_can_be_judged_where_there_are_two_and_enough_of_each(speakers, num_train, can):
-    assert can_judge_voices(corpus_of(speakers, num_train)) == can
+    assert can_tell_voices(corpus_of(speakers, num_train)) == can
 
 
 # Figures
 
 
-def test_recordings_of_the_target_are_heard_as_the_target(voices, ears):
+def test_recordings_of_the_target_are_heard_as_the_target(voices, classifier):
     """Three conversions that return a recording of the target's own instead."""
     by_speaker = {voices.speaker(index): voices.wav(index) for index in voices.utterances("test")}
     assert len(by_speaker) == 3
@@ -209,18 +209,18 @@ def test_recordings_of_the_target_are_heard_as_the_target(voices, ears):
         Conversion(by_speaker[s], s, t, reconstruction=by_speaker[s], converted=by_speaker[t])
         for s, t in ((0, 1), (1, 2), (2, 0))
     ]
-    figures = judge(made, ears, RATE)
+    figures = score_conversions(made, classifier, RATE)
     assert figures["target"] == figures["own"] == figures["voice_ceiling"] == 1.0
     assert figures["still_source"] == 0.0
     assert abs(figures["content"]) < 0.4  # other sentences
     assert figures["content_control"] == pytest.approx(1, abs=1e-6)  # each is the very next one's source
 
 
-def test_a_model_that_returns_its_input_keeps_the_content_and_the_voice(voices, ears):
+def test_a_model_that_returns_its_input_keeps_the_content_and_the_voice(voices, classifier):
     by_speaker = {voices.speaker(index): voices.wav(index) for index in voices.utterances("test")}
     wavs = [by_speaker[s] for s in range(3)]
     made = [Conversion(wavs[s], s, (s + 1) % 3, wavs[s], wavs[s]) for s in range(3)]
-    figures = judge(made, ears, RATE)
+    figures = score_conversions(made, classifier, RATE)
     assert figures["content"] == pytest.approx(1, abs=1e-6)
     others = [content_match(wavs[(s + 1) % 3], wavs[s], RATE) for s in range(3)]
     assert figures["content_control"] == pytest.approx(sum(others) / 3)
@@ -230,17 +230,17 @@ def test_a_model_that_returns_its_input_keeps_the_content_and_the_voice(voices, 
 def test_shares_are_counted():
     """A judge that reads the voice from the recording's length."""
     wavs = {voice: speak("bob", "ai")[: 1600 + voice] for voice in range(3)}
-    ears = SimpleNamespace(hear=lambda heard: [len(wav) - 1600 for wav in heard], speakers={0, 1, 2})
+    classifier = SimpleNamespace(hear=lambda heard: [len(wav) - 1600 for wav in heard], speakers={0, 1, 2})
     made = [
         Conversion(wavs[0], 0, 1, reconstruction=wavs[0], converted=wavs[1]),  # right
         Conversion(wavs[0], 0, 2, reconstruction=wavs[1], converted=wavs[0]),  # still the source
         Conversion(wavs[2], 1, 2, reconstruction=wavs[0], converted=wavs[0]),  # somebody else; the source misheard
     ]
-    figures = judge(made, ears, RATE)
+    figures = score_conversions(made, classifier, RATE)
     expected = {"target": 1 / 3, "still_source": 1 / 3, "own": 1 / 3, "voice_ceiling": 2 / 3}
     assert {name: figures[name] for name in expected} == pytest.approx(expected)
 
 
 def test_where_voices_cannot_be_judged_only_content_is(voices):
     wav = speak("bob", "ai")
-    assert judge([Conversion(wav, 0, 0, wav, wav)], None, RATE).keys() == {"content", "content_control"}
+    assert score_conversions([Conversion(wav, 0, 0, wav, wav)], None, RATE).keys() == {"content", "content_control"}

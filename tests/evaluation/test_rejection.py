@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 FROZEN = REPOSITORY / "recipes" / "fsdd" / "rejecting_judge.safetensors"
 RATE = 8000
 
-# Tables that quote this hash were judged by these ears. A new judge means new tables, not a new hash here alone.
+# Tables that quote this hash were judged by these networks. A new judge means new tables, not a new hash here alone.
 FROZEN_HASH = "46c6e9291cddab2dbb352e3524d01027bc5c0358af4924aac2c2151f65d83e47"
 WITHOUT_CODES = REPOSITORY / "recipes" / "fsdd" / "rejecting_judge_without_codes.safetensors"
 WITHOUT_CODES_HASH = "af5e1a820af614a3377088c7fe13e3e58c7b1353ce0a126ebf869a38ad501fed"

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from vqspeech.cli.report import print_report
 from vqspeech.evaluation.figures.statistics import figure
-from vqspeech.evaluation.figures.types import Figure, Material, Picture, Section, Table, Trial, missing
+from vqspeech.evaluation.figures.types import Evaluation, Figure, Picture, Section, Table, Trial, missing
 from vqspeech.evaluation.report import html
 from vqspeech.evaluation.report.html import plot_section, wav_file, write_html
 from vqspeech.evaluation.report.sections import (
@@ -55,13 +55,13 @@ def some_section() -> Section:
 
 
 @pytest.fixture
-def material(tiny_model):
+def evaluation(tiny_model):
     def trial(number: int) -> Trial:
         wav = np.sin(np.arange(1600) / 8).astype(np.float32) * 0.3
         return Trial(f"<u{number}>", "ann", "bob", "say \"a\" & b", *[wav] * 6, np.zeros(100, np.int32))  # fmt: skip
 
     silent = SimpleNamespace(speakers=())  # a store without real speech of the target
-    return Material(tiny_model, silent, "test", (trial(0), trial(1)), 0, 8000, 16, {})
+    return Evaluation(tiny_model, silent, "test", (trial(0), trial(1)), 0, 8000, 16, {})
 
 
 def test_shares_are_shown_in_percent_with_their_interval():
@@ -135,20 +135,20 @@ def test_two_models_stand_side_by_side():
     assert "fsdd against other" in console.file.getvalue()
 
 
-def test_html_needs_nothing_from_outside_and_escapes_what_the_corpus_says(tmp_path, material):
-    write_html(tmp_path / "report.html", Report(FACTS, (some_section(),)), material)
+def test_html_needs_nothing_from_outside_and_escapes_what_the_corpus_says(tmp_path, evaluation):
+    write_html(tmp_path / "report.html", Report(FACTS, (some_section(),)), evaluation)
     page = (tmp_path / "report.html").read_text()
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page) and "@import" not in page and "<script" not in page
     assert page.count("<audio") == 2 * 4 and "&lt;u0&gt;" in page and "<u0>" not in page
     assert 'class="measured unbeaten"' in page and "does not beat random codes" in page
     sounds = re.findall(r"data:audio/wav;base64,([^\"]+)", page)
     wav, sample_rate = soundfile.read(io.BytesIO(base64.b64decode(sounds[0])))
-    assert sample_rate == 8000 and wav == pytest.approx(material.trials[0].source, abs=1 / 32768)
+    assert sample_rate == 8000 and wav == pytest.approx(evaluation.trials[0].source, abs=1 / 32768)
 
 
-def test_summary_and_three_conversions_with_a_picture_come_before_any_table_of_figures(tmp_path, material):
+def test_summary_and_three_conversions_with_a_picture_come_before_any_table_of_figures(tmp_path, evaluation):
     quoted = Section("Voice", (Figure("similarity to the target", 0.73, 0.7, 0.76, higher_is_better=True),))
-    five = replace(material, trials=tuple(replace(material.trials[0], utterance=f"<u{n}>") for n in range(5)))
+    five = replace(evaluation, trials=tuple(replace(evaluation.trials[0], utterance=f"<u{n}>") for n in range(5)))
     write_html(tmp_path / "report.html", Report(FACTS, (some_section(), quoted)), five)
     first, rest = (tmp_path / "report.html").read_text().split("<nav>")
     assert first.index("0.73 [0.70, 0.76]") < first.index("<audio") < first.index("<img")
@@ -156,25 +156,25 @@ def test_summary_and_three_conversions_with_a_picture_come_before_any_table_of_f
     assert rest.count("<audio") == 2 * 4 and 'class="figures"' in rest
 
 
-def test_the_targets_real_voice_stands_beside_source_and_conversion(tmp_path, material, monkeypatch):
+def test_the_targets_real_voice_stands_beside_source_and_conversion(tmp_path, evaluation, monkeypatch):
     monkeypatch.setattr(html, "real_speech", lambda *_, **__: [("other", np.zeros(800, np.float32))])
-    write_html(tmp_path / "report.html", Report(FACTS, ()), material)
+    write_html(tmp_path / "report.html", Report(FACTS, ()), evaluation)
     labels = re.findall("<figcaption>(.*?)</figcaption>", (tmp_path / "report.html").read_text())
     assert labels[:3] == ["source (ann)", "the target&#39;s real voice (bob)", "conversion to bob"]
 
 
-def test_long_tables_are_folded_and_short_ones_are_not(tmp_path, material):
+def test_long_tables_are_folded_and_short_ones_are_not(tmp_path, evaluation):
     def page(rows: int) -> str:
         figures = tuple(Figure(f"f{number}", 0.5) for number in range(rows))
-        write_html(tmp_path / "report.html", Report(FACTS, (Section("x", figures),)), material)
+        write_html(tmp_path / "report.html", Report(FACTS, (Section("x", figures),)), evaluation)
         return (tmp_path / "report.html").read_text()
 
     assert "<details open><summary>12 figures" in page(12) and "<details><summary>13 figures" in page(13)
 
 
-def test_every_link_of_the_page_leads_somewhere_on_it(tmp_path, material):
+def test_every_link_of_the_page_leads_somewhere_on_it(tmp_path, evaluation):
     report = Report(FACTS, (some_section(),), (), FACTS | {"model": "other"}, (some_section(),))
-    write_html(tmp_path / "report.html", report, material, material)
+    write_html(tmp_path / "report.html", report, evaluation, evaluation)
     page = (tmp_path / "report.html").read_text()
     links = re.findall(r'href="#([^"]+)"', page)
     assert {"against", "1", "listen", "other"} == set(links)
@@ -182,12 +182,12 @@ def test_every_link_of_the_page_leads_somewhere_on_it(tmp_path, material):
     assert len(names) == len(set(names)) and set(links) <= set(names)
 
 
-def test_what_cannot_be_heard_to_its_end_says_so(tmp_path, material):
-    long = replace(material.trials[0], source=np.tile(material.trials[0].source, 31))  # 6.2 s at 8 kHz
-    write_html(tmp_path / "report.html", Report(FACTS, ()), replace(material, trials=(long, material.trials[1])))
+def test_what_cannot_be_heard_to_its_end_says_so(tmp_path, evaluation):
+    long = replace(evaluation.trials[0], source=np.tile(evaluation.trials[0].source, 31))  # 6.2 s at 8 kHz
+    write_html(tmp_path / "report.html", Report(FACTS, ()), replace(evaluation, trials=(long, evaluation.trials[1])))
     page = (tmp_path / "report.html").read_text()
     assert page.count("(the first 6 s)") == 1
-    write_html(tmp_path / "report.html", Report(FACTS, ()), material)
+    write_html(tmp_path / "report.html", Report(FACTS, ()), evaluation)
     assert "(the first 6 s)" not in (tmp_path / "report.html").read_text()
 
 
@@ -201,22 +201,22 @@ def test_a_figure_that_equals_all_its_controls_needs_no_plot():
     assert plot_section(Section("x", (Figure("silent", 0.0, 0.0, 0.0, unit="%", controls=same),))) == ()
 
 
-def test_html_says_when_the_model_was_trained_on_what_it_is_judged_by(tmp_path, material):
-    write_html(tmp_path / "report.html", Report(FACTS | {"trained_on": True}, ()), material)
+def test_html_says_when_the_model_was_trained_on_what_it_is_judged_by(tmp_path, evaluation):
+    write_html(tmp_path / "report.html", Report(FACTS | {"trained_on": True}, ()), evaluation)
     assert "Evaluated on utterances that the model was trained on" in (tmp_path / "report.html").read_text()
 
 
-def test_html_shows_both_models_conversions(tmp_path, material):
+def test_html_shows_both_models_conversions(tmp_path, evaluation):
     report = Report(FACTS, (some_section(),), (), FACTS | {"model": "other"}, (some_section(),))
-    write_html(tmp_path / "report.html", report, material, material)
+    write_html(tmp_path / "report.html", report, evaluation, evaluation)
     page = (tmp_path / "report.html").read_text()
     assert "conversion by other to bob" in page and "not told apart" in page
 
 
-def test_a_conversion_that_is_not_finite_is_still_shown(tmp_path, material):
-    broken = material.trials[0].conversion.copy()
+def test_a_conversion_that_is_not_finite_is_still_shown(tmp_path, evaluation):
+    broken = evaluation.trials[0].conversion.copy()
     broken[3] = np.nan
-    spoilt = replace(material, trials=(replace(material.trials[0], conversion=broken),))
+    spoilt = replace(evaluation, trials=(replace(evaluation.trials[0], conversion=broken),))
     write_html(tmp_path / "report.html", Report(FACTS, ()), spoilt)
     assert (tmp_path / "report.html").stat().st_size
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,9 +14,10 @@ from vqspeech.evaluation.evaluate import MEASURES
 from vqspeech.evaluation.figures.pairing import paired
 from vqspeech.evaluation.measures import unit_abx
 from vqspeech.evaluation.measures.unit_abx import KMEANS, MAX_FRAME_PAIRS, plan_abx
-from vqspeech.evaluation.measures.units import SHUFFLED, Rates, Speech, measure, measure_units
+from vqspeech.evaluation.measures.units import SHUFFLED, Rates, measure, measure_units
 from vqspeech.evaluation.report.sections import section_from_json, section_to_json
 from vqspeech.evaluation.tools.mfcc import centre_vectors, cluster_mfccs, fit_clusters, normalised_mfccs, quantize
+from vqspeech.evaluation.trials.coded_speech import CodedSpeech
 from vqspeech.units.items import make_items
 from vqspeech.units.phones import Phone, fill_gaps, frame_labels
 
@@ -63,7 +63,7 @@ def say(phones: list[Phone], seed: int) -> np.ndarray:
     return (wav + random.normal(0, 0.01, len(wav))).astype(np.float32)
 
 
-def make_speech(num: int = 8, speakers=("ann", "bob"), spoil: float = 0.0) -> Speech:
+def make_speech(num: int = 8, speakers=("ann", "bob"), spoil: float = 0.0) -> tuple[CodedSpeech, list]:
     """Utterances whose codes are their phones, a share of them drawn at random."""
     random = np.random.default_rng(1)
     phones = [talk(seed) for seed in range(num)]
@@ -71,7 +71,7 @@ def make_speech(num: int = 8, speakers=("ann", "bob"), spoil: float = 0.0) -> Sp
     codes = [frame_labels(own, NAMES, len(wav) // HOP, RATE / HOP) for own, wav in zip(phones, wavs)]
     codes = [np.where(random.random(len(own)) < spoil, random.integers(0, NUM_CODES, len(own)), own) for own in codes]
     names = tuple(speakers[number % len(speakers)] for number in range(num))
-    return Speech(tuple(f"u{number}" for number in range(num)), names, wavs, codes, phones)
+    return CodedSpeech(tuple(f"u{number}" for number in range(num)), names, wavs, codes), phones
 
 
 def figures_of(section) -> dict:
@@ -81,7 +81,7 @@ def figures_of(section) -> dict:
 @pytest.fixture(scope="module")
 def perfect():
     """The section of units that are the phones."""
-    return measure_units(make_speech(), RATES, seed=0)
+    return measure_units(*make_speech(), RATES, seed=0)
 
 
 def test_the_figures_have_their_names_units_and_controls(perfect):
@@ -117,7 +117,7 @@ def test_units_that_are_the_phones_are_perfect(perfect):
 
 
 def test_the_bit_rate_is_by_hand(perfect):
-    speech = make_speech()
+    speech, _ = make_speech()
     codes, seconds = np.concatenate(speech.codes), sum(map(len, speech.wavs)) / RATE
     share = np.bincount(codes) / len(codes)
     expected = len(codes) / seconds * -(share * np.log2(share)).sum()
@@ -128,7 +128,7 @@ def test_the_bit_rate_is_by_hand(perfect):
 
 
 def test_random_units_are_at_chance_and_beat_nothing():
-    section = measure_units(make_speech(spoil=1.0), RATES, seed=0)
+    section = measure_units(*make_speech(spoil=1.0), RATES, seed=0)
     found = figures_of(section)
     for name in UNITS:
         if name.startswith("ABX"):
@@ -142,7 +142,7 @@ def test_random_units_are_at_chance_and_beat_nothing():
 def test_intervals_hold_the_values_and_shrink_with_more_speech():
     widths = []
     for num in (4, 16):
-        found = figures_of(measure_units(make_speech(num, spoil=0.4), RATES, seed=0))
+        found = figures_of(measure_units(*make_speech(num, spoil=0.4), RATES, seed=0))
         for figure in found.values():
             assert figure.low <= figure.value <= figure.high, figure.name
         widths.append(found["phone purity"].high - found["phone purity"].low)
@@ -150,7 +150,7 @@ def test_intervals_hold_the_values_and_shrink_with_more_speech():
 
 
 def test_two_models_on_the_same_speech_are_compared_draw_by_draw():
-    good, bad = (figures_of(measure_units(make_speech(spoil=spoil), RATES, seed=0)) for spoil in (0.1, 0.6))
+    good, bad = (figures_of(measure_units(*make_speech(spoil=spoil), RATES, seed=0)) for spoil in (0.1, 0.6))
     for name in ("ABX error within speakers, codes", "PNMI", "phoneme error rate", "boundary R-value"):
         difference = paired(good[name], bad[name], 0)
         assert difference.is_measured and math.isfinite(difference.low), name
@@ -158,7 +158,7 @@ def test_two_models_on_the_same_speech_are_compared_draw_by_draw():
 
 
 def test_the_same_seed_gives_the_same_figures():
-    once, again = (measure_units(make_speech(spoil=0.3), RATES, seed=3) for _ in range(2))
+    once, again = (measure_units(*make_speech(spoil=0.3), RATES, seed=3) for _ in range(2))
     assert section_to_json(once, whole=True) == section_to_json(again, whole=True)
 
 
@@ -166,7 +166,7 @@ def test_the_same_seed_gives_the_same_figures():
 
 
 def test_one_speaker_has_no_errors_across_speakers():
-    found = figures_of(measure_units(make_speech(speakers=("ann",)), RATES, seed=0))
+    found = figures_of(measure_units(*make_speech(speakers=("ann",)), RATES, seed=0))
     for what in ("codes", "quantized vectors"):
         assert found[f"ABX error within speakers, {what}"].is_measured
         across = found[f"ABX error across speakers, {what}"]
@@ -174,8 +174,8 @@ def test_one_speaker_has_no_errors_across_speakers():
 
 
 def test_without_phone_times_the_bit_rate_is_left():
-    speech = replace(make_speech(), phones=[[] for _ in range(8)])
-    section = measure_units(speech, RATES, seed=0)
+    speech, _ = make_speech()
+    section = measure_units(speech, [[] for _ in range(8)], RATES, seed=0)
     found = figures_of(section)
     assert set(found) == set(UNITS)
     assert [name for name, figure in found.items() if figure.is_measured] == ["bit rate"]
@@ -185,8 +185,8 @@ def test_without_phone_times_the_bit_rate_is_left():
 @pytest.mark.parametrize("phones", [[Phone(0.0, 0.4, "SIL")], [Phone(0.0, 0.2, "SIL"), Phone(0.2, 0.4, "AA")]])
 def test_one_short_utterance_crashes_nothing(phones):
     wav = say(phones, 0)
-    speech = Speech(("u",), ("ann",), [wav], [np.arange(20) % NUM_CODES], [phones])
-    found = figures_of(measure_units(speech, RATES, seed=0))
+    speech = CodedSpeech(("u",), ("ann",), [wav], [np.arange(20) % NUM_CODES])
+    found = figures_of(measure_units(speech, [phones], RATES, seed=0))
     assert set(found) == set(UNITS)
     assert "no phone is said twice" in found["ABX error within speakers, codes"].note
     assert found["bit rate"].is_measured and not math.isfinite(found["bit rate"].low)
@@ -256,7 +256,7 @@ def test_triphones_are_taken_where_there_are_enough_else_phones(monkeypatch):
 # On a store
 
 
-def material_of(model, store, root=None):
+def evaluation_of(model, store, root=None):
     return SimpleNamespace(
         model=model, store=store, split="test", seed=0, sample_rate=model.sample_rate, hop_length=model.hop_length,
         root=root,
@@ -264,7 +264,7 @@ def material_of(model, store, root=None):
 
 
 def test_a_corpus_without_text_or_times_says_so(model, store):
-    section = measure(material_of(model, store))
+    section = measure(evaluation_of(model, store))
     assert [figure.name for figure in section.figures if figure.is_measured] == ["bit rate"]
     assert any("neither phoneme times nor a text" in note for note in section.notes)
 
@@ -278,7 +278,7 @@ def test_lab_files_beside_the_recordings_are_enough(model, store, corpus, tmp_pa
     path = Path(tmp_path / f"{store.utterance_id(index)}.lab")
     path.parent.mkdir(parents=True)
     path.write_text("#\n" + "\n".join(lines) + "\n")
-    section = measure(material_of(model, store, tmp_path))
+    section = measure(evaluation_of(model, store, tmp_path))
     found = figures_of(section)
     assert found["PNMI"].is_measured and found["PNMI"].count == 1
     assert found["bit rate"].count == 1

@@ -15,22 +15,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_curve
 
-from voices import PITCHES, RATE, hum, make_material, make_store, voice_of
-from vqspeech.errors import DependencyError
+from voices import PITCHES, RATE, hum, make_evaluation, make_store, voice_of
+from vqspeech.errors import CorpusError, DependencyError
 from vqspeech.evaluation.figures.statistics import equal_error_rate
 from vqspeech.evaluation.figures.types import Figure
 from vqspeech.evaluation.judges import speakers
 from vqspeech.evaluation.judges.frozen import load_judges
-from vqspeech.evaluation.judges.speakers import Ears, cut, find_ears, frozen_judges, judge_speakers, train_ears
-from vqspeech.evaluation.judges.voiceprint import Voiceprints, join_recordings, join_takes, raised
+from vqspeech.evaluation.judges.speakers import (
+    SpeakerClassifier,
+    cut,
+    find_speaker_classifier,
+    frozen_judges,
+    measure_speakers,
+    train_speaker_classifier,
+)
+from vqspeech.evaluation.judges.voiceprint import Voiceprints, join_recordings, join_trials, raised
 from vqspeech.evaluation.measures import similarity, voice
-from vqspeech.evaluation.measures.similarity import judge_similarity
-from vqspeech.evaluation.trials.signals import conversion, is_heard, real_speech
+from vqspeech.evaluation.measures.similarity import measure_similarity
+from vqspeech.evaluation.trials.real_speech import real_speech
+from vqspeech.evaluation.trials.signals import CONVERSION, is_audible
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-class ToneEars:
+class ToneVoiceprints:
     """Hears how much of each speaker's pitch a sound has: a voiceprint with one axis for each."""
 
     def of(self, wav: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -40,26 +48,26 @@ class ToneEars:
 
 
 class ToneJudge:
-    """A classifier of speakers with the same ears."""
+    """A frozen judge of speakers that hears the same."""
 
     classes = tuple(PITCHES)
     sample_rate = RATE
     sha256 = "0123456789abcdef"
 
     def probabilities(self, wavs, batch_size: int = 64) -> np.ndarray:
-        heard = np.array([ToneEars().of(wav, RATE) ** 2 for wav in wavs])
+        heard = np.array([ToneVoiceprints().of(wav, RATE) ** 2 for wav in wavs])
         return heard.reshape(len(wavs), len(self.classes))
 
 
-EARS = Ears(ToneJudge(), 1.5, "made of tones")
+CLASSIFIER = SpeakerClassifier(ToneJudge(), 1.5, "made of tones")
 
 
 @pytest.fixture(autouse=True)
-def tone_ears(request, monkeypatch):
-    """Tests of arithmetic hear with ToneEars; those marked so with Resemblyzer itself."""
+def tone_voiceprints(request, monkeypatch):
+    """Tests of arithmetic hear with ToneVoiceprints; those marked so with Resemblyzer itself."""
     if "resemblyzer" not in request.fixturenames:
-        monkeypatch.setattr(similarity, "Voiceprints", ToneEars)
-        monkeypatch.setattr(speakers, "find_ears", lambda material: EARS)
+        monkeypatch.setattr(similarity, "Voiceprints", ToneVoiceprints)
+        monkeypatch.setattr(speakers, "find_speaker_classifier", lambda evaluation: CLASSIFIER)
 
 
 @pytest.fixture
@@ -126,26 +134,26 @@ def test_a_quiet_take_is_raised_to_minus_30_db_and_a_loud_one_left():
 
 
 def test_a_pair_with_enough_speech_has_passages_of_its_own():
-    material = make_material(make_store(test=12, seconds=2.0))  # 6 trials a pair: 12 s
-    passages, left_out = join_takes(material.trials, conversion, RATE)
+    evaluation = make_evaluation(make_store(test=12, seconds=2.0))  # 6 trials a pair: 12 s
+    passages, left_out = join_trials(evaluation.trials, CONVERSION, RATE)
     assert left_out == 0
     assert len(passages) == 6 * 2  # 3 takes each
     assert all(len(passage.sources) == 1 and len(passage.wav) == 6 * RATE for passage in passages)
 
 
 def test_pairs_with_too_little_share_passages_of_one_target_and_one_relation():
-    material = make_material(make_store(test=4, seconds=2.0))  # 2 trials a pair: 4 s; 8 s a target
-    shared, left_out = join_takes(material.trials, conversion, RATE)
+    evaluation = make_evaluation(make_store(test=4, seconds=2.0))  # 2 trials a pair: 4 s; 8 s a target
+    shared, left_out = join_trials(evaluation.trials, CONVERSION, RATE)
     assert left_out == 0 and len(shared) == 3
     assert sorted(passage.target for passage in shared) == ["ann", "bob", "cat"]
     assert all(set(passage.sources.values()) == {0.5} for passage in shared)
-    apart, left_out = join_takes(material.trials, conversion, RATE, lambda trial: trial.speaker)
+    apart, left_out = join_trials(evaluation.trials, CONVERSION, RATE, lambda trial: trial.speaker)
     assert apart == [] and left_out == 12
 
 
 @given(lengths=st.lists(st.floats(0.1, 7.0), min_size=1, max_size=20), heard=st.lists(st.booleans(), min_size=20))
-def test_every_take_that_is_heard_is_in_one_passage_of_its_target_or_counted(lengths, heard):
-    one = make_material(make_store(train=1, test=1)).trials[0]
+def test_every_trial_that_is_heard_is_in_one_passage_of_its_target_or_counted(lengths, heard):
+    one = make_evaluation(make_store(train=1, test=1)).trials[0]
     targets = list(PITCHES)
     trials = [
         replace(
@@ -157,8 +165,8 @@ def test_every_take_that_is_heard_is_in_one_passage_of_its_target_or_counted(len
         )
         for number, seconds in enumerate(lengths)
     ]
-    passages, left_out = join_takes(trials, conversion, RATE)
-    audible = [trial for trial in trials if is_heard(trial.conversion)]
+    passages, left_out = join_trials(trials, CONVERSION, RATE)
+    audible = [trial for trial in trials if is_audible(trial.conversion)]
     counted = sum(1 + int(passage.name.split(" and ")[1].split()[0]) for passage in passages)
     assert counted + left_out == len(audible)
     for passage in passages:
@@ -178,8 +186,8 @@ def test_real_recordings_are_joined_to_five_seconds_and_a_rest_is_left():
 
 @pytest.mark.parametrize("wav", [np.zeros(0), np.zeros(800), np.full(800, np.nan), np.full(800, 5e-4)])
 def test_silence_and_what_is_not_finite_is_not_heard(wav):
-    assert not is_heard(wav.astype(np.float32))
-    assert is_heard(hum(110, 0.1))
+    assert not is_audible(wav.astype(np.float32))
+    assert is_audible(hum(110, 0.1))
 
 
 def test_real_speech_is_of_one_speaker_long_enough_and_none_that_is_left_out():
@@ -194,7 +202,7 @@ def test_real_speech_is_of_one_speaker_long_enough_and_none_that_is_left_out():
 
 
 def test_perfect_conversions_are_the_target_and_cannot_be_told_from_it():
-    figures = by_name(judge_similarity(make_material(make_store(test=12)))[0])
+    figures = by_name(measure_similarity(make_evaluation(make_store(test=12)))[0])
     assert figures["similarity to the target"].value == pytest.approx(1, abs=0.01)
     assert figures["similarity to the source"].value == pytest.approx(0, abs=0.05)
     assert figures["nearer to the target than to the source"].value == 1.0
@@ -206,8 +214,8 @@ def test_perfect_conversions_are_the_target_and_cannot_be_told_from_it():
 
 
 def test_a_model_that_keeps_the_voice_beats_no_control():
-    kept = make_material(make_store(test=12), lambda speaker, target, seconds: voice_of(speaker, seconds))
-    figures = by_name(judge_similarity(kept)[0])
+    kept = make_evaluation(make_store(test=12), lambda speaker, target, seconds: voice_of(speaker, seconds))
+    figures = by_name(measure_similarity(kept)[0])
     assert figures["similarity to the target"].value == pytest.approx(0, abs=0.05)
     assert figures["similarity to the source"].value == pytest.approx(1, abs=0.01)
     assert figures["nearer to the target than to the source"].value == 0.0
@@ -222,7 +230,7 @@ def test_the_share_nearer_to_the_target_is_counted():
     def convert(speaker: str, target: str, seconds: float) -> np.ndarray:
         return voice_of(speaker if target == "cat" else target, seconds)
 
-    figures = by_name(judge_similarity(make_material(make_store(test=12), convert))[0])
+    figures = by_name(measure_similarity(make_evaluation(make_store(test=12), convert))[0])
     assert figures["nearer to the target than to the source"].value == pytest.approx(2 / 3)
     assert figures["similarity to the target"].value == pytest.approx(2 / 3, abs=0.02)
 
@@ -234,7 +242,7 @@ def test_pairs_of_the_same_and_of_different_sex_have_their_own_figures():
         return voice_of(target if "bob" in (speaker, target) else speaker, seconds)
 
     sexes = {"ann": "F", "bob": "M", "cat": "F"}
-    figures = by_name(judge_similarity(make_material(make_store(test=12), convert, sexes=sexes))[0])
+    figures = by_name(measure_similarity(make_evaluation(make_store(test=12), convert, sexes=sexes))[0])
     same, other = (figures[f"similarity to the target, {kind} sex"] for kind in ("same", "different"))
     assert same.value == pytest.approx(0, abs=0.05) and other.value == pytest.approx(1, abs=0.01)
     assert same.count + other.count == figures["similarity to the target"].count == 12
@@ -242,13 +250,13 @@ def test_pairs_of_the_same_and_of_different_sex_have_their_own_figures():
 
 
 def test_a_corpus_that_does_not_tell_the_sexes_says_so():
-    figures, notes = judge_similarity(make_material(make_store(test=12)))
+    figures, notes, retry = measure_similarity(make_evaluation(make_store(test=12)))
     assert not any("sex" in figure.name for figure in figures)
     assert any("does not tell the speakers' sexes" in note for note in notes)
 
 
 def test_too_few_conversions_for_a_passage_ask_for_more():
-    figures = by_name(judge_similarity(make_material(make_store(test=1)))[0])
+    figures = by_name(measure_similarity(make_evaluation(make_store(test=1)))[0])
     assert np.isnan(figures["similarity to the target"].value)
     assert "too little speech for a passage of 5 s: raise --pairs" in figures["similarity to the target"].note
 
@@ -261,7 +269,7 @@ def test_without_resemblyzer_its_figures_name_the_extra_and_the_rest_is_computed
     monkeypatch.setattr(similarity, "Voiceprints", Voiceprints)
     with pytest.raises(DependencyError, match=r"pip install 'vqspeech\[evaluate\]'"):
         Voiceprints()
-    section = voice.measure(make_material(make_store(test=12)))
+    section = voice.measure(make_evaluation(make_store(test=12)))
     assert any("pip install 'vqspeech[evaluate]'" in note for note in section.notes)
     figures = by_name(section.figures)
     assert np.isnan(figures["similarity to the target"].value)
@@ -269,14 +277,14 @@ def test_without_resemblyzer_its_figures_name_the_extra_and_the_rest_is_computed
 
 
 def test_silent_conversions_and_nan_are_named_and_the_others_judged():
-    material = make_material(make_store(test=12))
-    first, second, *others = material.trials
+    evaluation = make_evaluation(make_store(test=12))
+    first, second, *others = evaluation.trials
     broken = (
         replace(first, conversion=np.zeros(100, np.float32)),
         replace(second, conversion=np.full(100, np.nan, np.float32)),
         *others,
     )
-    section = voice.measure(replace(material, trials=broken))
+    section = voice.measure(replace(evaluation, trials=broken))
     assert any(note.startswith("2 of 36 conversions are silent or hold values that are not") for note in section.notes)
     figures = by_name(section.figures)
     assert figures["similarity to the target"].value == pytest.approx(1, abs=0.01)
@@ -285,7 +293,7 @@ def test_silent_conversions_and_nan_are_named_and_the_others_judged():
 
 
 def test_one_voice_has_its_reconstructions_judged_and_says_that_there_is_no_conversion():
-    section = voice.measure(make_material(make_store(test=12, speakers=("ann",))))
+    section = voice.measure(make_evaluation(make_store(test=12, speakers=("ann",))))
     figures = by_name(section.figures)
     assert any("one voice" in note for note in section.notes)
     assert figures["reconstructions' similarity to their speaker"].value > 0.99
@@ -295,8 +303,8 @@ def test_one_voice_has_its_reconstructions_judged_and_says_that_there_is_no_conv
 
 
 def test_the_same_seed_gives_the_same_section():
-    material = make_material(make_store(test=6))
-    assert voice.measure(material) == voice.measure(material)
+    evaluation = make_evaluation(make_store(test=6))
+    assert voice.measure(evaluation) == voice.measure(evaluation)
 
 
 # The speaker classifier
@@ -306,7 +314,7 @@ def test_a_silent_take_in_one_model_leaves_the_passages_of_equal_content_paired(
     from vqspeech.evaluation.figures.pairing import paired
 
     store = make_store(test=12)
-    silent = make_material(store)
+    silent = make_evaluation(store)
     lost = replace(silent.trials[2], conversion=np.zeros_like(silent.trials[2].conversion))
     one, other = (
         by_name(voice.measure(each).figures)["similarity to the target"]
@@ -323,7 +331,7 @@ def test_shares_of_the_classifier_are_counted():
     def convert(speaker: str, target: str, seconds: float) -> np.ndarray:
         return voice_of(speaker if target == "cat" else target, seconds)
 
-    figures, notes = judge_speakers(make_material(make_store(test=12), convert), EARS)
+    figures, notes = measure_speakers(make_evaluation(make_store(test=12), convert), CLASSIFIER)
     found = by_name(figures)
     assert found["conversions heard as the target"].value == pytest.approx(2 / 3)
     assert found["conversions heard as the source"].value == pytest.approx(1 / 3)
@@ -340,14 +348,14 @@ def test_a_classifier_that_does_not_know_real_recordings_is_called_unreliable():
         def probabilities(self, wavs, batch_size: int = 64) -> np.ndarray:
             return np.tile([0.8, 0.1, 0.1], (len(wavs), 1))
 
-    _, notes = judge_speakers(make_material(make_store()), Ears(Deaf(), None, "deaf"))
+    _, notes = measure_speakers(make_evaluation(make_store()), SpeakerClassifier(Deaf(), None, "deaf"))
     assert any("UNRELIABLE: it hears 33% of real recordings right" in note for note in notes)
 
 
 def test_what_cannot_be_heard_is_nobody():
     wavs = [voice_of("bob", 1.0), np.zeros(800, np.float32), np.full(800, np.nan, np.float32), voice_of("cat", 4.0)]
-    assert EARS.hear(wavs, RATE) == ["bob", "", "", "cat"]
-    assert EARS.hear([], RATE) == []
+    assert CLASSIFIER.hear(wavs, RATE) == ["bob", "", "", "cat"]
+    assert CLASSIFIER.hear([], RATE) == []
 
 
 def test_a_judge_hears_a_higher_rate_brought_down_to_its_own():
@@ -361,13 +369,13 @@ def test_a_judge_hears_a_higher_rate_brought_down_to_its_own():
             return super().probabilities(wavs)
 
     wav = soxr.resample(voice_of("cat", 2.0), RATE, 2 * RATE)
-    assert Ears(Counting(), None, "counting").hear([wav], 2 * RATE) == ["cat"]
+    assert SpeakerClassifier(Counting(), None, "counting").hear([wav], 2 * RATE) == ["cat"]
     assert lengths == [2 * RATE]  # two seconds at the judge's rate
 
 
 def test_chance_is_that_of_the_judge_who_may_know_more_voices_than_the_model():
-    two = replace(make_material(make_store()), common=("ann", "bob"))
-    found = by_name(judge_speakers(two, EARS)[0])
+    two = replace(make_evaluation(make_store()), common=("ann", "bob"))
+    found = by_name(measure_speakers(two, CLASSIFIER)[0])
     assert control(found["conversions heard as the target"], "chance").value == pytest.approx(1 / 3)
     real = found["speaker classifier: real test recordings heard right"]
     assert {speaker for _, speaker, _ in real.samples} == {"ann", "bob"}  # those that are compared
@@ -379,11 +387,11 @@ def test_pieces_of_a_recording_hold_what_can_be_heard_of_it():
 
 
 def test_a_classifier_is_trained_on_real_training_recordings_and_knows_others():
-    material = make_material(make_store(train=12, test=6))
-    ears, again = (train_ears(material, seconds=60, steps=30) for _ in range(2))
-    assert isinstance(ears, Ears) and isinstance(again, Ears)
-    assert ears.judge.sha256 == again.judge.sha256
-    figures, notes = judge_speakers(material, ears)
+    evaluation = make_evaluation(make_store(train=12, test=6))
+    classifier, again = (train_speaker_classifier(evaluation, seconds=60, steps=30) for _ in range(2))
+    assert isinstance(classifier, SpeakerClassifier) and isinstance(again, SpeakerClassifier)
+    assert classifier.judge.sha256 == again.judge.sha256
+    figures, notes = measure_speakers(evaluation, classifier)
     assert by_name(figures)["speaker classifier: real test recordings heard right"].value >= 0.9
     assert any("real training recordings" in note and "never heard a conversion" in note for note in notes)
 
@@ -395,24 +403,28 @@ def test_a_classifier_is_trained_on_real_training_recordings_and_knows_others():
         (make_store(train=3), "ann has 3 training recordings that are not evaluated, 4 of at least two speakers"),
     ],
 )
-def test_a_corpus_that_is_too_small_for_a_classifier_says_so(store, why):
-    answer = train_ears(make_material(store))
-    assert isinstance(answer, str) and why in answer
-    figures, notes = judge_speakers(make_material(store), answer)
-    assert notes == (answer,) and all(np.isnan(figure.value) for figure in figures)
+def test_a_corpus_that_is_too_small_for_a_classifier_says_so(store, why, monkeypatch):
+    with pytest.raises(CorpusError, match=why) as raised:
+        train_speaker_classifier(make_evaluation(store))
+    monkeypatch.setattr(speakers, "find_speaker_classifier", train_speaker_classifier)
+    figures, notes = measure_speakers(make_evaluation(store))
+    assert notes == (str(raised.value),) and all(np.isnan(figure.value) for figure in figures)
 
 
 def test_the_recipes_frozen_judge_is_taken_where_it_knows_the_models_speakers():
     judges = load_judges(REPOSITORY / "recipes" / "fsdd" / "judges.safetensors")
-    material = make_material(make_store())
-    model = type(material.model)(
+    evaluation = make_evaluation(make_store())
+    model = type(evaluation.model)(
         speakers=judges.speaker.classes, recipe=SimpleNamespace(name="fsdd", data=SimpleNamespace(corpus="fsdd"))
     )
-    known = replace(material, model=model)
+    known = replace(evaluation, model=model)
     found = frozen_judges(known, REPOSITORY / "recipes")
     assert found is not None and found.speaker.sha256 == judges.speaker.sha256
-    ears = find_ears(known)
-    assert isinstance(ears, Ears) and ears.origin == "frozen with the recipe, trained on FSDD takes 10-49"
+    classifier = find_speaker_classifier(known)
+    assert (
+        isinstance(classifier, SpeakerClassifier)
+        and classifier.origin == "frozen with the recipe, trained on FSDD takes 10-49"
+    )
     renamed = SimpleNamespace(name="mine", data=SimpleNamespace(corpus="fsdd"))  # the corpus's judges know it, too
     mine = replace(known, model=SimpleNamespace(speakers=judges.speaker.classes[:2], recipe=renamed), sample_rate=16000)
     again = frozen_judges(mine, REPOSITORY / "recipes")

@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 
 from vqspeech import example_recording
 from vqspeech.audio import load_audio
-from vqspeech.evaluation.figures.types import Material, Trial
+from vqspeech.errors import DependencyError
+from vqspeech.evaluation.figures.types import Evaluation, Trial
 from vqspeech.evaluation.measures import words
 from vqspeech.evaluation.measures.words import by_transcribers, measure
 from vqspeech.evaluation.tools.sphinx import words_of
 from vqspeech.evaluation.tools.transcribers import Transcriber, find_transcribers, word_errors
+from vqspeech.evaluation.trials.scoring import WordedTrial
+from vqspeech.evaluation.trials.signals import SIGNALS, Signal
 from vqspeech.evaluation.trials.texts import Texts
-from vqspeech.evaluation.trials.ways import WAYS, Heard
 
 SAID = ("the", "cat", "sat")
 HEARD = {
@@ -26,28 +28,30 @@ HEARD = {
 }  # fmt: skip
 
 
-def wav_of(way: str, number: int) -> np.ndarray:
-    """Sound that says, in its first sample, which way it is."""
+def wav_of(signal: Signal, number: int) -> np.ndarray:
+    """Sound that says, in its first sample, which signal it is."""
     wav = np.full(1600, 0.1, np.float32)
-    wav[0], wav[1] = WAYS.index(way) / 10, number / 100
+    wav[0], wav[1] = SIGNALS.index(signal) / 10, number / 100
     return wav
 
 
 def trial(number: int, speaker: str = "ann") -> Trial:
-    sounds = {way: wav_of(way, number) for way in WAYS}
+    sounds = {signal.name: wav_of(signal, number) for signal in SIGNALS}
     return Trial(f"u{number}", speaker, "bob", None, codes=np.zeros(4, np.int32), **sounds)
 
 
-def ask(monkeypatch, heard: list[Heard], language: str = ""):
-    told = Transcriber("parrot", lambda wav, rate: HEARD[WAYS[round(float(wav[0]) * 10)]])
+def ask(monkeypatch, heard: list[WordedTrial], language: str = ""):
+    told = Transcriber("parrot", lambda wav, rate: HEARD[SIGNALS[round(float(wav[0]) * 10)].name])
     monkeypatch.setattr(words, "find_transcribers", lambda: ([told], []))
-    material = Material(SimpleNamespace(speakers=("ann", "bob")), None, "test", (), 0, 16000, 64, {}, language=language)
-    figures, notes = by_transcribers(material, heard)
+    evaluation = Evaluation(
+        SimpleNamespace(speakers=("ann", "bob")), None, "test", (), 0, 16000, 64, {}, language=language
+    )
+    figures, notes, _ = by_transcribers(evaluation, heard)
     return {one.name: one for one in figures}, notes
 
 
 def test_errors_are_counted_over_words_and_beside_those_of_the_source(monkeypatch):
-    found, notes = ask(monkeypatch, [Heard(trial(n), SAID) for n in range(2)])
+    found, notes = ask(monkeypatch, [WordedTrial(trial(n), SAID) for n in range(2)])
     rate = found["word error rate, parrot: conversions"]
     # the → a, cat → bat, and two words too many: 4 errors of 3 words
     assert rate.value == pytest.approx(4 / 3) and rate.count == 2 and rate.higher_is_better is False
@@ -60,7 +64,7 @@ def test_errors_are_counted_over_words_and_beside_those_of_the_source(monkeypatc
 
 def test_words_lost_are_errors_above_those_of_the_same_recording(monkeypatch):
     monkeypatch.setitem(HEARD, "source", "the cat sit")  # one word of real speech is not understood either
-    found, _ = ask(monkeypatch, [Heard(trial(n), SAID) for n in range(2)])
+    found, _ = ask(monkeypatch, [WordedTrial(trial(n), SAID) for n in range(2)])
     assert found["words lost, parrot: conversions"].value == pytest.approx((4 - 1) / 3)
     assert found["words lost, parrot: reconstructions"].value == 0.0
     beside = {one.name: one.value for one in found["words lost, parrot: conversions"].controls}
@@ -79,14 +83,17 @@ def test_word_errors_are_the_edit_distance(said, heard):
 
 def test_silence_has_every_word_wrong(monkeypatch):
     silent = trial(0)
-    for way in WAYS:
-        getattr(silent, way)[:] = 0
-    found, _ = ask(monkeypatch, [Heard(silent, SAID)])
+    for signal in SIGNALS:
+        signal.of(silent)[:] = 0
+    found, _ = ask(monkeypatch, [WordedTrial(silent, SAID)])
     assert found["word error rate, parrot: conversions"].value == 1.0
 
 
 def test_numbers_in_digits_are_left_out_and_told(monkeypatch):
-    found, notes = ask(monkeypatch, [Heard(trial(0), SAID), Heard(trial(1), ("in", "1984")), Heard(trial(2), ("3rd",))])
+    found, notes = ask(
+        monkeypatch,
+        [WordedTrial(trial(0), SAID), WordedTrial(trial(1), ("in", "1984")), WordedTrial(trial(2), ("3rd",))],
+    )
     assert found["word error rate, parrot: conversions"].count == 1
     assert len(notes) == 1 and "2 of 3 trials have numbers in digits (1984)" in notes[0]
     assert words_of("2 cats") == ("two", "cats")  # one digit is a word
@@ -99,25 +106,25 @@ RUSSIAN = words_of("Он никогда не видел больших горо�
 @pytest.mark.parametrize("foreign", [GERMAN, RUSSIAN])
 def test_speakers_of_other_languages_are_left_out_and_the_others_measured(monkeypatch, foreign):
     pytest.importorskip("pocketsphinx")
-    english = Heard(trial(0), words_of("the birch canoe slid on the smooth planks"))
-    found, notes = ask(monkeypatch, [english, Heard(trial(1, "kerstin"), foreign)])
+    english = WordedTrial(trial(0), words_of("the birch canoe slid on the smooth planks"))
+    found, notes = ask(monkeypatch, [english, WordedTrial(trial(1, "kerstin"), foreign)])
     assert found["word error rate, parrot: conversions"].count == 1
     assert any("1 of 2 trials are left out" in note and "kerstin are not English" in note for note in notes)
 
 
 def test_a_corpus_of_another_language_has_a_note_and_no_figures(monkeypatch):
     pytest.importorskip("pocketsphinx")
-    found, notes = ask(monkeypatch, [Heard(trial(0), GERMAN)])
+    found, notes = ask(monkeypatch, [WordedTrial(trial(0), GERMAN)])
     assert found == {} and any("not English" in note for note in notes)
-    found, notes = ask(monkeypatch, [Heard(trial(0), SAID)], language="de")
+    found, notes = ask(monkeypatch, [WordedTrial(trial(0), SAID)], language="de")
     assert found == {} and "'de'" in notes[0] and "The rest is measured" in notes[0]
-    assert ask(monkeypatch, [Heard(trial(0), GERMAN)], language="en-US")[0]  # who says so is believed
+    assert ask(monkeypatch, [WordedTrial(trial(0), GERMAN)], language="en-US")[0]  # who says so is believed
 
 
 def test_a_name_that_no_dictionary_has_counts_and_is_told(monkeypatch):
     pytest.importorskip("pocketsphinx")
     strange = words_of("the old man of zzyzx walked slowly down to the sea")
-    found, notes = ask(monkeypatch, [Heard(trial(0), strange)])
+    found, notes = ask(monkeypatch, [WordedTrial(trial(0), strange)])
     assert found["word error rate, parrot: conversions"].is_measured
     assert notes == ["1 words are outside PocketSphinx's dictionary and count as errors, in sources too (zzyzx)"]
 
@@ -125,14 +132,17 @@ def test_a_name_that_no_dictionary_has_counts_and_is_told(monkeypatch):
 def test_a_corpus_without_texts_says_so_and_one_without_recognisers_too(monkeypatch):
     def found_in(texts: Texts):
         monkeypatch.setattr(words, "find_texts", lambda _: texts)
-        monkeypatch.setattr(words, "find_transcribers", lambda: ([], ["PocketSphinx does not load. Install it"]))
+        monkeypatch.setattr(
+            words, "find_transcribers", lambda: ([], [DependencyError("PocketSphinx does not load. Install it")])
+        )
         speakers = SimpleNamespace(speakers=("ann", "bob"))
-        return measure(Material(speakers, None, "test", (trial(0),), 0, 16000, 64, {}))
+        return measure(Evaluation(speakers, None, "test", (trial(0),), 0, 16000, 64, {}))
 
     silent = found_in(Texts({}, (), {}, ("1 of 1 utterances have no text",)))
     assert not silent.figures[0].is_measured and silent.figures[0].note == "no text to compare with"
     assert silent.notes == ("1 of 1 utterances have no text",)
     deaf = found_in(Texts({"u0": SAID}, (SAID,), {}))
+    assert deaf.retry and not silent.retry
     assert not deaf.figures[0].is_measured and "PocketSphinx does not load. Install it" in deaf.notes
 
 

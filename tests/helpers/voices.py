@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vqspeech.evaluation.figures.types import Material, Trial
+from vqspeech.evaluation.figures.types import Evaluation, Trial
 
 RATE = 8000  # Hz
 PITCHES = {"ann": 110.0, "bob": 165.0, "cat": 275.0}  # Hz; no one's harmonics are another's pitch
@@ -78,7 +78,7 @@ def voice_of(speaker: str, seconds: float) -> np.ndarray:
     return hum(PITCHES[speaker], seconds)
 
 
-def make_material(store: ToneStore, convert=None, *, sexes=None, model: Any = None, **changes: Any) -> Material:
+def make_evaluation(store: ToneStore, convert=None, *, sexes=None, model: Any = None, **changes: Any) -> Evaluation:
     """Every test utterance converted to the other voices in turn.
 
     `convert` is a function of (source speaker, target, seconds) that gives the conversion, by default a perfect one.
@@ -110,4 +110,4 @@ def make_material(store: ToneStore, convert=None, *, sexes=None, model: Any = No
         speakers=store.speakers, recipe=SimpleNamespace(name="tones", data=SimpleNamespace(corpus="folder"))
     )
     settled: dict[str, Any] = {"split": "test", "seed": 0, "sample_rate": RATE, "hop_length": 64, "sexes": sexes or {}}
-    return Material(model, store, trials=tuple(trials), **(settled | changes))  # type: ignore[arg-type]
+    return Evaluation(model, store, trials=tuple(trials), **(settled | changes))  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ from vqspeech.models.prior import Prior
 from vqspeech.pretrained.checkpoint import read_model, read_prior, read_prior_card
 from vqspeech.training.acceleration import Acceleration
 from vqspeech.training.loop import fit
-from vqspeech.training.prior import CodeBatches, PriorTask, assemble, prior_training, spread
+from vqspeech.training.prior import CodeBatches, PriorTask, assemble, prior_training
 from vqspeech.training.start import train
 from vqspeech.training.state import new_state
 
@@ -179,11 +179,6 @@ def test_a_prior_that_learns_nothing_is_told(codes, prior):
     assert task.diagnose(useless[:3]) is None
     assert "the codes' frequencies alone 3.00. Lower prior.learning_rate" in str(task.diagnose(useless))
     assert task.diagnose([*useless, {"step": 6, "bits": 2.9, "unigram": 3.0}]) is None
-
-
-def test_spread_takes_all_or_an_even_share():
-    assert spread(np.arange(5), 9).tolist() == [0, 1, 2, 3, 4]
-    assert spread(np.arange(100, 108), 4).tolist() == [101, 103, 105, 107]
 
 
 def test_both_stages_leave_a_model_and_its_prior(work, corpus, write_recipe):

@@ -280,7 +280,7 @@ def test_fastabx_finds_the_same(tmp_path, mode):
     (tmp_path / "units.jsonl").write_text("\n".join(lines) + "\n")
     dataset = fastabx.Dataset.from_item_and_units(tmp_path / "x.item", tmp_path / "units.jsonl", RATE)
     by = ["prev-phone", "next-phone"] + (["speaker"] if mode == "within" else [])
-    task = fastabx.Task(dataset, on="#phone", by=by, across=["speaker"] if mode == "across" else None)
+    task = fastabx.AbxTask(dataset, on="#phone", by=by, across=["speaker"] if mode == "across" else None)
     theirs = fastabx.Score(task, "identical").collapse(levels=[("next-phone", "prev-phone"), "speaker"])
     ours = abx_error(items, codes, RATE, mode=mode, distance="identical", limits=ALL).error
     assert ours == pytest.approx(theirs, abs=1e-4)

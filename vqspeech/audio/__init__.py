@@ -7,11 +7,12 @@ and `AudioWriter` handle any length block by block and give the same samples.
 from vqspeech.audio.folders import find_recordings
 from vqspeech.audio.kinds import AUDIO_SUFFIXES, EXPECTED, MEDIA_SUFFIXES, media_is_installed
 from vqspeech.audio.reader import AudioReader, load_audio, open_audio
+from vqspeech.audio.resampling import resampled
 from vqspeech.audio.writer import FULL_SCALE, AudioWriter, save_audio, to_int16
 from vqspeech.mu_law import MU_LAW_CLASSES, SILENCE_CLASS, mu_law_decode, mu_law_encode
 
 __all__ = [
     "AUDIO_SUFFIXES", "EXPECTED", "FULL_SCALE", "MEDIA_SUFFIXES", "MU_LAW_CLASSES", "SILENCE_CLASS", "AudioReader",
     "AudioWriter", "find_recordings", "load_audio", "media_is_installed", "mu_law_decode", "mu_law_encode",
-    "open_audio", "save_audio", "to_int16",
+    "open_audio", "resampled", "save_audio", "to_int16",
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vqspeech.audio import FULL_SCALE, mu_law_encode
+from vqspeech.data.selection import middles
 from vqspeech.data.store import Store
 from vqspeech.data.variants import Variants
 from vqspeech.errors import CorpusError
@@ -201,8 +202,7 @@ class Batches:
 
     def spread(self, count: int) -> list[int]:
         """At most `count` utterances spread evenly over the split, in the order of their ids; always the same."""
-        count = min(count, len(self.span))
-        return [self.span.start + (2 * i + 1) * len(self.span) // (2 * count) for i in range(count)]
+        return (self.span.start + middles(len(self.span), count)).tolist()
 
     def assemble(
         self,

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vqspeech.audio import save_audio
+from vqspeech.audio import resampled, save_audio
 from vqspeech.data.phonemes import SILENCE, Label, from_espeak
 from vqspeech.data.sentences import make_sentence
 from vqspeech.errors import DependencyError, VQSpeechError
@@ -201,8 +201,6 @@ def label_sounds(wav: NDArray[np.int16], sounds: list[Sound]) -> list[Label]:
 
 def speak_voice(folder: Path, voice: Voice, duration_s: float, sample_rate: int, seed: int) -> dict[str, float]:
     """Write one voice's sentences, their text and their labels under `folder`, at least `duration_s` in all."""
-    import soxr
-
     espeak = Espeak(seed)
     spoken_s, number = 0.0, 0
     while spoken_s < duration_s:
@@ -212,9 +210,9 @@ def speak_voice(folder: Path, voice: Voice, duration_s: float, sample_rate: int,
         wav, sounds = espeak.speak(text, voice)
         labels = label_sounds(wav, sounds)
         # Resampling at HQ has no delay: times in seconds stay as they are.
-        resampled = soxr.resample(wav.astype("float32") / 32768, ESPEAK_RATE, sample_rate, quality="HQ")
+        speech = resampled(wav.astype("float32") / 32768, ESPEAK_RATE, sample_rate)
         name = f"{voice.name}_{number:04d}"
-        save_audio(folder / "wav" / voice.name / f"{name}.wav", resampled, sample_rate)
+        save_audio(folder / "wav" / voice.name / f"{name}.wav", speech, sample_rate)
         lines = "".join(f"{start:.6f}\t{end:.6f}\t{phoneme}\n" for start, end, phoneme in labels)
         for kind, suffix, content in (("text", "txt", f"{text}\n"), ("labels", "tsv", lines)):
             file = folder / kind / voice.name / f"{name}.{suffix}"

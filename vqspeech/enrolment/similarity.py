@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.conversion import Request, SamplingOptions, convert_many
+from vqspeech.data.selection import golden_order
 from vqspeech.data.store import Store
 from vqspeech.enrolment.recordings import Recording
 from vqspeech.evaluation.judges.voiceprint import PASSAGE_S, Voiceprint, Voiceprints, raised
-from vqspeech.evaluation.trials.signals import is_heard
+from vqspeech.evaluation.trials.signals import is_audible
 from vqspeech.models.vqvae import VQVAE
 
 # Cosine of the two most unlike groups of recordings below which two voices are suspected. Measured on ten readers of
@@ -56,7 +57,7 @@ def compare_recordings(voiceprints: Voiceprints, recordings: Sequence[Recording]
             waves += parts
             names += [one.path.name] * len(parts)
             waiting = []
-    prints = np.array([voiceprints.of(wav, sample_rate) for wav in waves if is_heard(wav)])
+    prints = np.array([voiceprints.of(wav, sample_rate) for wav in waves if is_audible(wav)])
     if len(np.unique(prints, axis=0)) < 2:
         return Agreement(1.0, ())
     groups = KMeans(2, n_init=10, random_state=0).fit(prints).labels_
@@ -102,8 +103,7 @@ def _some(store: Store, split: str) -> list[NDArray[np.float32]]:
     """About `SPOKEN_S` of a split, spread over it."""
     span = store.utterances(split)
     chosen: list[NDArray[np.float32]] = []
-    order = sorted(range(len(span)), key=lambda place: place * 0.6180339887498949 % 1.0)  # spread, always the same
-    for place in order:
+    for place in golden_order(len(span)):
         if sum(map(len, chosen)) < SPOKEN_S * store.sample_rate:
             chosen.append(store.wav(span.start + place))
     return chosen

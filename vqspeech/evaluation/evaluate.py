@@ -12,23 +12,23 @@ from pathlib import Path
 from vqspeech.data.preparation import num_cores
 from vqspeech.errors import VQSpeechError
 from vqspeech.evaluation.figures.together import both_right
-from vqspeech.evaluation.figures.types import Material, Section
+from vqspeech.evaluation.figures.types import Evaluation, Section
 from vqspeech.evaluation.report.breakdown import break_down
 from vqspeech.evaluation.report.html import write_html
 from vqspeech.evaluation.report.sections import Report, keep_section, kept_section, to_json, write_json
 from vqspeech.evaluation.report.stages import Stages, pace_of
-from vqspeech.evaluation.trials.pairs import Choice, choose_split
+from vqspeech.evaluation.trials.pairs import Pair, choose_split
 from vqspeech.evaluation.trials.sexes import find_sexes
-from vqspeech.evaluation.trials.synthesis import Settings, make_material
+from vqspeech.evaluation.trials.synthesis import Settings, make_evaluation
 from vqspeech.evaluation.trials.systems import (
-    Subject,
+    System,
     choose_for,
     facts_of,
     heard_voices,
     names_of,
     notes_on,
     notes_on_two,
-    open_subject,
+    open_system,
     work_ahead,
 )
 from vqspeech.pretrained.checkpoint import find_model_file
@@ -36,7 +36,7 @@ from vqspeech.progress import Notify, Progress
 
 PAIRS = 200
 QUICK_PAIRS = 20
-# One module a section, each with measure(material) -> Section, in the report's order; and its heading if it fails.
+# One module a section, each with measure(evaluation) -> Section, in the report's order; and its heading if it fails.
 MEASURES = {
     "naturalness": "Naturalness",
     "words": "Words",
@@ -84,7 +84,7 @@ def evaluate(
     pairs : conversions to make, or `ALL`: every utterance to every other voice; `PAIRS` if None, or `QUICK_PAIRS`
     out : folder of the report; `evaluation` beside the model file if None
     trained : evaluate on training utterances; the report says so
-    seed : of choice, sampling and bootstrap
+    seed : of the choice, sampling and bootstrap
     num_threads : of sampling; all cores if None
     measures : names of the modules that measure; all of `MEASURES` if None, or those of `QUICK`
     quick : a rough look: fewer conversions and measures, unless they are given
@@ -110,48 +110,48 @@ def evaluate(
     if out.exists() and not out.is_dir():
         raise VQSpeechError(f"{out} is a file. Give a folder with --out")
     settings = Settings(seed=seed, num_threads=num_threads or num_cores())
-    opened = [open_subject(file, data, out, notify)]
+    opened = [open_system(file, data, out, notify)]
     if against:
-        opened.append(open_subject(find_model_file(against), data, out / "against", notify))
+        opened.append(open_system(find_model_file(against), data, out / "against", notify))
     first, names = opened[0], names_of(opened)
     split, label = choose_split(first.store, trained=trained)
     sexes = find_sexes(first.model.recipe.data, first.root, first.store.speakers)
-    choices = choose_for(opened, split, number, sexes, seed)
+    chosen = choose_for(opened, split, number, sexes, seed)
     if number is None:
-        notify(work_ahead(first.store, split, choices))
-    voices = heard_voices(opened, choices)
+        notify(work_ahead(first.store, split, chosen))
+    voices = heard_voices(opened, chosen)
     common = voices if against or len(voices) < len(first.model.speakers) else ()
 
-    def run(subject: Subject, folder: Path, name: str) -> tuple[Material, tuple[Section, ...]]:
+    def run(system: System, folder: Path, name: str) -> tuple[Evaluation, tuple[Section, ...]]:
         stages = Stages(folder)
-        tell_pace = pace_of(len(choices), notify)
+        tell_pace = pace_of(len(chosen), notify)
 
         def advance(done: int) -> None:
-            watch(f"{name}: conversions", done, len(choices))
+            watch(f"{name}: conversions", done, len(chosen))
             tell_pace(done)
 
         with stages.time(CONVERSIONS):
-            material = make_material(
-                subject.model, subject.store, choices, folder / "material", settings,
-                split=split, sexes=sexes, trained_on=trained, common=common, prior=subject.prior,
-                root=subject.root, advance=advance,
+            evaluation = make_evaluation(
+                system.model, system.store, chosen, folder / "material", settings,
+                split=split, sexes=sexes, trained_on=trained, common=common, prior=system.prior,
+                prior_missing=system.prior_missing, root=system.root, advance=advance,
             )  # fmt: skip
-        material = replace(material, language=language)
-        sections = _measure(material, folder, _key(material, choices), measures, name, notify, watch, stages)
+        evaluation = replace(evaluation, language=language)
+        sections = _measure(evaluation, folder, _key(evaluation, chosen), measures, name, notify, watch, stages)
         notify(f"{name}: {stages.describe([CONVERSIONS, *measures])}")
-        return material, sections
+        return evaluation, sections
 
-    material, sections = run(first, out, names[0])
+    evaluation, sections = run(first, out, names[0])
     other, other_sections = run(opened[1], out / "against", names[1]) if against else (None, ())
     facts, *rest = (
-        facts_of(each, name, split, choices, sexes, trained, seed) | {"quick": quick}
+        facts_of(each, name, split, chosen, sexes, trained, seed) | {"quick": quick}
         for each, name in zip(opened, names)
     )
-    notes = [label, *notes_on(first, choices, number, sexes, voices), *(notes_on_two(opened, names) if against else [])]
+    notes = [label, *notes_on(first, chosen, number, sexes, voices), *(notes_on_two(opened, names) if against else [])]
     report = Report(facts, sections, tuple(filter(None, notes)), rest[0] if rest else {}, other_sections, out)
     write_json(out / "report.json", to_json(report))
     watch("report", 0, 1)
-    write_html(out / "report.html", report, material, other)
+    write_html(out / "report.html", report, evaluation, other)
     watch("report", 1, 1)
     return report
 
@@ -175,26 +175,26 @@ def number_of(pairs: int | str) -> int | None:
     return number
 
 
-def _key(material: Material, choices: Sequence[Choice]) -> str:
+def _key(evaluation: Evaluation, chosen: Sequence[Pair]) -> str:
     """What a kept section depends on; an optional judge that was installed since, or labels, are among it."""
     from vqspeech.evaluation.judges.speakers import frozen_judges
     from vqspeech.evaluation.tools.alignments import find_labels
 
-    labels = find_labels(beside=material.root)
+    labels = find_labels(beside=evaluation.root)
     judges = [name for name in OPTIONAL if importlib.util.find_spec(name)] + [labels.fingerprint() if labels else ""]
-    model, store = material.model.weights_id(), material.store.fingerprint
-    prior = material.prior if isinstance(material.prior, str) else material.prior.weights_id()
-    frozen = frozen_judges(material)
+    model, store = evaluation.model.weights_id(), evaluation.store.fingerprint
+    prior = evaluation.prior.weights_id() if evaluation.prior else evaluation.prior_missing
+    frozen = frozen_judges(evaluation)
     hashes = (frozen.content.sha256, frozen.speaker.sha256) if frozen else ()
     said = (
-        VERSION, model, store, material.split, material.seed, choices, judges, hashes, material.common, prior,
-        material.language,
+        VERSION, model, store, evaluation.split, evaluation.seed, chosen, judges, hashes, evaluation.common, prior,
+        evaluation.language,
     )  # fmt: skip
     return hashlib.sha256(repr(said).encode()).hexdigest()
 
 
 def _measure(
-    material: Material,
+    evaluation: Evaluation,
     folder: Path,
     key: str,
     measures: Sequence[str],
@@ -212,24 +212,16 @@ def _measure(
         if section is None:
             try:
                 with stages.time(measure):
-                    section = importlib.import_module(f"vqspeech.evaluation.measures.{measure}").measure(material)
+                    section = importlib.import_module(f"vqspeech.evaluation.measures.{measure}").measure(evaluation)
             except Exception as reason:  # one measure that fails takes no other with it, and is not passed over
                 what = str(reason) or type(reason).__name__
                 notify(f"{title}: could not be measured: {what}")
-                section = Section(title, notes=(f"could not be measured: {type(reason).__name__}: {what}",))
-            else:
-                if not _lacks_package(section):
-                    keep_section(path, key, section)
+                section = Section(title, notes=(f"could not be measured: {type(reason).__name__}: {what}",), retry=True)
+            if not section.retry:
+                keep_section(path, key, section)
         sections.append(section)
     watch(f"{name}: measured", len(measures), len(measures))
-    joined = both_right(sections, material.seed)
+    joined = both_right(sections, evaluation.seed)
     every = (joined, *sections) if joined else tuple(sections)
-    weak = break_down(every, material)
+    weak = break_down(every, evaluation)
     return (*every, weak) if weak else every
-
-
-def _lacks_package(section: Section) -> bool:
-    """Whether a judge is missing or does not load, which may be mended until the next call: then it is asked again."""
-    notes = [*section.notes, *(figure.note for figure in section.figures)]
-    advice = "vqspeech[evaluate]", "weights", "force-reinstall"  # what may be followed until then
-    return any(each in note for note in notes for each in advice)

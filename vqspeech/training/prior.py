@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vqspeech.config import Recipe, TrainConfig
 from vqspeech.data.code_store import CodeStore
+from vqspeech.data.selection import middles
 from vqspeech.distributed import rank, share, world_size
 from vqspeech.errors import CorpusError
 from vqspeech.likelihood.nats import bits_per_code
@@ -139,7 +139,8 @@ class PriorTask(Task):
         self.prior, self.codes, self.code_rate, self.acceleration = prior, codes, code_rate, acceleration
         config, self.seed = prior.recipe.prior, prior.recipe.train.seed
         self.batches = CodeBatches(codes, crop_codes=config.crop_codes, batch_size=config.batch_size, seed=self.seed)
-        self.valid = spread(codes.sequences("valid"), MOST_VALIDATED)
+        valid = codes.sequences("valid")
+        self.valid = valid[middles(len(valid), MOST_VALIDATED)]
         if not len(self.valid):
             raise CorpusError(
                 f"the prepared speech in {codes.store.folder} has no utterance in its valid split. Give more "
@@ -191,7 +192,8 @@ class PriorTask(Task):
 
     def _measure_ngrams(self) -> dict[str, float]:
         valid = [self.codes.read(number) for number in self.valid]
-        train = [self.codes.read(number) for number in spread(self.batches.numbers, MOST_COUNTED)]
+        numbers = self.batches.numbers
+        train = [self.codes.read(number) for number in numbers[middles(len(numbers), MOST_COUNTED)]]
         models = tuned_models(train, valid, self.codes.num_codes)
         uniform = uniform_bits(valid, self.codes.num_codes)
         return {"uniform": uniform} | {name: ngram.bits(valid) for name, ngram in models.items()}
@@ -204,9 +206,3 @@ class PriorTask(Task):
             f"the prior needs {history[-1]['bits']:.2f} bits per code, the codes' frequencies alone "
             f"{history[-1]['unigram']:.2f}. Lower prior.learning_rate, or lengthen prior.warmup_steps"
         )
-
-
-def spread(numbers: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most `most` of the numbers, evenly spread."""
-    count = min(most, len(numbers))
-    return numbers[(2 * np.arange(count) + 1) * len(numbers) // (2 * max(1, count))]

@@ -19,7 +19,7 @@ from vqspeech.data.variants import Variants
 from vqspeech.distributed import all_reduce_sum, rank, share, world_size
 from vqspeech.errors import CorpusError
 from vqspeech.evaluation.judges.opinion import mean_opinions
-from vqspeech.evaluation.judges.probe import Conversion, VoiceJudge, can_judge_voices, judge
+from vqspeech.evaluation.judges.probe import Conversion, VoiceClassifier, can_tell_voices, score_conversions
 from vqspeech.likelihood.gains import compute_gains, diagnose, held_out_batches, perplexity
 from vqspeech.losses import cross_entropy, previous_classes, vqvae_losses
 from vqspeech.models.vqvae import VQVAE
@@ -68,7 +68,7 @@ class VQVAETask(Task):
         )
         # In eager mode the log-softmax over all classes takes a quarter of a step.
         self.cross_entropy = torch.compile(cross_entropy) if acceleration.compile else cross_entropy
-        self.voices: VoiceJudge | None = None
+        self.voices: VoiceClassifier | None = None
         self.conversions: Sequence[Conversion] = ()  # of the last validation, for listening
         self.model: nn.Module = model
         if world_size() > 1:
@@ -190,8 +190,8 @@ class VQVAETask(Task):
         # Every other speaker in turn, so that targets are spread whatever the number of probes.
         num = self.num_voices
         targets = [(speaker + 1 + n % max(1, num - 1)) % num for n, speaker in enumerate(speakers)]
-        if self.voices is None and can_judge_voices(self.store, num):
-            self.voices = VoiceJudge(self.store, num, {*speakers, *targets})
+        if self.voices is None and can_tell_voices(self.store, num):
+            self.voices = VoiceClassifier(self.store, num, {*speakers, *targets})
         requests = [
             Request(wav, model.speakers[voice], n)
             for voices in (speakers, targets)
@@ -202,7 +202,7 @@ class VQVAETask(Task):
         own, other = spoken[: len(chosen)], spoken[len(chosen) :]
         self.conversions = [Conversion(*each) for each in zip(wavs, speakers, targets, own, other, strict=True)]
         rate = model.sample_rate
-        return judge(self.conversions, self.voices, rate) | mean_opinions(other, rate)
+        return score_conversions(self.conversions, self.voices, rate) | mean_opinions(other, rate)
 
     def diagnose(self, history: list[dict[str, Any]]) -> str | None:
         """See `gains.diagnose`; the first steps, in which no model has learned anything, do not count."""

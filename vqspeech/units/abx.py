@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.errors import CodesError, CorpusError
-from vqspeech.units.abx_task import ACROSS, WITHIN, Cell, Limits, Task, pairs_of, plan_task
+from vqspeech.units.abx_task import ACROSS, WITHIN, AbxTask, Cell, Limits, pairs_of, plan_task
 from vqspeech.units.items import Item, frames_of
 
 DISTANCES = ("angular", "kl", "euclidean")
@@ -33,12 +33,12 @@ class Scores:
 
     Attributes
     ----------
-    task : Task
+    task : AbxTask
     errors : float array, shape (C,), shares in [0, 1]
     triplets : int array, shape (C,)
     """
 
-    task: Task
+    task: AbxTask
     errors: NDArray[np.float64]
     triplets: NDArray[np.int64]
 
@@ -109,7 +109,7 @@ def with_frames(items: Sequence[Item], features: Mapping[str, NDArray], frame_ra
 
 
 def score_task(
-    task: Task,
+    task: AbxTask,
     features: Mapping[str, NDArray],
     frame_rate: float,
     distance: str | NDArray[np.floating] = "angular",

@@ -49,7 +49,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Task:
+class AbxTask:
     """What is compared.
 
     Attributes
@@ -80,7 +80,7 @@ class Task:
 
 def plan_task(
     items: Sequence[Item], mode: str, *, any_context: bool = False, limits: Limits | None = None, seed: int = 0
-) -> Task:
+) -> AbxTask:
     """Find the cells of a task.
 
     Parameters
@@ -93,7 +93,7 @@ def plan_task(
 
     Returns
     -------
-    task : Task
+    task : AbxTask
         Without cells where no phone is said twice (within) or by two speakers (across) beside another phone.
     """
     limits, random = limits or Limits(), np.random.default_rng(seed)
@@ -120,7 +120,7 @@ def plan_task(
                 cells += made
                 group_of += [len(groups)] * len(made)
                 groups.append(np.unique(np.concatenate([part for cell in made for part in (cell.a, cell.b, cell.x)])))
-    return Task(tuple(items), mode, tuple(cells), np.array(group_of, np.int64), tuple(groups))
+    return AbxTask(tuple(items), mode, tuple(cells), np.array(group_of, np.int64), tuple(groups))
 
 
 def _drawn(numbers: list[int], most: int, random: np.random.Generator) -> Indices:
@@ -158,7 +158,7 @@ def _cells(
     return made
 
 
-def pairs_of(task: Task, group: int, cells: Sequence[Cell]) -> Indices:
+def pairs_of(task: AbxTask, group: int, cells: Sequence[Cell]) -> Indices:
     """Pairs (P, 2) of places in a group, the lower first, whose distance its cells need."""
     members = task.groups[group]
     needed = np.zeros((len(members), len(members)), bool)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.evaluation.figures.types import Picture, Table
+from vqspeech.pictures import to_png
 
 MOST = 20  # names of a side: a larger table cannot be read
 NOTHING = "nothing"  # heard: silence, or what is not finite
@@ -79,6 +79,4 @@ def _draw(what: str, asked: Sequence[str], heard: Sequence[str], counts: NDArray
     axis.set_yticks(range(len(asked)), asked, fontsize=8)
     axis.set_xlabel(f"{what} heard", fontsize=8)
     axis.set_ylabel(f"{what} asked for", fontsize=8)
-    png = io.BytesIO()
-    drawing.savefig(png, dpi=100, format="png")
-    return png.getvalue()
+    return to_png(drawing)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vqspeech.evaluation.figures.statistics import LOWERED, STATISTICS, interval, resamples
 from vqspeech.evaluation.figures.types import Figure, missing
 
-Trials = dict[tuple[str, ...], list[Any]]  # (speaker, utterance, what tells it apart) -> its values
+ByTrial = dict[tuple[str, ...], list[Any]]  # (speaker, utterance, what tells it apart) -> its values
 _SHOWN = 60  # characters of a basis
 
 
@@ -70,8 +70,8 @@ class _Side:
         return self._rows[np.repeat(self._starts[chosen], sizes) + within]
 
 
-def _by_trial(figure: Figure) -> Trials:
-    found: Trials = defaultdict(list)
+def _by_trial(figure: Figure) -> ByTrial:
+    found: ByTrial = defaultdict(list)
     for value, *name in figure.samples:
         found[tuple(name)].append(value)
     return found

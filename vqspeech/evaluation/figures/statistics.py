@@ -7,6 +7,7 @@ too narrow. So whole speakers are drawn with replacement, then whole utterances 
 # R trials, S speakers, U utterances.
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vqspeech.evaluation.figures.types import Figure
+from vqspeech.units.quality import entropy
 from vqspeech.units.segmentation import Boundaries
 
 Statistic = Callable[[NDArray[Any]], float]
@@ -30,16 +32,9 @@ def ratio(values: NDArray[Any]) -> float:
     return float(part / whole) if whole else math.nan
 
 
-def entropy(counts: NDArray[Any]) -> float:
-    """Bits a symbol, of counts (R, K) of K symbols, taken together."""
-    total = counts.sum(0)
-    share = total[total > 0] / total.sum()
-    return float(-(share * np.log2(share)).sum())
-
-
 def perplexity(counts: NDArray[Any]) -> float:
     """2 to the entropy, 1 ... K, of counts (R, K)."""
-    return 2.0 ** entropy(counts)
+    return 2.0 ** entropy(counts.sum(0))
 
 
 def usage(counts: NDArray[Any]) -> float:
@@ -49,7 +44,7 @@ def usage(counts: NDArray[Any]) -> float:
 
 def bit_rate(rows: NDArray[Any]) -> float:
     """Entropy of counts in bits a second, of rows (codes a second, counts of K symbols): shape (R, 1 + K)."""
-    return float(rows[0, 0]) * entropy(rows[:, 1:])
+    return float(rows[0, 0]) * entropy(rows[:, 1:].sum(0))
 
 
 def equal_error_rate(genuine: NDArray[np.floating], impostor: NDArray[np.floating]) -> float:
@@ -101,6 +96,7 @@ STATISTICS: dict[str, Statistic] = {
 }
 # Lower in any resample than in the whole, since a resample has fewer kinds: their intervals are centred.
 LOWERED = ("perplexity", "usage", "bit rate")
+COUNTS_TIMES = 200  # resamples of tables of counts, which take time to add up
 
 
 def bootstrap(
@@ -201,20 +197,44 @@ def figure(
         speakers, utterances = [sample[1] for sample in whole], [sample[2] for sample in whole]
         if math.isfinite(value):
             low, high = bootstrap(values, speakers, utterances, function, seed=seed, times=times, centred=centred)
+    named = statistic if isinstance(statistic, str) else next((k for k, f in STATISTICS.items() if f is statistic), "")
     return Figure(
-        name,
-        value,
-        low,
-        high,
-        unit,
-        len(whole),
-        higher_is_better,
-        tuple(controls),
-        note,
-        tuple(whole),
-        is_ceiling,
-        statistic if isinstance(statistic, str) else next((k for k, f in STATISTICS.items() if f is statistic), ""),
-        basis,
+        name, value, low, high, unit, len(whole), higher_is_better, tuple(controls), note, tuple(whole), is_ceiling,
+        named, basis,
+    )  # fmt: skip
+
+
+def figure_of_counts(
+    name: str,
+    counts: NDArray[np.int64],
+    statistic: Statistic,
+    speakers: Sequence[str],
+    utterances: Sequence[str],
+    *,
+    seed: int,
+) -> Figure:
+    """A figure in [0, 1] of the sum of counts, the higher the better, with an interval over utterances within speakers.
+
+    Parameters
+    ----------
+    counts : shape (U, ...), of each utterance
+    statistic : function of their sum
+    """
+    value = statistic(counts.sum(0))
+    flat = counts.reshape(len(counts), -1).astype(np.float32)
+    low = high = math.nan
+    draws: list[float] = []
+    if len(counts) > 1:
+        for chosen in resamples(speakers, utterances, seed=seed, times=COUNTS_TIMES):
+            times = np.bincount(chosen, minlength=len(counts)).astype(np.float32)
+            draws.append(statistic((times @ flat).reshape(counts.shape[1:])))
+    kept = tuple(draws) if np.isfinite(draws).all() else ()  # what JSON can hold
+    if np.isfinite(draws).any():
+        # Utterances drawn twice look like information: the draws lie too high by that bias, so they are centred anew.
+        low, high = np.clip(np.array(interval(np.array(draws))) - np.nanmean(draws) + value, 0, 1).tolist()
+    drawn = hashlib.sha256(repr((speakers, utterances, seed, COUNTS_TIMES)).encode()).hexdigest()
+    return Figure(
+        name, value, low, high, count=len(counts), higher_is_better=True, statistic="", draws=kept, drawn=drawn
     )
 
 

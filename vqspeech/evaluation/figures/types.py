@@ -132,6 +132,8 @@ class Section:
     figures : what was measured
     notes : what could not be measured and why, with the extra that gives it; what the figures mean
     tables, pictures : what does not fit a figure
+    retry : whether a judge did not load, or the measure failed, which may be mended until the next call: the section is
+        not kept, but measured again
     """
 
     title: str
@@ -139,11 +141,12 @@ class Section:
     notes: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     pictures: tuple[Picture, ...] = ()
+    retry: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One utterance of the evaluated material; waveforms are float32, shape (T,), at `Material.sample_rate`.
+    """One utterance that is evaluated; waveforms are float32, shape (T,), at `Evaluation.sample_rate`.
 
     Attributes
     ----------
@@ -175,7 +178,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Material:
+class Evaluation:
     """What all measures work on.
 
     Attributes
@@ -188,7 +191,7 @@ class Material:
     sexes : speaker to "M" or "F", for those of whom the corpus tells
     trained_on : whether the model was trained on these utterances
     common : of two models that are compared, the voices that both have; empty for one model alone
-    prior : over the model's codes, or a sentence that says why there is none
+    prior : over the model's codes; where there is none `prior_missing` says why
     root : the corpus's folder or manifest, beside whose recordings label files may lie
     language : of the texts, such as "de"; "" where it was not said: then the texts tell
     """
@@ -203,9 +206,20 @@ class Material:
     sexes: dict[str, str]
     trained_on: bool = False
     common: tuple[str, ...] = ()
-    prior: Prior | str = NO_PRIOR
+    prior: Prior | None = None
+    prior_missing: str = NO_PRIOR
     root: Path | None = None
     language: str = ""
+
+    @property
+    def utterances(self) -> set[str]:
+        """What is judged: no judge may have learned from it."""
+        return {trial.utterance for trial in self.trials}
+
+    @property
+    def paired_voices(self) -> set[str]:
+        """Sources and targets of the trials."""
+        return {name for trial in self.trials for name in (trial.speaker, trial.target)}
 
     @property
     def voices(self) -> tuple[str, ...]:

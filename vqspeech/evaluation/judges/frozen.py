@@ -1,7 +1,7 @@
 """Judges for closed corpora: two small classifiers that say which word was spoken and who spoke it.
 
 They are trained on real recordings only, never on a model's output, and frozen: a file of judges carries the hash of
-its weights, so that two tables made with the same hash were judged by the same ears.
+its weights, so that two tables made with the same hash were judged by the same networks.
 """
 
 # B batch, T samples.
@@ -26,7 +26,7 @@ FORMAT = "vqspeech-judges-1"
 
 
 @dataclass(frozen=True)
-class Judge:
+class FrozenJudge:
     """A frozen classifier: `name` is what it judges, `classes` what it can answer, `report` what was measured."""
 
     name: str
@@ -40,6 +40,11 @@ class Judge:
     def kind(self) -> str:
         """Which of `NETWORKS` it is."""
         return next(kind for kind, network in NETWORKS.items() if isinstance(self.network, network))
+
+    @property
+    def origin(self) -> str:
+        """Where a judge of a recipe comes from, for people."""
+        return f"frozen with the recipe, trained on {self.report.get('trained_on', 'real recordings')}"
 
     def probabilities(self, wavs: Sequence[np.ndarray], batch_size: int = 64) -> np.ndarray:
         """Probability of each class.
@@ -69,23 +74,23 @@ class Judge:
 
 
 @dataclass(frozen=True)
-class Judges:
+class FrozenJudges:
     """The two judges of a corpus."""
 
-    content: Judge
-    speaker: Judge
+    content: FrozenJudge
+    speaker: FrozenJudge
 
 
 def freeze(
     name: str, network: nn.Module, classes: Sequence[str], sample_rate: int, report: Mapping[str, Any], kind: str
-) -> Judge:
+) -> FrozenJudge:
     """Round a trained network to float16, as it will be stored, and make a judge of it; `kind`: see `NETWORKS`."""
     weights = {key: value.half() if value.is_floating_point() else value for key, value in network.state_dict().items()}
     facts = {"classes": list(classes), "sample_rate": sample_rate, "report": dict(report), "network": kind}
     return _thaw(name, weights, facts)
 
 
-def _thaw(name: str, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Judge:
+def _thaw(name: str, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> FrozenJudge:
     kind = facts.get("network", "convolutional")  # files from before there were two do not say
     if kind not in NETWORKS or "scores.weight" not in weights:
         raise CheckpointError(f"the {name} judge is of a kind ({kind}) that this vqspeech does not know: upgrade it")
@@ -93,7 +98,7 @@ def _thaw(name: str, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) ->
     channels = weights["scores.weight"].shape[1] // 2
     network = NETWORKS[kind](len(facts["classes"]), facts["sample_rate"], channels)
     network.load_state_dict({key: value.float() for key, value in weights.items()})
-    return Judge(
+    return FrozenJudge(
         name=name,
         classes=tuple(facts["classes"]),
         sample_rate=facts["sample_rate"],
@@ -110,12 +115,12 @@ def _hash(weights: Mapping[str, Tensor], classes: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def save_judges(path: str | Path, judges: Judges) -> None:
+def save_judges(path: str | Path, judges: FrozenJudges) -> None:
     """Write both judges of a corpus; see `save_judge`."""
     save_judge(path, judges.content, judges.speaker)
 
 
-def save_judge(path: str | Path, *judges: Judge) -> None:
+def save_judge(path: str | Path, *judges: FrozenJudge) -> None:
     """Write judges as safetensors of float16, their classes, hashes and measurements in the metadata."""
     from safetensors.torch import save
 
@@ -135,7 +140,7 @@ def save_judge(path: str | Path, *judges: Judge) -> None:
         temporary.write_bytes(save(tensors, metadata={"format": FORMAT, "judges": json.dumps(facts, sort_keys=True)}))
 
 
-def load_judges(path: str | Path) -> Judges:
+def load_judges(path: str | Path) -> FrozenJudges:
     """Read the judges of a corpus, for example recipes/fsdd/judges.safetensors.
 
     Raises
@@ -144,10 +149,10 @@ def load_judges(path: str | Path) -> Judges:
         See `load_judge`; also if it holds others.
     """
     found = _read(Path(path), f"Train them with: python benchmarks/judges.py --train {path}")
-    return Judges(**{name: _named(path, found, name) for name in ("content", "speaker")})
+    return FrozenJudges(**{name: _named(path, found, name) for name in ("content", "speaker")})
 
 
-def load_judge(path: str | Path, name: str, remedy: str = "Get it, or train one") -> Judge:
+def load_judge(path: str | Path, name: str, remedy: str = "Get it, or train one") -> FrozenJudge:
     """Read one judge by its name.
 
     Parameters
@@ -162,13 +167,13 @@ def load_judge(path: str | Path, name: str, remedy: str = "Get it, or train one"
     return _named(path, _read(Path(path), remedy), name)
 
 
-def _named(path: str | Path, judges: Mapping[str, Judge], name: str) -> Judge:
+def _named(path: str | Path, judges: Mapping[str, FrozenJudge], name: str) -> FrozenJudge:
     if name not in judges:
         raise CheckpointError(f"{path} holds the judges {', '.join(sorted(judges))}, not {name!r}. Give another file")
     return judges[name]
 
 
-def _read(path: Path, remedy: str) -> dict[str, Judge]:
+def _read(path: Path, remedy: str) -> dict[str, FrozenJudge]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -185,7 +190,7 @@ def _read(path: Path, remedy: str) -> dict[str, Judge]:
     return {name: _verified(path, name, tensors, facts[name]) for name in facts}
 
 
-def _verified(path: Path, name: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Judge:
+def _verified(path: Path, name: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> FrozenJudge:
     prefix = f"{name}."
     weights = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
     judge = _thaw(name, weights, facts)

@@ -1,4 +1,4 @@
-"""The ears of judges: two networks of unlike features and architecture, so that what both hear is no quirk of one."""
+"""What judges hear with: two networks unlike in features and architecture, so that no finding is a quirk of one."""
 
 # B batch, T samples, M mel bands, N frames, C channels, Q cepstral coefficients.
 from __future__ import annotations

@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 
+from vqspeech.audio import resampled
 from vqspeech.errors import DependencyError
 from vqspeech.evaluation.figures.types import Wav
-from vqspeech.evaluation.trials.signals import is_heard, resampled
+from vqspeech.evaluation.trials.signals import is_audible
 
 RATE = 16000  # Hz, of both
 LOWEST = 1.0  # of the scale of mean opinion scores, 1 to 5: what silence gets
-LONGEST_S = 9.0  # of a take: DNSMOS hears 9.01 s at once, DistillMOS 7.68 s
+LONGEST_S = 9.0  # of a waveform: DNSMOS hears 9.01 s at once, DistillMOS 7.68 s
 MOST_OPINIONS = 4  # waveforms of a training's probe: a second of processor time each
 DISTILLMOS_SAMPLES = 122_880  # 7.68 s
 DNSMOS_SAMPLES = int(9.01 * RATE)
@@ -52,21 +53,21 @@ class Opinion:
 
         Sound of a lower rate is brought up to 16 kHz, and lacks what lies above.
         """
-        if not is_heard(wav):
+        if not is_audible(wav):
             return dict.fromkeys(self.agreement, LOWEST)
         heard = resampled(wav[: int(LONGEST_S * sample_rate)], sample_rate, RATE)
         return self.hear(np.clip(heard, -1, 1).astype(np.float32))
 
 
-def find_opinions() -> tuple[list[Opinion], list[str]]:
-    """The judges that are installed, and a note on each that is not."""
-    found, notes = [], []
+def find_opinions() -> tuple[list[Opinion], list[DependencyError]]:
+    """The judges that load, and what the others lack."""
+    found, lacking = [], []
     for load in (load_distillmos, load_dnsmos):
         try:
             found.append(load())
         except DependencyError as reason:
-            notes.append(str(reason))
-    return found, notes
+            lacking.append(reason)
+    return found, lacking
 
 
 def mean_opinions(wavs: Sequence[Wav], sample_rate: int) -> dict[str, float]:

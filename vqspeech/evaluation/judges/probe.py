@@ -52,7 +52,7 @@ def content_match(source: Wav, converted: Wav, sample_rate: int) -> float:
     return float((a * b).sum() / scale) if scale > 0 else 0.0
 
 
-class VoiceJudge:
+class VoiceClassifier:
     """Tells a corpus's speakers apart by the mean and spread of cepstra: multinomial logistic regression.
 
     It has heard each recording with noise, through filters and as mu-law too, and listens to the loud half of the
@@ -112,7 +112,7 @@ def _disturb(wavs: Sequence[Wav], sample_rate: int, seed: int) -> list[Wav]:
     return copies
 
 
-def can_judge_voices(store: Store, num_speakers: int | None = None) -> bool:
+def can_tell_voices(store: Store, num_speakers: int | None = None) -> bool:
     """Whether at least two speakers of a corpus have two training utterances each."""
     _, speaker = _train(store, num_speakers)
     return int((np.unique(speaker, return_counts=True)[1] >= LEAST_UTTERANCES).sum()) > 1
@@ -122,7 +122,7 @@ def choose_utterances(store: Store, num_speakers: int | None = None, first: Coll
     """The same number of training utterances of every speaker, as far as there are any; about MAX_UTTERANCES.
 
     Speakers with fewer than `LEAST_UTTERANCES` are left out; of more than `MAX_SPEAKERS`, `first` and some drawn ones
-    stay. See `VoiceJudge`.
+    stay. See `VoiceClassifier`.
     """
     positions, speaker = _train(store, num_speakers)
     order = np.argsort(speaker, kind="stable")
@@ -154,7 +154,9 @@ class Conversion:
     converted: Wav
 
 
-def judge(conversions: Sequence[Conversion], voices: VoiceJudge | None, sample_rate: int) -> dict[str, float]:
+def score_conversions(
+    conversions: Sequence[Conversion], voices: VoiceClassifier | None, sample_rate: int
+) -> dict[str, float]:
     """Figures of a probe, shares and correlations in [0, 1] or [-1, 1].
 
     Returns

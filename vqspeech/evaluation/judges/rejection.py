@@ -1,4 +1,4 @@
-"""A judge of words that may also answer that it heard none: the ears for speech that nobody wrote a text for.
+"""A judge of words that may also answer that it heard none, for speech that nobody wrote a text for.
 
 A classifier of words alone has to name one, whatever it hears. This one has a further class, trained on what has the
 sound of speech, or of anything, and no word in it: noise, babble, and what a decoder makes of codes in random order. It
@@ -9,15 +9,15 @@ never hears what is judged.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from vqspeech.evaluation.figures.types import Wav
 from vqspeech.evaluation.judges import augmentation
-from vqspeech.evaluation.judges.frozen import Judge
+from vqspeech.evaluation.judges.frozen import FrozenJudge
 from vqspeech.evaluation.judges.training import disturb_for_content, train_judge, with_report
-from vqspeech.progress import Notify
 
 JUDGE = "rejecting"  # its name in a file
 NOTHING = "nothing"  # the class of what is no word
@@ -68,43 +68,25 @@ def shuffle_codes(sequences: Sequence[np.ndarray], seed: int) -> list[np.ndarray
 
 
 def train_rejecting_judge(
-    wavs: Sequence[Wav],
-    words: Sequence[str],
-    nothing: Mapping[str, Sequence[Wav]],
-    sample_rate: int,
-    *,
-    epochs: int = 24,
-    batch_size: int = 64,
-    channels: int = 80,
-    seed: int = 0,
-    progress: Notify | None = None,
-) -> Judge:
+    wavs: Sequence[Wav], words: Sequence[str], nothing: Mapping[str, Sequence[Wav]], sample_rate: int, **options: Any
+) -> FrozenJudge:
     """Train a classifier of words, and of `NOTHING`, on disturbed copies; see `train_judge`.
 
     Parameters
     ----------
     wavs, words : real recordings (T_i,), and what is said in each
     nothing : name to waveforms of each kind of what is no word
+    options : of `train_judge`
     """
     assert NOTHING not in words
     none = [wav for kind in nothing.values() for wav in kind]
-    judge = train_judge(
-        JUDGE,
-        [*wavs, *none],
-        [*words, *[NOTHING] * len(none)],
-        sample_rate,
-        disturb_for_content,
-        epochs=epochs,
-        batch_size=batch_size,
-        channels=channels,
-        seed=seed,
-        progress=progress,
-    )
+    labels = [*words, *[NOTHING] * len(none)]
+    judge = train_judge(JUDGE, [*wavs, *none], labels, sample_rate, disturb_for_content, **options)
     counts = {"words": len(wavs)} | {name: len(kind) for name, kind in nothing.items()}
     return with_report(judge, trained_on=counts)
 
 
-def hear(judge: Judge, wavs: Sequence[Wav]) -> list[str | None]:
+def hear(judge: FrozenJudge, wavs: Sequence[Wav]) -> list[str | None]:
     """The likeliest word of each waveform (T,), None where it is likelier that there is none."""
     return [None if word == NOTHING else word for word in judge.predict(wavs)]
 

@@ -15,35 +15,37 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vqspeech.errors import CheckpointError
+from vqspeech.audio import resampled
+from vqspeech.errors import CheckpointError, CorpusError
 from vqspeech.evaluation.figures.statistics import Sample, figure
+from vqspeech.evaluation.figures.text import listed
 from vqspeech.evaluation.figures.together import HEARD_AS_TARGET
-from vqspeech.evaluation.figures.types import Figure, Material, Trial, Wav, missing
+from vqspeech.evaluation.figures.types import Evaluation, Figure, Trial, Wav, missing
 from vqspeech.evaluation.trials.pairs import draw_voices
+from vqspeech.evaluation.trials.real_speech import LONGEST_S, real_speech
+from vqspeech.evaluation.trials.scoring import beside_signals
 from vqspeech.evaluation.trials.signals import (
     CONTROLS,
-    LONGEST_S,
-    REFERENCE,
-    Take,
-    conversion,
-    conversions,
-    is_heard,
-    real_speech,
-    reconstruction,
-    resampled,
+    CONVERSION,
+    MU_LAW,
+    RECONSTRUCTION,
+    SOURCE,
+    Signal,
+    between_voices,
+    is_audible,
+    one_per_utterance,
 )
+from vqspeech.evaluation.trials.synthesis import pass_mu_law
 
 if TYPE_CHECKING:
-    from vqspeech.evaluation.judges.frozen import Judge, Judges
+    from vqspeech.evaluation.judges.frozen import FrozenJudge, FrozenJudges
 
 RECIPES = Path("recipes")
-NAMES = (
-    "speaker classifier: real test recordings heard right",
-    "speaker classifier: mu-law copies heard right",
-    HEARD_AS_TARGET,
-    "conversions heard as the source",
-    "reconstructions heard as their speaker",
-)
+REAL_HEARD_RIGHT = "speaker classifier: real test recordings heard right"
+COPIES_HEARD_RIGHT = "speaker classifier: mu-law copies heard right"
+HEARD_AS_SOURCE = "conversions heard as the source"
+HEARD_AS_SPEAKER = "reconstructions heard as their speaker"
+_NAMES = (REAL_HEARD_RIGHT, COPIES_HEARD_RIGHT, HEARD_AS_TARGET, HEARD_AS_SOURCE, HEARD_AS_SPEAKER)
 _TRAIN_S = 600.0  # of real speech that a classifier of few voices is trained on, the same of every speaker
 _EACH_S = 48.0  # of every speaker at least, however many there are: eight recordings, of which six seconds are taken
 _LEAST_RECORDINGS = 4  # of every speaker
@@ -51,16 +53,15 @@ _MOST_VOICES = 128  # that a classifier tells apart: 128 times 48 s are 400 MB a
 _PIECE_S = 1.5  # what a classifier trained here hears at once
 _LEAST_PIECE_S = 0.2
 _STEPS = 400  # for up to 20 voices; 20 more for each beyond
-_BATCH = 32
 _TEST_RECORDINGS = 300
 _RELIABLE = 0.8
 
 
 @dataclass(frozen=True)
-class Ears:
+class SpeakerClassifier:
     """A judge of speakers, what it hears at once (seconds; None: all), and where it comes from, for people."""
 
-    judge: Judge
+    judge: FrozenJudge
     piece_s: float | None
     origin: str
 
@@ -74,7 +75,7 @@ class Ears:
         owners: list[int] = []
         pieces: list[Wav] = []
         for number, wav in enumerate(wavs):
-            if is_heard(wav):
+            if is_audible(wav):
                 wav = resampled(wav, sample_rate, self.judge.sample_rate)
                 own = cut(wav, self.judge.sample_rate, self.piece_s) if self.piece_s else [wav]
                 owners += [number] * len(own)
@@ -90,10 +91,10 @@ def cut(wav: Wav, sample_rate: int, piece_s: float = _PIECE_S) -> list[Wav]:
     size = int(piece_s * sample_rate)
     least = int(_LEAST_PIECE_S * sample_rate)
     pieces = [wav[start : start + size] for start in range(0, len(wav), size)]
-    return [piece for piece in pieces if len(piece) >= least and is_heard(piece)] or [wav]
+    return [piece for piece in pieces if len(piece) >= least and is_audible(piece)] or [wav]
 
 
-def frozen_judges(material: Material, recipes: Path = RECIPES) -> Judges | None:
+def frozen_judges(evaluation: Evaluation, recipes: Path = RECIPES) -> FrozenJudges | None:
     """The frozen judges of the recipe or of its corpus, where they know all voices; else None.
 
     They hear what a model says at a higher rate than theirs brought down to it; a lower one lacks what they listen for.
@@ -101,32 +102,30 @@ def frozen_judges(material: Material, recipes: Path = RECIPES) -> Judges | None:
     """
     from vqspeech.evaluation.judges.frozen import load_judges
 
-    recipe = material.model.recipe
+    recipe = evaluation.model.recipe
     for name in dict.fromkeys((recipe.name, recipe.data.corpus)):
         for folder in (recipes, Path(__file__).resolve().parents[3] / "recipes"):
             try:
                 judges = load_judges(folder / name / "judges.safetensors")
             except CheckpointError:
                 continue
-            hears = judges.speaker.sample_rate <= material.sample_rate
-            if hears and set(judges.speaker.classes) >= set(material.voices):
+            hears = judges.speaker.sample_rate <= evaluation.sample_rate
+            if hears and set(judges.speaker.classes) >= set(evaluation.voices):
                 return judges
     return None
 
 
-def find_ears(material: Material) -> Ears | str:
-    """The recipe's frozen judge, else one trained now; a sentence where the corpus is not closed or too small."""
-    frozen = None if material.split == "train" else frozen_judges(material)  # its recordings must not be judged
+def find_speaker_classifier(evaluation: Evaluation) -> SpeakerClassifier:
+    """The recipe's frozen judge, else one trained now; errors as in `train_speaker_classifier`."""
+    frozen = None if evaluation.split == "train" else frozen_judges(evaluation)  # its recordings must not be judged
     if frozen:
-        return Ears(frozen.speaker, None, f"frozen with the recipe, trained on {_trained_on(frozen.speaker)}")
-    return train_ears(material)
+        return SpeakerClassifier(frozen.speaker, None, frozen.speaker.origin)
+    return train_speaker_classifier(evaluation)
 
 
-def _trained_on(judge: Judge) -> str:
-    return str(judge.report.get("trained_on", "real recordings"))
-
-
-def train_ears(material: Material, *, seconds: float = _TRAIN_S, steps: int | None = None) -> Ears | str:
+def train_speaker_classifier(
+    evaluation: Evaluation, *, seconds: float = _TRAIN_S, steps: int | None = None
+) -> SpeakerClassifier:
     """Train a classifier of the voices on real training recordings that are not among the trials.
 
     A voice with too few recordings is left out. The same corpus, seed, torch and number of threads give the same hash.
@@ -135,50 +134,52 @@ def train_ears(material: Material, *, seconds: float = _TRAIN_S, steps: int | No
     ----------
     seconds : of speech altogether, but at least `_EACH_S` of every voice
     steps : of training; they grow with the number of voices if None
-    """
-    from vqspeech.evaluation.judges.training import disturb_for_speaker, train_judge
 
-    if len(material.voices) < 2:
-        return "no speaker classifier: there is one voice to hear"
-    needed = {name for trial in material.trials for name in (trial.speaker, trial.target)}
-    asked = draw_voices(material.voices, material.sexes, material.seed, most=_MOST_VOICES, first=needed)
-    found, few = _recordings(material, asked, max(_EACH_S, seconds / len(asked)))
+    Raises
+    ------
+    CorpusError
+        If the corpus has not two voices with enough recordings.
+    """
+    from vqspeech.evaluation.judges.training import disturb_for_speaker, train_for_steps
+
+    if len(evaluation.voices) < 2:
+        raise CorpusError("no speaker classifier: there is one voice to hear")
+    asked = draw_voices(
+        evaluation.voices, evaluation.sexes, evaluation.seed, most=_MOST_VOICES, first=evaluation.paired_voices
+    )
+    found, few = _recordings(evaluation, asked, max(_EACH_S, seconds / len(asked)))
     if len(found) < 2:
         name, count = next(iter(few.items()))
-        return (
+        raise CorpusError(
             f"no speaker classifier: {name} has {count} training recordings that are not evaluated, "
             f"{_LEAST_RECORDINGS} of at least two speakers are needed"
         )
-    rate = material.sample_rate
+    rate = evaluation.sample_rate
     pieces = {name: [piece for wav in own for piece in cut(wav, rate)] for name, own in found.items()}
     wavs = [piece for own in pieces.values() for piece in own]
     labels = [name for name, own in pieces.items() for _ in own]
-    batch = min(_BATCH, len(wavs))
     steps = steps or max(_STEPS, 20 * len(found))
-    epochs = max(1, round(steps / (len(wavs) // batch)))
-    judge = train_judge(
-        "speaker", wavs, labels, rate, disturb_for_speaker, epochs=epochs, batch_size=batch, seed=material.seed
-    )
-    left_out = f"; too few recordings to know {', '.join(list(few)[:8])}{', ...' * (len(few) > 8)}" if few else ""
-    if len(asked) < len(material.voices):
-        left_out += f"; {len(asked)} of {len(material.voices)} voices were drawn by the seed, others are not judged"
-    return Ears(
+    judge = train_for_steps(steps, "speaker", wavs, labels, rate, disturb_for_speaker, seed=evaluation.seed)
+    left_out = f"; too few recordings to know {listed(list(few), 8)}" if few else ""
+    if len(asked) < len(evaluation.voices):
+        left_out += f"; {len(asked)} of {len(evaluation.voices)} voices were drawn by the seed, others are not judged"
+    return SpeakerClassifier(
         judge,
         _PIECE_S,
         f"trained on {len(wavs)} pieces of real training recordings of {len(found)} voices with noise, filters and "
-        f"mu-law, {epochs} epochs{left_out}",
+        f"mu-law, {judge.report['epochs']} epochs{left_out}",
     )
 
 
 def _recordings(
-    material: Material, voices: Sequence[str], each_s: float
+    evaluation: Evaluation, voices: Sequence[str], each_s: float
 ) -> tuple[dict[str, list[Wav]], dict[str, int]]:
     """Training recordings of each voice that has enough of them, and how many the others have."""
-    tried = {trial.utterance for trial in material.trials}
+    tried = evaluation.utterances
     found: dict[str, list[Wav]] = {}
     few: dict[str, int] = {}
     for name in voices:
-        own = real_speech(material.store, name, ["train"], each_s, leave_out=tried)
+        own = real_speech(evaluation.store, name, ["train"], each_s, leave_out=tried)
         if len(own) < _LEAST_RECORDINGS:
             few[name] = len(own)
         else:
@@ -186,12 +187,15 @@ def _recordings(
     return found, few
 
 
-def judge_speakers(material: Material, ears: Ears | str | None = None) -> tuple[tuple[Figure, ...], tuple[str, ...]]:
-    """Figures of who is heard in conversions and reconstructions, and notes; `ears` are found where not given."""
-    found = ears or find_ears(material)
-    if isinstance(found, str):
-        return tuple(missing(name, "no speaker classifier", unit="%") for name in NAMES), (found,)
-    real = _examine(material, found)
+def measure_speakers(
+    evaluation: Evaluation, classifier: SpeakerClassifier | None = None
+) -> tuple[tuple[Figure, ...], tuple[str, ...]]:
+    """Figures of who is heard in conversions and reconstructions, and notes; `classifier` is found where not given."""
+    try:
+        found = classifier or find_speaker_classifier(evaluation)
+    except CorpusError as reason:
+        return tuple(missing(name, "no speaker classifier", unit="%") for name in _NAMES), (str(reason),)
+    real = _examine(evaluation, found)
     notes = [
         f"the speaker classifier ({found.judge.sha256[:12]}) is {found.origin}; it has never heard a conversion. "
         "A corpus's speakers are also its microphones. What cannot be heard counts as nobody"
@@ -200,33 +204,37 @@ def judge_speakers(material: Material, ears: Ears | str | None = None) -> tuple[
         notes.append("nothing was held out: how reliable the speaker classifier is could not be measured")
     elif real[0].value < _RELIABLE:
         notes.append(f"THE SPEAKER CLASSIFIER IS UNRELIABLE: it hears {real[0].value:.0%} of real recordings right")
-    return (*real, *_conversions(material, found), _reconstructions(material, found)), tuple(notes)
+    return (*real, *_conversions(evaluation, found), _reconstructions(evaluation, found)), tuple(notes)
 
 
-def _chance(ears: Ears) -> Figure:
-    return Figure("chance", 1 / len(ears.judge.classes), unit="%")
+def _chance(classifier: SpeakerClassifier) -> Figure:
+    return Figure("chance", 1 / len(classifier.judge.classes), unit="%")
 
 
-def _examine(material: Material, ears: Ears) -> list[Figure]:
+def _examine(evaluation: Evaluation, classifier: SpeakerClassifier) -> list[Figure]:
     """Accuracy on real recordings that it was not trained on, and on their mu-law copies."""
-    from vqspeech.mu_law import mu_law_decode, mu_law_encode
-
-    store = material.store
-    speakers = [name for name in material.voices if name in ears.judge.classes]
+    store = evaluation.store
+    speakers = [name for name in evaluation.voices if name in classifier.judge.classes]
     split = "test" if store.split_sizes["test"] else "valid"
     each = -(-_TEST_RECORDINGS // len(speakers))
     tests: list[tuple[str, str, Wav]] = []
     for name in speakers:
         tests += [(name, who, wav) for who, wav in real_speech(store, name, [split], each * LONGEST_S)[:each]]
-    seed = material.seed
-    copies = [mu_law_decode(mu_law_encode(wav)).astype(np.float32) for _, _, wav in tests]
+    seed = evaluation.seed
+    real = [wav for _, _, wav in tests]
     found = []
-    for label, wavs in zip(NAMES, ([wav for _, _, wav in tests], copies), strict=False):
-        heard = ears.hear(wavs, material.sample_rate)
+    for label, wavs in ((REAL_HEARD_RIGHT, real), (COPIES_HEARD_RIGHT, list(map(pass_mu_law, real)))):
+        heard = classifier.hear(wavs, evaluation.sample_rate)
         samples: list[Sample] = [(float(a == name), name, who) for a, (name, who, _) in zip(heard, tests, strict=True)]
         found.append(
             figure(
-                label, samples, seed=seed, unit="%", higher_is_better=True, controls=[_chance(ears)], basis=ears.basis
+                label,
+                samples,
+                seed=seed,
+                unit="%",
+                higher_is_better=True,
+                controls=[_chance(classifier)],
+                basis=classifier.basis,
             )
         )
     return found
@@ -235,64 +243,65 @@ def _examine(material: Material, ears: Ears) -> list[Figure]:
 Answer = tuple[str, str, str, str]  # who was heard, and the trial: speaker, utterance, target
 
 
-def _listen(material: Material, ears: Ears, trials: Sequence[Trial], take: Take) -> tuple[Answer, ...]:
-    """Who is heard in each take."""
-    heard = ears.hear([take(trial) for trial in trials], material.sample_rate)
+def _listen(
+    evaluation: Evaluation, classifier: SpeakerClassifier, trials: Sequence[Trial], signal: Signal
+) -> tuple[Answer, ...]:
+    """Who is heard in each trial's signal."""
+    heard = classifier.hear([signal.of(trial) for trial in trials], evaluation.sample_rate)
     return tuple((who, trial.speaker, trial.utterance, trial.target) for who, trial in zip(heard, trials, strict=True))
 
 
 def _right(answers: Sequence[Answer], name: str) -> list[Sample]:
-    """Whether each take is heard as the trial's "speaker" or "target"."""
+    """Whether each trial is heard as the trial's "speaker" or "target"."""
     return [
         (float(who == (target if name == "target" else speaker)), speaker, utterance, target)
         for who, speaker, utterance, target in answers
     ]
 
 
-def _known(trials: Sequence[Trial], ears: Ears) -> list[Trial]:
+def _known(trials: Sequence[Trial], classifier: SpeakerClassifier) -> list[Trial]:
     """Trials between voices that the classifier knows."""
-    return [trial for trial in trials if {trial.speaker, trial.target} <= {*ears.judge.classes}]
+    return [trial for trial in trials if {trial.speaker, trial.target} <= {*classifier.judge.classes}]
 
 
-def _conversions(material: Material, ears: Ears) -> list[Figure]:
-    trials = _known(conversions(material), ears)
+def _conversions(evaluation: Evaluation, classifier: SpeakerClassifier) -> list[Figure]:
+    trials = _known(between_voices(evaluation), classifier)
     if not trials:
-        return [missing(name, "no conversions to another speaker", unit="%") for name in NAMES[2:4]]
-    own = _listen(material, ears, trials, conversion)
-    rivals = {name: _listen(material, ears, trials, take) for name, take in CONTROLS.items()}
-    right = _right(rivals["source unchanged"], "speaker")
-    figures = []
-    for label, name, better in ((NAMES[2], "target", True), (NAMES[3], "speaker", False)):
-        controls = [
-            figure(control, _right(found, name), seed=material.seed, unit="%", is_ceiling=control == REFERENCE)
-            for control, found in rivals.items()
-        ]
-        if better:
-            ceiling = "real recordings heard as their speaker"
-            controls += [
-                _chance(ears),
-                figure(ceiling, right, seed=material.seed, unit="%", is_ceiling=True),
-            ]
-        found = figure(
-            label, _right(own, name), seed=material.seed, unit="%", higher_is_better=better, controls=controls,
-            basis=ears.basis,
+        why = "no conversions to another speaker"
+        return [missing(name, why, unit="%") for name in (HEARD_AS_TARGET, HEARD_AS_SOURCE)]
+    heard = {signal: _listen(evaluation, classifier, trials, signal) for signal in (CONVERSION, *CONTROLS)}
+    right = _right(heard[SOURCE], "speaker")
+    real = figure("real recordings heard as their speaker", right, seed=evaluation.seed, unit="%", is_ceiling=True)
+
+    def beside(label: str, name: str, better: bool, others: Sequence[Figure] = ()) -> Figure:
+        return beside_signals(
+            label, lambda signal: _right(heard[signal], name), CONVERSION, CONTROLS,
+            lambda signal: signal.in_target_voice, seed=evaluation.seed, unit="%", higher_is_better=better,
+            others=others, basis=classifier.basis,
         )  # fmt: skip
-        figures.append(replace(found, answers=own) if better else found)
-    return figures
+
+    as_target = beside(HEARD_AS_TARGET, "target", True, [_chance(classifier), real])
+    return [replace(as_target, answers=heard[CONVERSION]), beside(HEARD_AS_SOURCE, "speaker", False)]
 
 
-def _reconstructions(material: Material, ears: Ears) -> Figure:
-    trials = _known(list({trial.utterance: trial for trial in material.trials}.values()), ears)
+def _reconstructions(evaluation: Evaluation, classifier: SpeakerClassifier) -> Figure:
+    trials = _known(one_per_utterance(evaluation), classifier)
     if not trials:
-        return missing(NAMES[4], "no recordings of a speaker whom the classifier knows", unit="%")
-    copies = _right(_listen(material, ears, trials, CONTROLS["mu-law copy"]), "speaker")
-    real = _right(_listen(material, ears, trials, CONTROLS["source unchanged"]), "speaker")
+        return missing(HEARD_AS_SPEAKER, "no recordings of a speaker whom the classifier knows", unit="%")
+    copies = _right(_listen(evaluation, classifier, trials, MU_LAW), "speaker")
+    real = _right(_listen(evaluation, classifier, trials, SOURCE), "speaker")
     controls = [
-        figure("mu-law copy", copies, seed=material.seed, unit="%", is_ceiling=True),
-        figure("source unchanged", real, seed=material.seed, unit="%", is_ceiling=True),
-        _chance(ears),
+        figure(MU_LAW.label, copies, seed=evaluation.seed, unit="%", is_ceiling=True),
+        figure(SOURCE.label, real, seed=evaluation.seed, unit="%", is_ceiling=True),
+        _chance(classifier),
     ]
-    own = _right(_listen(material, ears, trials, reconstruction), "speaker")
+    own = _right(_listen(evaluation, classifier, trials, RECONSTRUCTION), "speaker")
     return figure(
-        NAMES[4], own, seed=material.seed, unit="%", higher_is_better=True, controls=controls, basis=ears.basis
+        HEARD_AS_SPEAKER,
+        own,
+        seed=evaluation.seed,
+        unit="%",
+        higher_is_better=True,
+        controls=controls,
+        basis=classifier.basis,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vqspeech.evaluation.judges import augmentation
-from vqspeech.evaluation.judges.frozen import Judge, Judges, freeze
+from vqspeech.evaluation.judges.frozen import FrozenJudge, FrozenJudges, freeze
 from vqspeech.evaluation.judges.networks import NETWORKS, pad
 from vqspeech.progress import Notify
+
+SMALL_BATCH = 32  # of judges that are trained for one evaluation
 
 Disturbance = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
@@ -52,7 +55,7 @@ def train_judge(
     channels: int = 80,
     kind: str = "convolutional",
     progress: Notify | None = None,
-) -> Judge:
+) -> FrozenJudge:
     """Train one classifier on disturbed copies of real recordings.
 
     Parameters
@@ -99,40 +102,35 @@ def train_judge(
     return freeze(name, average.module, classes, sample_rate, {"seed": seed, "epochs": epochs}, kind)
 
 
-def train_judges(
+def train_for_steps(
+    steps: int,
+    name: str,
     wavs: Sequence[np.ndarray],
-    contents: Sequence[str],
-    speakers: Sequence[str],
+    labels: Sequence[str],
     sample_rate: int,
+    disturb: Disturbance,
     *,
-    epochs: int = 24,
-    batch_size: int = 64,
-    channels: int = 80,
-    seed: int = 0,
-    kind: str = "convolutional",
-    progress: Notify | None = None,
-) -> Judges:
-    """Train the two judges of a closed corpus on the same recordings; see `train_judge`."""
-
-    def train(name: str, labels: Sequence[str], disturb: Disturbance) -> Judge:
-        return train_judge(
-            name,
-            wavs,
-            labels,
-            sample_rate,
-            disturb,
-            epochs=epochs,
-            batch_size=batch_size,
-            channels=channels,
-            seed=seed,
-            kind=kind,
-            progress=progress,
-        )
-
-    return Judges(train("content", contents, disturb_for_content), train("speaker", speakers, disturb_for_speaker))
+    seed: int,
+) -> FrozenJudge:
+    """Train one classifier for about so many steps, however many recordings there are; see `train_judge`."""
+    batch = min(SMALL_BATCH, len(wavs))
+    epochs = max(1, round(steps / (len(wavs) // batch)))
+    return train_judge(name, wavs, labels, sample_rate, disturb, epochs=epochs, batch_size=batch, seed=seed)
 
 
-def examine(judge: Judge, wavs: Sequence[np.ndarray], labels: Sequence[str], *, seed: int = 0) -> dict[str, float]:
+def train_judges(
+    wavs: Sequence[np.ndarray], contents: Sequence[str], speakers: Sequence[str], sample_rate: int, **options: Any
+) -> FrozenJudges:
+    """Train the two judges of a closed corpus on the same recordings; `options` are `train_judge`'s."""
+    return FrozenJudges(
+        train_judge("content", wavs, contents, sample_rate, disturb_for_content, **options),
+        train_judge("speaker", wavs, speakers, sample_rate, disturb_for_speaker, **options),
+    )
+
+
+def examine(
+    judge: FrozenJudge, wavs: Sequence[np.ndarray], labels: Sequence[str], *, seed: int = 0
+) -> dict[str, float]:
     """Accuracy of a judge on real recordings and on disturbed copies of them: condition -> share heard right."""
     generator = torch.Generator().manual_seed(seed)
     wav, lengths = pad(wavs, judge.network.hop_length)
@@ -154,6 +152,6 @@ def examine(judge: Judge, wavs: Sequence[np.ndarray], labels: Sequence[str], *, 
     return heard
 
 
-def with_report(judge: Judge, **facts: object) -> Judge:
+def with_report(judge: FrozenJudge, **facts: object) -> FrozenJudge:
     """The same judge with more facts in its report."""
     return replace(judge, report={**judge.report, **facts})

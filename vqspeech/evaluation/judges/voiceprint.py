@@ -1,6 +1,6 @@
 """Voiceprints: vectors whose cosine says how alike two voices are, by Resemblyzer [Wan et al. 2018, arXiv 1710.10467].
 
-Resemblyzer hears windows of 1.6 s at 16 kHz and averages them. A short word alone means nothing to it, so takes are
+Resemblyzer hears windows of 1.6 s at 16 kHz and averages them. A short word alone means nothing to it, so trials are
 joined to passages of five seconds and more before it hears them. No voice activity detector chooses what is heard: it
 would cut out of a poor conversion what is poorest.
 """
@@ -17,34 +17,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vqspeech.audio import resampled
 from vqspeech.errors import DependencyError
 from vqspeech.evaluation.figures.types import Trial, Wav
-from vqspeech.evaluation.trials.signals import Take, is_heard
+from vqspeech.evaluation.trials.signals import Signal, is_audible
 
 PASSAGE_S = 5.0  # the least that is judged
 _RATE = 16000  # Hz, that Resemblyzer was trained on
-_LEVEL_DB = -30.0  # full scale; quieter takes are raised to it, as Resemblyzer does
+_LEVEL_DB = -30.0  # full scale; quieter signals are raised to it, as Resemblyzer does
 
 Voiceprint = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Passage:
-    """Joined takes of one target.
+    """Joined signals of trials of one target.
 
     Attributes
     ----------
     target : the voice it should be
     sources : the speakers whose utterances were taken -> share of the passage, in [0, 1]
-    name : its first utterance and how many follow; the same material gives the same name
-    takes : all its utterances, in their order: another model's passage is of the same trials if these are the same
-    wav : float32, shape (T,), at the material's rate
+    name : its first utterance and how many follow; the same trials give the same name
+    utterances : all of them, in their order: another model's passage is of the same trials if these are the same
+    wav : float32, shape (T,), at the evaluation's rate
     """
 
     target: str
     sources: dict[str, float]
     name: str
-    takes: tuple[str, ...]
+    utterances: tuple[str, ...]
     wav: Wav
 
 
@@ -71,61 +72,58 @@ class Voiceprints:
 
     def of(self, wav: Wav, sample_rate: int) -> Voiceprint:
         """Voiceprint of a waveform (T,) that can be heard: unit length, shape (256,)."""
-        import soxr
-
-        heard = soxr.resample(wav, sample_rate, _RATE) if sample_rate != _RATE else wav
-        return self._encoder.embed_utterance(heard.astype(np.float32))
+        return self._encoder.embed_utterance(resampled(wav, sample_rate, _RATE))
 
 
 def raised(wav: Wav) -> Wav:
-    """A take (T,) brought up to -30 dB full scale; a louder one as it is."""
+    """A waveform (T,) brought up to -30 dB full scale; a louder one as it is."""
     level = float(np.sqrt(np.mean(np.square(wav, dtype=np.float64))))
     return (wav * max(1.0, 10 ** (_LEVEL_DB / 20) / max(level, 1e-9))).astype(np.float32)
 
 
-def join_takes(
+def join_trials(
     trials: Sequence[Trial],
-    take: Take,
+    signal: Signal,
     sample_rate: int,
     relation: Callable[[Trial], object] = lambda trial: None,
     least_s: float = PASSAGE_S,
 ) -> tuple[list[Passage], int]:
-    """Join takes to passages of at least `least_s`, each of one target, and where it can be of one source speaker.
+    """Join a signal of trials to passages of at least `least_s`, each of one target, where it can be of one source.
 
     What a pair of speakers has too little of for a passage is joined with that of the target's other pairs of the same
-    `relation`. Takes that are silent or not finite are no part of any.
+    `relation`. What is silent or not finite is no part of any.
 
     Returns
     -------
-    passages : of `least_s` to twice that, or a take longer
-    left_out : number of takes that can be heard but found no passage
+    passages : of `least_s` to twice that, or a trial longer
+    left_out : number of trials that can be heard but found no passage
     """
     pairs: dict[tuple[str, object, str], list[Trial]] = defaultdict(list)
     for trial in trials:
-        if is_heard(take(trial)):
+        if is_audible(signal.of(trial)):
             pairs[trial.target, relation(trial), trial.speaker].append(trial)
     passages: list[Passage] = []
     rest: dict[tuple[str, object], list[Trial]] = defaultdict(list)
     for (target, kind, _), own in sorted(pairs.items(), key=lambda item: (item[0][0], str(item[0][1]), item[0][2])):
-        runs, over = _runs(own, take, least_s * sample_rate)
-        passages += [_passage(target, run, take) for run in runs]
+        runs, over = _runs(own, signal, least_s * sample_rate)
+        passages += [_passage(target, run, signal) for run in runs]
         rest[target, kind] += over
     left_out = 0
     for (target, _), own in rest.items():
-        runs, over = _runs(own, take, least_s * sample_rate)
-        passages += [_passage(target, run, take) for run in runs]
+        runs, over = _runs(own, signal, least_s * sample_rate)
+        passages += [_passage(target, run, signal) for run in runs]
         left_out += len(over)
     return passages, left_out
 
 
-def _runs(trials: Sequence[Trial], take: Take, least: float) -> tuple[list[list[Trial]], list[Trial]]:
+def _runs(trials: Sequence[Trial], signal: Signal, least: float) -> tuple[list[list[Trial]], list[Trial]]:
     """Runs of trials that last `least` samples each; a rest goes with the last run, or is left where there is none."""
     runs: list[list[Trial]] = []
     open_run: list[Trial] = []
     length = 0
     for trial in trials:
         open_run.append(trial)
-        length += len(take(trial))
+        length += len(signal.of(trial))
         if length >= least:
             runs.append(open_run)
             open_run, length = [], 0
@@ -135,15 +133,15 @@ def _runs(trials: Sequence[Trial], take: Take, least: float) -> tuple[list[list[
     return runs, open_run
 
 
-def _passage(target: str, run: Sequence[Trial], take: Take) -> Passage:
+def _passage(target: str, run: Sequence[Trial], signal: Signal) -> Passage:
     lengths: dict[str, int] = defaultdict(int)
     for trial in run:
-        lengths[trial.speaker] += len(take(trial))
+        lengths[trial.speaker] += len(signal.of(trial))
     whole = sum(lengths.values())
     name = f"{run[0].utterance} and {len(run) - 1} more"
-    takes = tuple(trial.utterance for trial in run)
-    wav = np.concatenate([raised(take(trial)) for trial in run])
-    return Passage(target, {speaker: length / whole for speaker, length in lengths.items()}, name, takes, wav)
+    utterances = tuple(trial.utterance for trial in run)
+    wav = np.concatenate([raised(signal.of(trial)) for trial in run])
+    return Passage(target, {speaker: length / whole for speaker, length in lengths.items()}, name, utterances, wav)
 
 
 def join_recordings(

@@ -1,115 +1,81 @@
 """What the codes say about phonemes: each code read as its likeliest of 41 classes [VQ-VAE §4.3], with intervals.
 
-Half of the utterances teach the reading, the other half is scored, frame by frame; see `phonemes` for the same without
-intervals.
+Half of the utterances teach the reading, the other half is scored, frame by frame.
 """
 
 # U utterances, N code frames of one, K codes, P = 41 classes.
 from __future__ import annotations
 
-import hashlib
-import io
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.data.phonemes import PHONEMES, SILENCE
-from vqspeech.data.store import Store
-from vqspeech.evaluation.figures.statistics import figure, resamples
-from vqspeech.evaluation.figures.types import Figure, Material, Picture, Section, Table, missing
-from vqspeech.evaluation.tools.alignments import Alignments, align_utterances
+from vqspeech.evaluation.figures.statistics import figure, figure_of_counts
+from vqspeech.evaluation.figures.types import Evaluation, Figure, Picture, Section, Table, missing
+from vqspeech.evaluation.tools.alignments import align_utterances
 from vqspeech.evaluation.tools.mapping import count_pairs, learn_mapping, normalised_information, teaching_half
 from vqspeech.evaluation.tools.mfcc import cluster_mfccs
+from vqspeech.evaluation.tools.phone_classes import label_frames
 from vqspeech.evaluation.tools.phone_classes import table as table_of_classes
-from vqspeech.evaluation.tools.phonemes import label_frames
+from vqspeech.evaluation.trials.coded_speech import (
+    CodedSpeech,
+    Frames,
+    choose_minutes,
+    control_speech,
+    encode_speech,
+    note_on_choice,
+)
+from vqspeech.pictures import to_png
 
 TITLE = "Codes to phonemes"
 MAX_MINUTES = 20  # of speech that is aligned and encoded
-CONTROL_MINUTES = 6  # of training speech that the MFCC control is fitted on
-_TIMES = 200  # resamples of the mutual information: each adds up tables of K x P counts
 _SILENCE_CLASS = PHONEMES.index(SILENCE)
 _PAPER = "the paper reports 49.3 % for K = 128 at 25 Hz against 7.2 % by chance, on other speech"
-_NAMES = (
-    "frames whose phoneme the codes tell",
-    "the same, silence excluded",
-    "normalised mutual information of codes and phonemes",
-    "mutual information, silence excluded",
-)
+ACCURACY, SPOKEN_ACCURACY = "frames whose phoneme the codes tell", "the same, silence excluded"
+INFORMATION = "normalised mutual information of codes and phonemes"
+SPOKEN_INFORMATION = "mutual information, silence excluded"
+_UNITS = {ACCURACY: "%", SPOKEN_ACCURACY: "%", INFORMATION: "", SPOKEN_INFORMATION: ""}
 
-Frames = Sequence[NDArray[np.int64]]
+Labelled = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]  # codes and classes of each utterance's frames
 
 
-@dataclass(frozen=True)
-class Speech:
-    """Encoded utterances with a class a frame: arrays of shape (N_i,), U of each."""
-
-    utterances: tuple[str, ...]
-    speakers: tuple[str, ...]
-    codes: Frames
-    classes: Frames
-    wavs: Sequence[NDArray[np.float32]]
-
-
-def measure(material: Material, folder: Path | None = None) -> Section:
+def measure(evaluation: Evaluation, folder: Path | None = None) -> Section:
     """Read the codes of the split as phonemes, beside the commonest class, shuffled codes and k-means on MFCCs.
 
     Parameters
     ----------
     folder : of label files, for corpora without exact times; None takes VQSPEECH_ALIGNMENTS, else the recordings'
     """
-    model, store = material.model, material.store
-    chosen = spread(store, material.split, MAX_MINUTES)
-    aligned = align_utterances(store, chosen, folder, material.root)
-    notes = list(aligned.notes)
-    if len(chosen) < store.split_sizes[material.split]:
-        notes.append(
-            f"{len(chosen)} of the {store.split_sizes[material.split]} {material.split} utterances, "
-            f"about {MAX_MINUTES} minutes, were taken"
-        )
+    model, store = evaluation.model, evaluation.store
+    chosen = choose_minutes(store, evaluation.split, MAX_MINUTES)
+    aligned = align_utterances(store, chosen, folder, evaluation.root)
+    notes = [*aligned.notes, *note_on_choice(store, evaluation.split, chosen, MAX_MINUTES)]
     if len(aligned.utterances) < 2:
         why = "needs two utterances with phoneme times: half teach what codes mean, half are scored"
-        return Section(TITLE, tuple(missing(name, why, unit=unit) for name, unit in zip(_NAMES, ("%", "%", "", ""))),
-                       tuple(notes))  # fmt: skip
-    speech = _encode(material, aligned)
-    training = [store.wav(index) for index in spread(store, "train", CONTROL_MINUTES)]
+        figures = tuple(missing(name, why, unit=unit) for name, unit in _UNITS.items())
+        return Section(TITLE, figures, tuple(notes), retry=aligned.retry)
+    speech = encode_speech(evaluation, [utterance.index for utterance in aligned.utterances])
+    rate = evaluation.sample_rate / evaluation.hop_length
+    classes = [label_frames(own.labels, num, rate) for own, num in zip(aligned.utterances, speech.lengths)]
     figures, read, truth = measure_codes(
-        speech, model.num_codes, material.sample_rate, material.hop_length, training, material.seed
-    )
+        speech, classes, model.num_codes, evaluation.sample_rate, evaluation.hop_length, control_speech(store),
+        evaluation.seed,
+    )  # fmt: skip
     notes.append(
-        f"K = {model.num_codes} at {material.sample_rate / material.hop_length:g} codes per second, "
+        f"K = {model.num_codes} at {rate:g} codes per second, "
         f"{len(truth)} frames of {figures[0].count} utterances scored; {_PAPER}"
     )
     tables = (_table_of_readings(read, truth), table_of_classes())
-    return Section(TITLE, figures, tuple(notes), tables, (_confusions(read, truth),))
-
-
-def spread(store: Store, split: str, minutes: float) -> list[int]:
-    """Positions of a split's utterances, evenly spread, about so many minutes at most."""
-    indices = store.utterances(split)
-    every = max(1, -(-int(store.duration_s(split)) // int(60 * minutes)))
-    return list(indices[::every])
-
-
-def _encode(material: Material, aligned: Alignments) -> Speech:
-    store = material.store
-    wavs = [store.wav(utterance.index) for utterance in aligned.utterances]
-    codes = [material.model.encode(wav).numpy().astype(np.int64) for wav in wavs]
-    rate = material.sample_rate / material.hop_length
-    return Speech(
-        tuple(store.utterance_id(utterance.index) for utterance in aligned.utterances),
-        tuple(store.speakers[store.speaker(utterance.index)] for utterance in aligned.utterances),
-        codes,
-        [label_frames(own.labels, len(values), rate) for own, values in zip(aligned.utterances, codes)],
-        wavs,
-    )
+    return Section(TITLE, figures, tuple(notes), tables, (_confusions(read, truth),), aligned.retry)
 
 
 def measure_codes(
-    speech: Speech,
+    speech: CodedSpeech,
+    classes: Frames,
     num_codes: int,
     sample_rate: int,
     hop_length: int,
@@ -120,6 +86,7 @@ def measure_codes(
 
     Parameters
     ----------
+    classes : of each frame, in the order of `PHONEMES`: arrays (N_i,), U of them
     training_wavs : what k-means is fitted on; none fits it on the teaching half
 
     Returns
@@ -128,98 +95,65 @@ def measure_codes(
     read, truth : int arrays, shape (frames scored,): the class that each code was read as, and the true one
     """
     teaching = teaching_half(speech.utterances)
-    mixed = np.random.default_rng(seed).permutation(np.concatenate(speech.codes))
-    shuffled = np.split(mixed, np.cumsum([len(values) for values in speech.codes])[:-1])
     fit_on = list(training_wavs) or [wav for wav, teaches in zip(speech.wavs, teaching) if teaches]
-    lengths = [len(values) for values in speech.codes]
-    clusters = cluster_mfccs(fit_on, speech.wavs, lengths, num_codes, sample_rate, hop_length, seed=seed)
-    constant = [np.zeros_like(values) for values in speech.codes]  # one code is read as the commonest class
-    rows = {"codes": speech.codes, "k-means on MFCCs": clusters, "shuffled codes": shuffled, "majority class": constant}
-    figures = []
-    for position, silence in enumerate((True, False)):
-        accuracies = {
-            name: _accuracy(name if name != "codes" else _NAMES[position], codes, speech, teaching, silence, seed)
-            for name, codes in rows.items()
+    clusters = cluster_mfccs(fit_on, speech.wavs, speech.lengths, num_codes, sample_rate, hop_length, seed=seed)
+    rows = {
+        "": speech.codes, "k-means on MFCCs": clusters, "shuffled codes": speech.shuffled(seed),
+        "majority class": [np.zeros_like(values) for values in speech.codes],  # one code: read as the commonest class
+    }  # fmt: skip
+    accuracies, informations = [], []
+    for is_spoken, accuracy, information in (
+        (False, ACCURACY, INFORMATION),
+        (True, SPOKEN_ACCURACY, SPOKEN_INFORMATION),
+    ):
+        frames = {
+            row: [_kept(*own, is_spoken) for own in zip(codes, classes, strict=True)] for row, codes in rows.items()
         }
-        figures.append(_beside(accuracies))
-    for position, silence in enumerate((True, False), start=2):
-        figures.append(
-            _beside(
-                {
-                    name: _information(name if name != "codes" else _NAMES[position], codes, speech, teaching, silence,
-                                       num_codes, seed)
-                    for name, codes in rows.items()
-                    if name != "majority class"
-                }
-            )
-        )  # fmt: skip
-    label_of, _ = _learn(speech.codes, speech, teaching, True)
+        told = [_accuracy(row or accuracy, own, speech, teaching, seed) for row, own in frames.items()]
+        accuracies.append(replace(told[0], controls=tuple(told[1:])))
+        del frames["majority class"]
+        told = [_information(row or information, own, speech, teaching, num_codes, seed) for row, own in frames.items()]
+        informations.append(replace(told[0], controls=tuple(told[1:])))
+    label_of, _ = _learn(list(zip(speech.codes, classes)), teaching)
     read = np.concatenate([label_of[own] for own, teaches in zip(speech.codes, teaching) if not teaches])
-    truth = np.concatenate([own for own, teaches in zip(speech.classes, teaching) if not teaches])
-    return tuple(figures), read, truth
+    truth = np.concatenate([own for own, teaches in zip(classes, teaching) if not teaches])
+    return (*accuracies, *informations), read, truth
 
 
-def _beside(figures: dict[str, Figure]) -> Figure:
-    own = figures.pop("codes")
-    return replace(own, controls=tuple(figures.values()))
-
-
-def _learn(codes: Frames, speech: Speech, teaching: NDArray[np.bool_], silence: bool) -> tuple[NDArray[np.int64], bool]:
-    """What each code is read as, and whether there was anything to learn from."""
-    pairs = [_kept(own, classes, silence) for own, classes, teaches in zip(codes, speech.classes, teaching) if teaches]
-    code, label = (np.concatenate(values) for values in zip(*pairs))
-    num_codes = 1 + max(int(own.max(initial=0)) for own in codes)
-    return learn_mapping(code, label, num_codes=num_codes, num_labels=len(PHONEMES))[0], len(code) > 0
-
-
-def _kept(codes: NDArray, classes: NDArray, silence: bool) -> tuple[NDArray, NDArray]:
+def _kept(codes: NDArray, classes: NDArray, is_spoken: bool) -> tuple[NDArray, NDArray]:
     """All frames, or those that are not silent by their true class."""
-    keep = slice(None) if silence else classes != _SILENCE_CLASS
+    keep = classes != _SILENCE_CLASS if is_spoken else slice(None)
     return codes[keep], classes[keep]
 
 
-def _accuracy(
-    name: str, codes: Frames, speech: Speech, teaching: NDArray[np.bool_], silence: bool, seed: int
-) -> Figure:
-    label_of, learned = _learn(codes, speech, teaching, silence)
-    samples = []
-    for row, teaches in enumerate(teaching):
-        code, label = _kept(codes[row], speech.classes[row], silence)
-        if not teaches and len(code) and learned:
-            right = (int((label_of[code] == label).sum()), len(code))
-            samples.append((right, speech.speakers[row], speech.utterances[row]))
+def _learn(frames: Labelled, teaching: NDArray[np.bool_]) -> tuple[NDArray[np.int64], bool]:
+    """What each code is read as, and whether there was anything to learn from."""
+    taught = [own for own, teaches in zip(frames, teaching) if teaches]
+    code, label = (np.concatenate(values) for values in zip(*taught))
+    num_codes = 1 + max(int(codes.max(initial=0)) for codes, _ in frames)
+    return learn_mapping(code, label, num_codes=num_codes, num_labels=len(PHONEMES))[0], len(code) > 0
+
+
+def _accuracy(name: str, frames: Labelled, speech: CodedSpeech, teaching: NDArray[np.bool_], seed: int) -> Figure:
+    label_of, learned = _learn(frames, teaching)
+    samples = [
+        ((int((label_of[code] == label).sum()), len(code)), speech.speakers[row], speech.utterances[row])
+        for row, (code, label) in enumerate(frames)
+        if not teaching[row] and len(code) and learned
+    ]
     note = "" if samples else "no labelled frames to teach or to score"
     return figure(name, samples, seed=seed, unit="%", statistic="ratio", higher_is_better=True, note=note)
 
 
 def _information(
-    name: str, codes: Frames, speech: Speech, teaching: NDArray[np.bool_], silence: bool, num_codes: int, seed: int
+    name: str, frames: Labelled, speech: CodedSpeech, teaching: NDArray[np.bool_], num_codes: int, seed: int
 ) -> Figure:
     scored: list[int] = np.flatnonzero(~teaching).tolist()
-    counts = np.stack(
-        [
-            count_pairs(*_kept(codes[row], speech.classes[row], silence), num_codes, len(PHONEMES)).ravel()
-            for row in scored
-        ]
-    ).astype(np.float32)  # (U, K P)
+    counts = np.stack([count_pairs(*frames[row], num_codes, len(PHONEMES)) for row in scored])  # (U, K, P)
     if not counts.sum():
         return missing(name, "no labelled frames to score", higher_is_better=True)
-
-    value = normalised_information(counts.sum(axis=0).reshape(num_codes, -1))
     speakers, utterances = ([names[row] for row in scored] for names in (speech.speakers, speech.utterances))
-    low = high = math.nan
-    draws: list[float] = []
-    if len(scored) > 1:
-        for chosen in resamples(speakers, utterances, seed=seed, times=_TIMES):
-            times = np.bincount(chosen, minlength=len(scored)).astype(np.float32)
-            draws.append(normalised_information((times @ counts).reshape(num_codes, -1)))
-        # Utterances drawn twice look like information: the draws lie too high by that bias, so they are centred anew.
-        low, high = np.clip(np.percentile(draws, [2.5, 97.5]) - np.mean(draws) + value, 0, 1).tolist()
-    kept = tuple(draws) if np.isfinite(draws).all() else ()  # what JSON can hold
-    drawn = hashlib.sha256(repr((speakers, utterances, seed, _TIMES)).encode()).hexdigest()
-    return Figure(
-        name, value, low, high, count=len(scored), higher_is_better=True, statistic="", draws=kept, drawn=drawn
-    )
+    return figure_of_counts(name, counts, normalised_information, speakers, utterances, seed=seed)
 
 
 def _table_of_readings(read: NDArray[np.int64], truth: NDArray[np.int64]) -> Table:
@@ -253,11 +187,9 @@ def _confusions(read: NDArray[np.int64], truth: NDArray[np.int64]) -> Picture:
     axis.set_xlabel("read from the code", fontsize=8)
     axis.set_ylabel("spoken", fontsize=8)
     drawing.colorbar(image, ax=axis, shrink=0.7)
-    png = io.BytesIO()
-    drawing.savefig(png, dpi=120, format="png")
     best = float(shares.diagonal()[counts.any(axis=1)].mean()) if counts.any() else 0.0
     return Picture(
         "what phonemes are read as, shares of each that is spoken",
-        png.getvalue(),
+        to_png(drawing, dpi=120),
         f"confusion matrix of 41 classes; mean diagonal {best:.0%}",
     )

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.data.store import Store
+from vqspeech.errors import CorpusError
 from vqspeech.evaluation.figures.statistics import Sample, figure
-from vqspeech.evaluation.figures.types import Figure, Material, Section, missing
+from vqspeech.evaluation.figures.text import listed
+from vqspeech.evaluation.figures.types import Evaluation, Figure, Section, missing
 from vqspeech.evaluation.trials.pairs import draw_voices
 
 TITLE = "Codes to speaker"
@@ -46,15 +48,16 @@ class Chosen:
     drawn_of: int = 0
 
 
-def measure(material: Material) -> Section:
+def measure(evaluation: Evaluation) -> Section:
     """Train the probe on real training utterances, score it on the evaluated split; never raises for bad content."""
-    chosen = choose_utterances(material)
-    if isinstance(chosen, str):
-        return _unmeasured(chosen)
-    store, speakers = material.store, chosen.speakers
+    try:
+        chosen = choose_utterances(evaluation)
+    except CorpusError as reason:
+        return Section(TITLE, tuple(missing(name, str(reason)) for name in _NAMES), (str(reason),))
+    store, speakers = evaluation.store, chosen.speakers
     fit, score = list(chosen.fit), list(chosen.score)
-    vectors = {index: _vectors(material, index) for index in {*fit, *score}}
-    mfccs = {index: _mfccs(material, index, len(vectors[index])) for index in vectors}
+    vectors = {index: _vectors(evaluation, index) for index in {*fit, *score}}
+    mfccs = {index: _mfccs(evaluation, index, len(vectors[index])) for index in vectors}
     number = {name: place for place, name in enumerate(speakers)}
     owners = {index: number[store.speakers[store.speaker(index)]] for index in vectors}
     names = {index: store.utterance_id(index) for index in score}
@@ -68,7 +71,7 @@ def measure(material: Material) -> Section:
             [owners[index] for index in fit],
             [sequences[index] for index in score],
             len(speakers),
-            seed=material.seed,
+            seed=evaluation.seed,
         )
         right: list[Sample] = []
         bits: list[Sample] = []
@@ -85,20 +88,16 @@ def measure(material: Material) -> Section:
     found = zip(_NAMES, read(vectors), read(mfccs), ("%", "bits"), (1 / len(speakers), 0.0), strict=True)
     for name, codes, control, unit, chance in found:
         controls = [
-            figure("the same probe on MFCCs", control, seed=material.seed, unit=unit),
+            figure("the same probe on MFCCs", control, seed=evaluation.seed, unit=unit),
             Figure("chance", chance, unit=unit, is_ceiling=True),
         ]
         figures.append(
-            figure(name, codes, seed=material.seed, unit=unit, higher_is_better=False, controls=controls, basis=basis)
+            figure(name, codes, seed=evaluation.seed, unit=unit, higher_is_better=False, controls=controls, basis=basis)
         )
-    return Section(TITLE, tuple(figures), _notes(material, chosen))
+    return Section(TITLE, tuple(figures), _notes(evaluation, chosen))
 
 
-def _unmeasured(why: str) -> Section:
-    return Section(TITLE, tuple(missing(name, why) for name in _NAMES), (why,))
-
-
-def _notes(material: Material, chosen: Chosen) -> tuple[str, ...]:
+def _notes(evaluation: Evaluation, chosen: Chosen) -> tuple[str, ...]:
     num = len(chosen.speakers)
     notes = [
         "A lower bound: a network of two convolutions finds this much, a better one may find more. It learned from "
@@ -117,36 +116,36 @@ def _notes(material: Material, chosen: Chosen) -> tuple[str, ...]:
         )
     if chosen.drawn_of > num:
         notes.append(f"{num} of {chosen.drawn_of} speakers with enough utterances were drawn by the seed")
-    elif left_out := [name for name in material.voices if name not in chosen.speakers]:
-        notes.append(f"too few utterances, left out: {', '.join(left_out[:8])}{', ...' * (len(left_out) > 8)}")
-    if material.trained_on:
+    elif left_out := [name for name in evaluation.voices if name not in chosen.speakers]:
+        notes.append(f"too few utterances, left out: {listed(left_out, 8)}")
+    if evaluation.trained_on:
         notes.append("Both halves are utterances that the model was trained on")
     return tuple(notes)
 
 
-def choose_utterances(material: Material) -> Chosen | str:
+def choose_utterances(evaluation: Evaluation) -> Chosen:
     """Training utterances to learn from, others to score, matched in text where every speaker says the same texts.
 
-    Returns
-    -------
-    chosen : or a sentence that says why there are too few
+    Raises
+    ------
+    CorpusError
+        If there are too few.
     """
-    store, everyone = material.store, material.voices
+    store, everyone = evaluation.store, evaluation.voices
     if len(everyone) < 2:
-        return "one speaker: there is nobody to tell apart"
-    scored = {trial.utterance for trial in material.trials} if material.split == "train" else set()
+        raise CorpusError("one speaker: there is nobody to tell apart")
+    scored = evaluation.utterances if evaluation.split == "train" else set()
     teaching = _by_text(store, "train", everyone)
-    asked = _by_text(store, material.split, everyone)
-    if material.split == "train":  # the trials are scored, the others teach
+    asked = _by_text(store, evaluation.split, everyone)
+    if evaluation.split == "train":  # the trials are scored, the others teach
         names = {index: store.utterance_id(index) for own in asked.values() for each in own.values() for index in each}
         asked = _only(asked, {index for index, name in names.items() if name in scored})
         teaching = _only(teaching, {index for index, name in names.items() if name not in scored})
     enough = [
         name for name in everyone if _count(teaching[name]) >= _LEAST_FIT and _count(asked[name]) >= _LEAST_SCORED
     ]
-    needed = {name for trial in material.trials for name in (trial.speaker, trial.target)}
-    speakers = draw_voices(enough, material.sexes, material.seed, first=needed)
-    mean_s = min(_LONGEST_S, store.duration_s(material.split) / max(1, store.split_sizes[material.split]))
+    speakers = draw_voices(enough, evaluation.sexes, evaluation.seed, first=evaluation.paired_voices)
+    mean_s = min(_LONGEST_S, store.duration_s(evaluation.split) / max(1, store.split_sizes[evaluation.split]))
     for matched in (True, False) if len(speakers) > 1 else ():
         # The budgets are for all together, but what each needs is theirs, however many there are.
         most_fit = max(_LEAST_FIT * len(speakers), min(_FIT_UTTERANCES, round(_FIT_S / mean_s)))
@@ -155,7 +154,7 @@ def choose_utterances(material: Material) -> Chosen | str:
         score = _balanced(asked, speakers, most_score, matched)
         if len(fit) >= _LEAST_FIT * len(speakers) and len(score) >= _LEAST_SCORED * len(speakers):
             return Chosen(tuple(speakers), tuple(fit), tuple(score), matched, drawn_of=len(enough))
-    return (
+    raise CorpusError(
         f"too few utterances: at least two speakers with {_LEAST_FIT} to learn from and {_LEAST_SCORED} others to "
         "score are needed; give a larger corpus"
     )
@@ -199,19 +198,18 @@ def _balanced(found: ByText, speakers: Sequence[str], most: int, matched: bool) 
     return [found[name][text][turn] for name in speakers for turn, text in rounds[:each]]
 
 
-def _wav(material: Material, index: int) -> NDArray[np.float32]:
+def _wav(evaluation: Evaluation, index: int) -> NDArray[np.float32]:
+    return evaluation.store.wav(index, int(_LONGEST_S * evaluation.sample_rate))
 
-    return material.store.wav(index, int(_LONGEST_S * material.sample_rate))
 
-
-def _vectors(material: Material, index: int) -> NDArray[np.float32]:
+def _vectors(evaluation: Evaluation, index: int) -> NDArray[np.float32]:
     """Quantized vectors of an utterance, shape (N, D)."""
-    codes = material.model.encode(_wav(material, index))
-    return material.model.lookup(codes).detach().cpu().numpy()
+    codes = evaluation.model.encode(_wav(evaluation, index))
+    return evaluation.model.lookup(codes).detach().cpu().numpy()
 
 
-def _mfccs(material: Material, index: int, num_frames: int) -> NDArray[np.float32]:
+def _mfccs(evaluation: Evaluation, index: int, num_frames: int) -> NDArray[np.float32]:
     """MFCCs at the codes' rate, shape (N, 13)."""
     from vqspeech.evaluation.tools.mfcc import mfcc_frames
 
-    return mfcc_frames(_wav(material, index), num_frames, material.sample_rate, material.hop_length)
+    return mfcc_frames(_wav(evaluation, index), num_frames, evaluation.sample_rate, evaluation.hop_length)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vqspeech.conversion import Request, SamplingOptions, convert_many
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError
-from vqspeech.evaluation.judges.frozen import Judges
+from vqspeech.evaluation.judges.frozen import FrozenJudges
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.progress import Advance
 
@@ -37,10 +37,10 @@ class Shares:
     count: int
 
 
-def judge_conversions(
+def measure_conversions(
     model: VQVAE,
     store: Store,
-    judges: Judges,
+    judges: FrozenJudges,
     *,
     split: str,
     content_of: Callable[[str], str],

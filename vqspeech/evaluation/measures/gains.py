@@ -6,22 +6,26 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from vqspeech.data.selection import thin
 from vqspeech.evaluation.figures.statistics import Sample, figure
-from vqspeech.evaluation.figures.types import Figure, Material, missing
+from vqspeech.evaluation.figures.types import Evaluation, Figure, missing
 
 FORCED_S = 24.0  # of speech with teacher forcing
 LONGEST_S = 3.0  # of each utterance
+BITS, CODE_GAIN, SPEAKER_GAIN = "bits per sample", "code gain", "speaker gain"
 
 
-def measure_gains(material: Material) -> list[Figure]:
+def measure_gains(evaluation: Evaluation) -> list[Figure]:
     """Bits a sample with teacher forcing, and how many are lost with shuffled codes and with another speaker."""
-    names = "bits per sample", "code gain", "speaker gain"
     try:
-        true, shuffled, swapped = _forced_bits(material)
+        true, shuffled, swapped = _forced_bits(evaluation)
     except Exception as reason:  # a model that cannot be run leaves its other figures alone
-        return [missing(name, f"the decoder could not be run: {reason}", unit="bits") for name in names]
-    seed = material.seed
-    basis = f"samples at {material.sample_rate} Hz"
+        return [
+            missing(name, f"the decoder could not be run: {reason}", unit="bits")
+            for name in (BITS, CODE_GAIN, SPEAKER_GAIN)
+        ]
+    seed = evaluation.seed
+    basis = f"samples at {evaluation.sample_rate} Hz"
     any_class = (Figure("256 classes, all as likely", 8.0, unit="bits", note="by definition"),)
     nothing = (Figure("a decoder that does not listen", 0.0, unit="bits", note="by definition"),)
 
@@ -35,25 +39,16 @@ def measure_gains(material: Material) -> list[Figure]:
             basis=basis,
         )  # fmt: skip
 
-    figures = [
-        figure(
-            names[0],
-            true,
-            seed=seed,
-            statistic="ratio",
-            unit="bits",
-            higher_is_better=False,
-            controls=any_class,
-            basis=basis,
-        ),  # fmt: skip
-        gain(shuffled, names[1], "bits a sample lost with shuffled codes"),
-    ]
-    if len(material.model.speakers) < 2:
-        return [*figures, missing(names[2], "the model has one voice: there is no other to swap in", unit="bits")]
-    return [*figures, gain(swapped, names[2], "bits a sample lost with another speaker")]
+    bits = figure(
+        BITS, true, seed=seed, statistic="ratio", unit="bits", higher_is_better=False, controls=any_class, basis=basis
+    )
+    figures = [bits, gain(shuffled, CODE_GAIN, "bits a sample lost with shuffled codes")]
+    if len(evaluation.model.speakers) < 2:
+        return [*figures, missing(SPEAKER_GAIN, "the model has one voice: there is no other to swap in", unit="bits")]
+    return [*figures, gain(swapped, SPEAKER_GAIN, "bits a sample lost with another speaker")]
 
 
-def _forced_bits(material: Material) -> tuple[list[Sample], list[Sample], list[Sample]]:
+def _forced_bits(evaluation: Evaluation) -> tuple[list[Sample], list[Sample], list[Sample]]:
     """((bits, samples), speaker, utterance) with the true codes and speaker, shuffled codes, another speaker."""
     import torch
 
@@ -62,15 +57,14 @@ def _forced_bits(material: Material) -> tuple[list[Sample], list[Sample], list[S
     from vqspeech.likelihood.nats import sample_nats
     from vqspeech.models.vqvae import evaluating
 
-    model, store = material.model, material.store
-    wanted = {trial.utterance for trial in material.trials}
-    span = store.utterances(material.split)
+    model, store = evaluation.model, evaluation.store
+    wanted = evaluation.utterances
+    span = store.utterances(evaluation.split)
     chosen = [index for index in span if store.utterance_id(index) in wanted]
     whole_s = sum(min(LONGEST_S, store.length(index) / store.sample_rate) for index in chosen)
-    every = max(1, math.ceil(whole_s / FORCED_S))
-    chosen = chosen[::every]
-    batches = Batches.for_model(model, store, material.split)
-    generator = torch.Generator().manual_seed(material.seed)
+    chosen = list(thin(chosen, whole_s, FORCED_S))
+    batches = Batches.for_model(model, store, evaluation.split)
+    generator = torch.Generator().manual_seed(evaluation.seed)
     found: tuple[list[Sample], list[Sample], list[Sample]] = ([], [], [])
     with torch.no_grad(), evaluating(model):
         for start in range(0, len(chosen), 8):

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vqspeech.audio import resampled
+from vqspeech.data.selection import thin
 from vqspeech.data.store import SPLITS
 from vqspeech.evaluation.figures.statistics import Sample, figure
-from vqspeech.evaluation.figures.types import Figure, Material, Section, Table, Trial, Wav, missing
-from vqspeech.evaluation.trials.signals import CONTROLS, REFERENCE, Take, conversion, conversions, is_heard, real_speech
+from vqspeech.evaluation.figures.types import Evaluation, Figure, Section, Table, Trial, Wav, missing
+from vqspeech.evaluation.trials.real_speech import real_speech
+from vqspeech.evaluation.trials.scoring import beside_signals
+from vqspeech.evaluation.trials.signals import CONTROLS, CONVERSION, SHIFTED, SOURCE, Signal, between_voices, is_audible
 from vqspeech.numba_cache import import_librosa
 
 TITLE = "Conversion: pitch"
@@ -29,11 +33,10 @@ _REAL_S = 20.0  # of real speech, for a speaker's own median and range, where th
 _ALL_REAL_S = 400.0  # of all speakers together
 _LEAST_REAL_S = 8.0  # of a speaker, however many there are
 _MOST_S = 150.0  # of conversions that are looked at, spread over all, and as much of each control
-_LONGEST_S = 6.0  # of one take
+_LONGEST_S = 6.0  # of one signal
 _APART = 1.0  # semitones between source and target below which "nearer" says nothing
-_NAMES = ("median F0, distance to the target's", "median F0 nearer to the target's than to the source's", "F0 range")
-# Its pitch was moved to the target's median, so that it has what is asked for by construction.
-_BY_CONSTRUCTION = "pitch-shifted source"
+DISTANCE, NEARER = "median F0, distance to the target's", "median F0 nearer to the target's than to the source's"
+RANGE = "F0 range"
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,10 @@ def measure_pitch(*wavs: Wav, sample_rate: int) -> Pitch:
 def voiced_f0(wav: Wav, sample_rate: int) -> np.ndarray:
     """F0 of the voiced frames of a recording (T,), Hz: shape (N,); none where it is silent or not finite."""
     librosa = import_librosa()
-    import soxr
 
-    if not is_heard(wav):
+    if not is_audible(wav):
         return np.zeros(0)
-    heard = soxr.resample(wav[: int(_LONGEST_S * sample_rate)], sample_rate, _RATE)
+    heard = resampled(wav[: int(_LONGEST_S * sample_rate)], sample_rate, _RATE)
     heard = np.pad(heard, (0, max(0, _FRAME - len(heard))))
     f0, voiced, _ = librosa.pyin(
         heard, fmin=LOWEST_HZ, fmax=HIGHEST_HZ, sr=_RATE, frame_length=_FRAME, hop_length=_HOP,
@@ -73,19 +75,19 @@ def voiced_f0(wav: Wav, sample_rate: int) -> np.ndarray:
     return f0[voiced]
 
 
-def measure(material: Material) -> Section:
-    """Judge the pitch of conversions; never raises for what the material holds."""
-    every = conversions(material)
+def measure(evaluation: Evaluation) -> Section:
+    """Judge the pitch of conversions; never raises for what the trials hold."""
+    every = between_voices(evaluation)
     if not every:
-        return Section(TITLE, tuple(missing(name, "no conversions to another speaker") for name in _NAMES))
-    trials = spread(every, _MOST_S * material.sample_rate)
+        why = "no conversions to another speaker"
+        return Section(TITLE, tuple(missing(name, why) for name in (DISTANCE, NEARER, RANGE)))
+    trials = few_enough(every, _MOST_S * evaluation.sample_rate)
     names = sorted({name for trial in trials for name in (trial.speaker, trial.target)})
     each_s = max(_LEAST_REAL_S, min(_REAL_S, _ALL_REAL_S / len(names)))
-    own = {name: _own_pitch(material, name, each_s) for name in names}
-    takes: dict[str, Take] = {"": conversion, **CONTROLS}
+    own = {name: _own_pitch(evaluation, name, each_s) for name in names}
     heard = {
-        name: [measure_pitch(take(trial), sample_rate=material.sample_rate) for trial in trials]
-        for name, take in takes.items()
+        signal: [measure_pitch(signal.of(trial), sample_rate=evaluation.sample_rate) for trial in trials]
+        for signal in (CONVERSION, *CONTROLS)
     }
     notes = [
         f"F0 by librosa's pYIN between {LOWEST_HZ:g} and {HIGHEST_HZ:g} Hz; a range is that from the 10th to the 90th "
@@ -98,18 +100,16 @@ def measure(material: Material) -> Section:
     if unvoiced:
         notes.append(f"no voiced real speech to know these speakers' pitch by: {', '.join(unvoiced[:8])}")
     figures = (
-        _distance(material, trials, own, heard),
-        _nearer(material, trials, own, heard),
-        _range(material, trials, own, heard),
+        _distance(evaluation, trials, own, heard),
+        _nearer(evaluation, trials, own, heard),
+        _range(evaluation, trials, own, heard),
     )
-    return Section(TITLE, figures, tuple(notes), (_table(trials, own, heard[""]),))
+    return Section(TITLE, figures, tuple(notes), (_table(trials, own, heard[CONVERSION]),))
 
 
-def spread(trials: Sequence[Trial], most: float) -> list[Trial]:
+def few_enough(trials: Sequence[Trial], most: float) -> Sequence[Trial]:
     """Every so many trials, so that their conversions last at most about `most` samples together."""
-    total = sum(min(len(trial.conversion), most) for trial in trials)
-    every = max(1, math.ceil(total / most))
-    return list(trials[::every])
+    return thin(trials, sum(min(len(trial.conversion), most) for trial in trials), most)
 
 
 def semitones(a: float, b: float) -> float:
@@ -117,25 +117,25 @@ def semitones(a: float, b: float) -> float:
     return abs(12 * math.log2(a / b)) if a > 0 and b > 0 else math.nan
 
 
-def _own_pitch(material: Material, speaker: str, seconds: float) -> Pitch:
+def _own_pitch(evaluation: Evaluation, speaker: str, seconds: float) -> Pitch:
     """A speaker's pitch in real speech, training recordings where there are any."""
-    store = material.store
-    judged = {trial.utterance for trial in material.trials}
-    others = [split for split in SPLITS if split != material.split]
+    store = evaluation.store
+    judged = evaluation.utterances
+    others = [split for split in SPLITS if split != evaluation.split]
     found = real_speech(store, speaker, others, seconds, leave_out=judged)
-    found = found or real_speech(store, speaker, [material.split], seconds, leave_out=judged)
+    found = found or real_speech(store, speaker, [evaluation.split], seconds, leave_out=judged)
     return measure_pitch(*(wav for _, wav in found), sample_rate=store.sample_rate)
 
 
 Own = dict[str, Pitch]  # of each speaker, in real speech
-Heard = dict[str, list[Pitch]]  # of each trial's conversion (""), and of each control
+Pitches = dict[Signal, list[Pitch]]  # of each trial's conversion, and of each control
 
 
 def _beside(
     name: str,
-    material: Material,
+    evaluation: Evaluation,
     trials: Sequence[Trial],
-    heard: Heard,
+    heard: Pitches,
     value: Callable[[Trial, Pitch], float],
     *,
     unit: str,
@@ -146,29 +146,19 @@ def _beside(
 ) -> Figure:
     """A figure of the conversions, with the same of every control."""
 
-    def samples(pitches: Sequence[Pitch]) -> list[Sample]:
-        pairs = zip(trials, pitches, strict=True)
+    def samples(signal: Signal) -> list[Sample]:
+        pairs = zip(trials, heard[signal], strict=True)
         return [(value(trial, pitch), trial.speaker, trial.utterance, trial.target) for trial, pitch in pairs]
 
-    controls = [
-        figure(
-            control,
-            samples(pitches),
-            seed=material.seed,
-            unit=unit,
-            statistic=statistic,
-            is_ceiling=control in (REFERENCE, _BY_CONSTRUCTION),
-        )  # fmt: skip
-        for control, pitches in heard.items()
-        if control
-    ]
-    return figure(
-        name, samples(heard[""]), seed=material.seed, unit=unit, statistic=statistic, higher_is_better=better,
-        controls=[*controls, *rivals], note=note,
+    return beside_signals(
+        name, samples, CONVERSION, CONTROLS,
+        # The shifted source's pitch was moved to the target's median: it has what is asked for by construction.
+        lambda signal: signal.in_target_voice or signal == SHIFTED,
+        seed=evaluation.seed, unit=unit, statistic=statistic, higher_is_better=better, others=rivals, note=note,
     )  # fmt: skip
 
 
-def _distance(material: Material, trials: Sequence[Trial], own: Own, heard: Heard) -> Figure:
+def _distance(evaluation: Evaluation, trials: Sequence[Trial], own: Own, heard: Pitches) -> Figure:
     """Median over conversions, which bears octave errors."""
 
     def value(trial: Trial, pitch: Pitch) -> float:
@@ -179,24 +169,24 @@ def _distance(material: Material, trials: Sequence[Trial], own: Own, heard: Hear
         "real recordings, to their own speaker's",
         [
             (semitones(pitch.median, own[trial.speaker].median), trial.speaker, trial.utterance, trial.target)
-            for trial, pitch in zip(trials, heard["source unchanged"], strict=True)
+            for trial, pitch in zip(trials, heard[SOURCE], strict=True)
         ],
-        seed=material.seed,
+        seed=evaluation.seed,
         unit="semitones",
         statistic="median",
         is_ceiling=True,
     )
     return _beside(
-        _NAMES[0], material, trials, heard, value, unit="semitones", better=False, rivals=[real], statistic="median"
+        DISTANCE, evaluation, trials, heard, value, unit="semitones", better=False, rivals=[real], statistic="median"
     )
 
 
-def _nearer(material: Material, trials: Sequence[Trial], own: Own, heard: Heard) -> Figure:
+def _nearer(evaluation: Evaluation, trials: Sequence[Trial], own: Own, heard: Pitches) -> Figure:
     apart = [semitones(own[trial.speaker].median, own[trial.target].median) >= _APART for trial in trials]
     far = [trial for trial, enough in zip(trials, apart, strict=True) if enough]
     if not far:
         why = f"no pair of speakers has medians at least {_APART:g} semitone apart"
-        return missing(_NAMES[1], why, unit="%", higher_is_better=True)
+        return missing(NEARER, why, unit="%", higher_is_better=True)
 
     def value(trial: Trial, pitch: Pitch) -> float:
         if math.isnan(pitch.median):
@@ -205,19 +195,20 @@ def _nearer(material: Material, trials: Sequence[Trial], own: Own, heard: Heard)
         return float(to_target < to_source)
 
     kept = {
-        name: [pitch for pitch, enough in zip(pitches, apart, strict=True) if enough] for name, pitches in heard.items()
+        signal: [pitch for pitch, enough in zip(pitches, apart, strict=True) if enough]
+        for signal, pitches in heard.items()
     }
     note = f"of pairs whose medians are at least {_APART:g} semitone apart"
-    return _beside(_NAMES[1], material, far, kept, value, unit="%", better=True, note=note)
+    return _beside(NEARER, evaluation, far, kept, value, unit="%", better=True, note=note)
 
 
-def _range(material: Material, trials: Sequence[Trial], own: Own, heard: Heard) -> Figure:
+def _range(evaluation: Evaluation, trials: Sequence[Trial], own: Own, heard: Pitches) -> Figure:
     """Range within an utterance; a monotone conversion has little, one with octave errors much."""
 
     def value(trial: Trial, pitch: Pitch) -> float:
         return pitch.range
 
-    return _beside(_NAMES[2], material, trials, heard, value, unit="semitones", better=None, statistic="median")
+    return _beside(RANGE, evaluation, trials, heard, value, unit="semitones", better=None, statistic="median")
 
 
 def _table(trials: Sequence[Trial], own: Own, pitches: Sequence[Pitch]) -> Table:

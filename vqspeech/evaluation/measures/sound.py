@@ -3,75 +3,61 @@
 # T samples, N analysis frames, M cepstral coefficients, F frequency bins.
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.evaluation.figures.statistics import Sample, figure
-from vqspeech.evaluation.figures.types import Figure, Material, Section, Trial, Wav
+from vqspeech.evaluation.figures.statistics import Sample
+from vqspeech.evaluation.figures.text import listed
+from vqspeech.evaluation.figures.types import Evaluation, Figure, Section, Trial, Wav
+from vqspeech.evaluation.trials.scoring import beside_signals
+from vqspeech.evaluation.trials.signals import (
+    CONVERSION,
+    INAUDIBLE_DB,
+    MU_LAW,
+    RANDOM,
+    RECONSTRUCTION,
+    SHIFTED,
+    SIGNALS,
+    SOURCE,
+    Signal,
+    level_db,
+    one_per_utterance,
+)
 from vqspeech.numba_cache import import_librosa
 
 TITLE = "Sound"
 NUM_CEPSTRA = 13  # coefficients 1 ... 13; 0, the level, is left out
 RESOLUTIONS_MS = ((64.0, 16.0), (32.0, 8.0), (16.0, 4.0))  # window and hop
 CLIPPED = 0.99  # of full scale, of which the outermost mu-law class stands for all above
-SILENT_DB = -30.0  # below the source's level
-QUIET_DB = -60.0  # full scale
-WAYS = ("source", "reconstruction", "conversion", "mu_law", "shifted", "random")
-LABELS = {
-    "source": "source unchanged",
-    "reconstruction": "reconstruction",
-    "conversion": "conversion",
-    "mu_law": "mu-law copy",
-    "shifted": "pitch-shifted source",
-    "random": "random codes",
-}
+FADED_DB = -30.0  # of a signal's level against its source's, from which down it says nothing of it
+_REFERENCES = (SOURCE, MU_LAW, SHIFTED, RANDOM)
 
 
-def measure(material: Material) -> Section:
+def measure(evaluation: Evaluation) -> Section:
     """Mel-cepstral distortion and multi-resolution STFT distance; clipped, silent and broken shares."""
-    rate, seed = material.sample_rate, material.seed
-    own = list({trial.utterance: trial for trial in material.trials}.values())
+    rate, seed = evaluation.sample_rate, evaluation.seed
+    own = one_per_utterance(evaluation)
     figures = []
+    cepstra = f"librosa's mel-cepstra 1 to {NUM_CEPSTRA}, frames as they stand: a conversion keeps its source's timing"
     for name, distance, unit, note in (
-        (
-            "mel-cepstral distortion of reconstructions",
-            mel_cepstral_distortion,
-            "dB",
-            f"librosa's mel-cepstra 1 to {NUM_CEPSTRA}, frames as they stand: a conversion keeps its source's timing",
-        ),
-        (
-            "multi-resolution STFT distance of reconstructions",
-            stft_distance,
-            "",
-            "spectral convergence + log magnitude",
-        ),
+        ("mel-cepstral distortion", mel_cepstral_distortion, "dB", cepstra),
+        ("multi-resolution STFT distance", stft_distance, "", "spectral convergence + log magnitude"),
     ):
 
-        def samples(way: str, distance: object = distance) -> list[Sample]:
-            assert callable(distance)
-            return [
-                (distance(trial.source, getattr(trial, way), rate), trial.speaker, trial.utterance) for trial in own
-            ]
+        def samples(signal: Signal, distance: Callable[[Wav, Wav, int], float] = distance) -> list[Sample]:
+            return [(distance(trial.source, signal.of(trial), rate), trial.speaker, trial.utterance) for trial in own]
 
-        controls = [
-            figure(LABELS[way], samples(way), seed=seed, unit=unit, is_ceiling=way != "random")
-            for way in ("source", "mu_law", "shifted", "random")
-        ]
         figures.append(
-            figure(
-                name,
-                samples("reconstruction"),
-                seed=seed,
-                unit=unit,
-                higher_is_better=False,
-                controls=controls,
-                note=note,
-                basis=f"sound at {rate} Hz",
+            beside_signals(
+                f"{name} of {RECONSTRUCTION.plural}", samples, RECONSTRUCTION, _REFERENCES,
+                lambda signal: signal.keeps_content,
+                seed=seed, unit=unit, higher_is_better=False, note=note, basis=f"sound at {rate} Hz",
             )
-        )
-    for way in ("reconstruction", "conversion"):
-        figures += _faults(material, way)
-    return Section(TITLE, tuple(figures), tuple(_warnings(material)))
+        )  # fmt: skip
+    figures += _faults(evaluation, RECONSTRUCTION, own) + _faults(evaluation, CONVERSION, evaluation.trials)
+    return Section(TITLE, tuple(figures), tuple(_warnings(evaluation)))
 
 
 def mel_cepstral_distortion(source: Wav, other: Wav, sample_rate: int) -> float:
@@ -126,62 +112,42 @@ def _magnitudes(wav: Wav, sample_rate: int, window_ms: float, hop_ms: float) -> 
     return np.abs(librosa.stft(padded, n_fft=size, hop_length=round(hop_ms / 1000 * sample_rate))).astype(float)
 
 
-def level_db(wav: Wav) -> float:
-    """RMS level, dB full scale; nan where a sample is not finite, -200 for digital silence."""
-    power = float(np.mean(np.square(wav, dtype=np.float64))) if len(wav) else 0.0
-    return 10 * float(np.log10(max(power, 1e-20))) if np.isfinite(power) else float("nan")
+def has_faded(trial: Trial, signal: Signal) -> bool:
+    """Whether a signal is `FADED_DB` below its source, or cannot be heard at all; not where it is not finite."""
+    return level_db(signal.of(trial)) < max(level_db(trial.source) + FADED_DB, INAUDIBLE_DB)
 
 
-def is_silent(trial: Trial, way: str) -> bool:
-    """Whether what was made is `SILENT_DB` below its source, or below `QUIET_DB`."""
-    level = level_db(getattr(trial, way))
-    return level < max(level_db(trial.source) + SILENT_DB, QUIET_DB)
+def _faults(evaluation: Evaluation, made: Signal, trials: Sequence[Trial]) -> list[Figure]:
+    """Shares of clipped samples and of silent utterances, of one signal."""
 
-
-def _faults(material: Material, way: str) -> list[Figure]:
-    """Shares of clipped samples and of silent utterances, of one kind of sound."""
-    trials = material.trials
-    if way == "reconstruction":
-        trials = tuple({trial.utterance: trial for trial in trials}.values())
-
-    def clipped(of: str) -> list[Sample]:
+    def clipped(of: Signal) -> list[Sample]:
+        wavs = [(of.of(trial), trial) for trial in trials]
         return [
-            ((int((np.abs(getattr(t, of)) >= CLIPPED).sum()), len(getattr(t, of))), t.speaker, t.utterance, t.target)
-            for t in trials
-            if np.isfinite(getattr(t, of)).all()
+            ((int((np.abs(wav) >= CLIPPED).sum()), len(wav)), trial.speaker, trial.utterance, trial.target)
+            for wav, trial in wavs
+            if np.isfinite(wav).all()
         ]
 
-    def silent(of: str) -> list[Sample]:
-        return [(float(is_silent(t, of)), t.speaker, t.utterance, t.target) for t in trials]
+    def silent(of: Signal) -> list[Sample]:
+        return [(float(has_faded(trial, of)), trial.speaker, trial.utterance, trial.target) for trial in trials]
 
-    figures = []
-    for what, samples, statistic in (("clipped samples", clipped, "ratio"), ("silent", silent, "mean")):
-        controls = [
-            figure(LABELS[of], samples(of), seed=material.seed, unit="%", statistic=statistic, is_ceiling=True)
-            for of in ("source", "mu_law", "shifted", "random")
-        ]
-        figures.append(
-            figure(
-                f"{way}s: {what}",
-                samples(way),
-                seed=material.seed,
-                unit="%",
-                statistic=statistic,
-                higher_is_better=False,
-                controls=controls,
-            )
+    return [
+        beside_signals(
+            f"{made.plural}: {what}", samples, made, _REFERENCES, lambda signal: True,
+            seed=evaluation.seed, unit="%", statistic=statistic, higher_is_better=False,
         )
-    return figures
+        for what, samples, statistic in (("clipped samples", clipped, "ratio"), ("silent", silent, "mean"))
+    ]  # fmt: skip
 
 
-def _warnings(material: Material) -> list[str]:
+def _warnings(evaluation: Evaluation) -> list[str]:
     """One line for each fault, with the utterances that have it."""
     lines = []
-    for way in WAYS:
-        broken = [t.utterance for t in material.trials if not np.isfinite(getattr(t, way)).all()]
-        empty = [t.utterance for t in material.trials if way != "source" and is_silent(t, way)]
+    for signal in SIGNALS:
+        broken = [trial.utterance for trial in evaluation.trials if not np.isfinite(signal.of(trial)).all()]
+        empty = [trial.utterance for trial in evaluation.trials if signal != SOURCE and has_faded(trial, signal)]
         for what, names in (("holds values that are not finite", broken), ("is silent", empty)):
             if names:
-                shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-                lines.append(f"{LABELS[way]} {what} in {len(names)} of {len(material.trials)} trials: {shown}")
+                shown = listed(names, 5)
+                lines.append(f"{signal.label} {what} in {len(names)} of {len(evaluation.trials)} trials: {shown}")
     return lines

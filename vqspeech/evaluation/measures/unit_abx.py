@@ -15,7 +15,7 @@ from vqspeech.evaluation.figures.statistics import interval
 from vqspeech.evaluation.figures.types import Figure, Table, missing
 from vqspeech.units import dtw
 from vqspeech.units.abx import Averages, Scores, score_task, with_frames
-from vqspeech.units.abx_task import ACROSS, WITHIN, Limits, Task, plan_task
+from vqspeech.units.abx_task import ACROSS, WITHIN, AbxTask, Limits, plan_task
 from vqspeech.units.items import PHONE, TRIPHONE, Item, frames_of, make_items
 from vqspeech.units.phones import Phone
 
@@ -45,7 +45,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Plan:
+class AbxPlan:
     """The task of one mode, and how it came about.
 
     Attributes
@@ -54,7 +54,7 @@ class Plan:
     kind : of its items
     """
 
-    task: Task | None
+    task: AbxTask | None
     kind: str
     note: str
 
@@ -62,7 +62,7 @@ class Plan:
 def plan_abx(
     phones: Mapping[str, Sequence[Phone]], speakers: Mapping[str, str], lengths: Mapping[str, int], rate: float,
     mode: str, seed: int,
-) -> Plan:  # fmt: skip
+) -> AbxPlan:  # fmt: skip
     """Choose the items of one mode: triphones where there are enough, else phones in any context.
 
     Parameters
@@ -74,7 +74,7 @@ def plan_abx(
     """
     num_speakers = len(set(speakers.values()))
     if mode == ACROSS and num_speakers < 2:
-        return Plan(None, "", "needs two speakers, and one speaks here")
+        return AbxPlan(None, "", "needs two speakers, and one speaks here")
     frames = {name: np.zeros(length, np.int64) for name, length in lengths.items()}
     for kind in (TRIPHONE, PHONE):
         made = [item for name, own in phones.items() for item in make_items(own, name, speakers[name], kind)]
@@ -83,14 +83,14 @@ def plan_abx(
         if task.num_pairs >= (MIN_PAIRS if kind == TRIPHONE else 1):
             few = "" if kind == TRIPHONE else " in any context: there are too few triphones"
             said = f"{len(task.cells)} cells of {task.num_pairs} pairs of {kind}s{few}; {drawn}"
-            return Plan(task, kind, said)
+            return AbxPlan(task, kind, said)
     where = "by two speakers" if mode == ACROSS else "twice by one speaker"
-    return Plan(None, "", f"no phone is said {where} beside another phone")
+    return AbxPlan(None, "", f"no phone is said {where} beside another phone")
 
 
 def _bounded(
     items: Sequence[Item], frames: Sequences, rate: float, mode: str, any_context: bool, seed: int
-) -> tuple[Task, str]:
+) -> tuple[AbxTask, str]:
     """A task that keeps to `MAX_FRAME_PAIRS`, and what was drawn for it: fewer items first, then fewer speakers."""
     every = sorted({item.speaker for item in items})
     names = list(np.random.default_rng(seed).permutation(every)) if every else []
@@ -127,7 +127,7 @@ def most_frame_pairs(
 
 
 def abx_figures(
-    plans: Mapping[str, Plan], own: Mapping[str, Compared], clusters: Mapping[str, Compared], mfccs: Compared,
+    plans: Mapping[str, AbxPlan], own: Mapping[str, Compared], clusters: Mapping[str, Compared], mfccs: Compared,
     rate: float, seed: int,
 ) -> tuple[list[Figure], Table]:  # fmt: skip
     """Figures of both modes and both kinds of distance, and a table of them with what was compared.

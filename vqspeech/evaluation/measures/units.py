@@ -8,9 +8,8 @@ names, of any language.
 # U utterances, N code frames of one, K codes, P phones.
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.data.store import Store
-from vqspeech.evaluation.figures.statistics import figure, interval, resamples
-from vqspeech.evaluation.figures.types import Figure, Material, Section, Table, Wav, missing
+from vqspeech.evaluation.figures.statistics import figure, figure_of_counts
+from vqspeech.evaluation.figures.types import Evaluation, Figure, Section, Table, Wav, missing
 from vqspeech.evaluation.measures import code_phonemes
 from vqspeech.evaluation.measures.unit_abx import (
     CODES,
@@ -35,6 +34,14 @@ from vqspeech.evaluation.measures.unit_abx import (
 from vqspeech.evaluation.tools.alignments import align_utterances
 from vqspeech.evaluation.tools.mapping import count_pairs
 from vqspeech.evaluation.tools.mfcc import centre_vectors, fit_clusters, normalised_mfccs, quantize
+from vqspeech.evaluation.trials.coded_speech import (
+    CodedSpeech,
+    Frames,
+    choose_minutes,
+    control_speech,
+    encode_speech,
+    note_on_choice,
+)
 from vqspeech.units.abx_task import ACROSS, WITHIN
 from vqspeech.units.phones import Phone, fill_gaps, frame_labels, inventory_of, merge_equal
 from vqspeech.units.quality import cluster_purity, deduplicate, entropy, phone_normalised_information, phone_purity
@@ -42,24 +49,12 @@ from vqspeech.units.segmentation import TOLERANCE_S, Boundaries, changes, compar
 
 TITLE = "Units"
 MAX_MINUTES = 10  # of speech that is aligned and encoded: about a minute of work on one core
-CONTROL_MINUTES = 6  # of training speech that k-means is fitted on
 SHUFFLED = "shuffled codes"
-_TIMES = 200  # resamples of what adds up tables of K x P counts
 _NO_LABELS = ("PNMI", "cluster purity", "phone purity", "phoneme error rate", "boundary R-value")
 _ABX_NAMES = tuple(f"ABX error {mode} speakers, {what}" for mode in (WITHIN, ACROSS) for what in (CODES, VECTORS))
 
-Frames = Sequence[NDArray[np.int64]]
 
-
-@dataclass(frozen=True)
-class Speech:
-    """Encoded utterances with their phones; U of each, phones empty where none are known."""
-
-    utterances: tuple[str, ...]
-    speakers: tuple[str, ...]
-    wavs: Sequence[Wav]
-    codes: Frames
-    phones: Sequence[Sequence[Phone]]
+Phones = Sequence[Sequence[Phone]]  # of each utterance
 
 
 @dataclass(frozen=True)
@@ -77,7 +72,7 @@ class Rates:
         return self.sample_rate / self.hop_length
 
 
-def measure(material: Material, folder: Path | None = None, training: Sequence[Wav] | None = None) -> Section:
+def measure(evaluation: Evaluation, folder: Path | None = None, training: Sequence[Wav] | None = None) -> Section:
     """Score the codes of the split as units.
 
     Parameters
@@ -85,62 +80,49 @@ def measure(material: Material, folder: Path | None = None, training: Sequence[W
     folder : of label files; None takes VQSPEECH_ALIGNMENTS, else the recordings'
     training : what the control, k-means, is fitted on; None takes training utterances of the corpus
     """
-    model, store = material.model, material.store
-    chosen = choose_utterances(store, material.split)
-    aligned = align_utterances(store, chosen, folder, material.root)
+    model, store = evaluation.model, evaluation.store
+    chosen = choose_utterances(store, evaluation.split)
+    aligned = align_utterances(store, chosen, folder, evaluation.root)
     labels = {one.index: one.phones for one in aligned.utterances}
     # Without any label the bit rate is still there; with some, all figures are of those utterances.
     used = [index for index in chosen if index in labels] or chosen
-    wavs = [store.wav(index) for index in used]
-    speech = Speech(
-        tuple(store.utterance_id(index) for index in used),
-        tuple(store.speakers[store.speaker(index)] for index in used),
-        wavs,
-        [model.encode(wav).cpu().numpy().astype(np.int64) for wav in wavs],
-        [fill_gaps(labels[index], store.length(index) / store.sample_rate) if labels else [] for index in used],
-    )
+    phones = [fill_gaps(labels[index], store.length(index) / store.sample_rate) if labels else [] for index in used]
     codebook = model.lookup(np.arange(model.num_codes)).cpu().numpy()
-    if training is None:
-        training = [store.wav(index) for index in code_phonemes.spread(store, "train", CONTROL_MINUTES)]
-    rates = Rates(model.num_codes, material.sample_rate, material.hop_length, codebook)
-    section = measure_units(speech, rates, training, material.seed)
-    notes = [*aligned.notes]
-    if len(chosen) < store.split_sizes[material.split]:
-        notes.append(
-            f"{len(chosen)} of the {store.split_sizes[material.split]} {material.split} utterances, about "
-            f"{MAX_MINUTES} minutes, were taken"
-        )
-    return replace(section, notes=(*notes, *section.notes))
+    rates = Rates(model.num_codes, evaluation.sample_rate, evaluation.hop_length, codebook)
+    training = control_speech(store) if training is None else training
+    section = measure_units(encode_speech(evaluation, used), phones, rates, training, evaluation.seed)
+    notes = (*aligned.notes, *note_on_choice(store, evaluation.split, chosen, MAX_MINUTES))
+    return replace(section, notes=(*notes, *section.notes), retry=aligned.retry)
 
 
 def choose_utterances(store: Store, split: str) -> list[int]:
     """Evenly spread utterances of a split, about `MAX_MINUTES`, of those that `code_phonemes` aligns too."""
-    chosen = code_phonemes.spread(store, split, code_phonemes.MAX_MINUTES)
+    chosen = choose_minutes(store, split, code_phonemes.MAX_MINUTES)
     seconds = sum(store.length(index) for index in chosen) / store.sample_rate
     # A quarter more than the limit is taken whole: leaving out every second utterance would waste the other half.
     return chosen[:: max(1, math.ceil(seconds / (60 * MAX_MINUTES) - 0.25))]
 
 
-def measure_units(speech: Speech, rates: Rates, training_wavs: Sequence[Wav] = (), seed: int = 0) -> Section:
+def measure_units(
+    speech: CodedSpeech, phones: Phones, rates: Rates, training_wavs: Sequence[Wav] = (), seed: int = 0
+) -> Section:
     """Figures of the units beside their controls.
 
     Parameters
     ----------
+    phones : without gaps, of each utterance; empty where none are known
     training_wavs : what k-means is fitted on; none fits it on the very utterances, which flatters it
     """
     kmeans = fit_clusters(
         list(training_wavs) or speech.wavs, rates.num_codes, rates.sample_rate, rates.hop_length, seed=seed
     )
-    lengths = [len(own) for own in speech.codes]
-    clusters = quantize(kmeans, speech.wavs, lengths, rates.sample_rate, rates.hop_length)
-    mixed = np.random.default_rng(seed).permutation(np.concatenate(speech.codes))
-    shuffled = np.split(mixed, np.cumsum(lengths)[:-1])
+    clusters = quantize(kmeans, speech.wavs, speech.lengths, rates.sample_rate, rates.hop_length)
     rate = _bit_rates(speech, {"": speech.codes, KMEANS: clusters}, rates, seed)
     notes = [
-        f"K = {rates.num_codes} at {rates.code_rate:g} codes per second, {len(lengths)} utterances; bit rate as in "
-        "ZeroSpeech 2019: codes a second times the entropy of single codes"
+        f"K = {rates.num_codes} at {rates.code_rate:g} codes per second, {len(speech.codes)} utterances; bit rate as "
+        "in ZeroSpeech 2019: codes a second times the entropy of single codes"
     ]
-    if not any(map(len, speech.phones)):
+    if not any(map(len, phones)):
         why = "needs phone times, and no utterance has any"
         return Section(
             TITLE,
@@ -151,9 +133,9 @@ def measure_units(speech: Speech, rates: Rates, training_wavs: Sequence[Wav] = (
             ),
             tuple(notes),
         )
-    abx, table = _abx(speech, rates, clusters, centre_vectors(kmeans), seed)
-    rows = {"": speech.codes, KMEANS: clusters, SHUFFLED: shuffled}
-    quality, more = _quality(speech, rows, rates, seed)
+    abx, table = _abx(speech, phones, rates, clusters, centre_vectors(kmeans), seed)
+    rows = {"": speech.codes, KMEANS: clusters, SHUFFLED: speech.shuffled(seed)}
+    quality, more = _quality(speech, phones, rows, rates, seed)
     notes += [
         "ABX: X is nearer to another phone than to its own; mean over contexts (and X's speakers), speakers, pairs of "
         "phones; codes are equal or not, vectors are compared by angle, of k-means the standardised centres; "
@@ -165,10 +147,10 @@ def measure_units(speech: Speech, rates: Rates, training_wavs: Sequence[Wav] = (
 
 
 def _abx(
-    speech: Speech, rates: Rates, clusters: Frames, centres: NDArray[np.float64], seed: int
+    speech: CodedSpeech, labels: Phones, rates: Rates, clusters: Frames, centres: NDArray[np.float64], seed: int
 ) -> tuple[list[Figure], Table]:
     names = speech.utterances
-    phones, speakers = dict(zip(names, speech.phones)), dict(zip(names, speech.speakers))
+    phones, speakers = dict(zip(names, labels)), dict(zip(names, speech.speakers))
     codes, controls = dict(zip(names, speech.codes)), dict(zip(names, clusters))
     mfccs = {
         name: normalised_mfccs(wav, len(codes[name]), rates.sample_rate, rates.hop_length)
@@ -187,7 +169,7 @@ def _bits(rows: NDArray[Any]) -> float:
     return float(rows[:, 0].sum() / rows[:, 1].sum()) * entropy(rows[:, 2:].sum(0))
 
 
-def _bit_rates(speech: Speech, rows: Mapping[str, Frames], rates: Rates, seed: int) -> Figure:
+def _bit_rates(speech: CodedSpeech, rows: Mapping[str, Frames], rates: Rates, seed: int) -> Figure:
     """Of all codes; of runs of equal codes as a reference, and of the control."""
 
     def make(name: str, sequences: Frames) -> Figure:
@@ -202,12 +184,12 @@ def _bit_rates(speech: Speech, rows: Mapping[str, Frames], rates: Rates, seed: i
     return replace(make("bit rate", rows[""]), controls=tuple(controls))
 
 
-def _quality(speech: Speech, rows: Mapping[str, Frames], rates: Rates, seed: int) -> tuple[list[Figure], Table]:
+def _quality(
+    speech: CodedSpeech, phones: Phones, rows: Mapping[str, Frames], rates: Rates, seed: int
+) -> tuple[list[Figure], Table]:
     """PNMI, purities, phoneme error rate and R-value, and a table of what lies behind the last."""
-    inventory = inventory_of(speech.phones)
-    labels = [
-        frame_labels(own, inventory, len(codes), rates.code_rate) for own, codes in zip(speech.phones, speech.codes)
-    ]
+    inventory = inventory_of(phones)
+    labels = [frame_labels(own, inventory, num, rates.code_rate) for own, num in zip(phones, speech.lengths)]
     counts = {
         name: np.stack([count_pairs(own, true, rates.num_codes, len(inventory)) for own, true in zip(codes, labels)])
         for name, codes in rows.items()
@@ -216,7 +198,10 @@ def _quality(speech: Speech, rows: Mapping[str, Frames], rates: Rates, seed: int
     for name, function in (
         ("PNMI", phone_normalised_information), ("cluster purity", cluster_purity), ("phone purity", phone_purity),
     ):  # fmt: skip
-        made = {row: _of_counts(row or name, own, function, speech, seed) for row, own in counts.items()}
+        made = {
+            row: figure_of_counts(row or name, own, function, speech.speakers, speech.utterances, seed=seed)
+            for row, own in counts.items()
+        }
         figures.append(replace(made.pop(""), controls=tuple(made.values())))
     errors: dict[str, Figure] = {}
     r_values: dict[str, Figure] = {}
@@ -224,7 +209,7 @@ def _quality(speech: Speech, rows: Mapping[str, Frames], rates: Rates, seed: int
     for row, codes in rows.items():
         reading = counts[row].sum(0).argmax(1)
         read = [reading[own] for own in codes]
-        edits, hits = _read(read, speech.phones, inventory, rates.code_rate)
+        edits, hits = _read(read, phones, inventory, rates.code_rate)
         trials = list(zip(speech.speakers, speech.utterances))
         errors[row] = figure(
             row or "phoneme error rate", [(value, *trial) for value, trial in zip(edits, trials)], seed=seed, unit="%",
@@ -244,7 +229,7 @@ def _quality(speech: Speech, rows: Mapping[str, Frames], rates: Rates, seed: int
 
 
 def _read(
-    read: Frames, phones: Sequence[Sequence[Phone]], inventory: Sequence[str], rate: float
+    read: Frames, phones: Phones, inventory: Sequence[str], rate: float
 ) -> tuple[list[tuple[int, int]], list[Boundaries]]:
     """(edits, true length) and boundaries of each utterance whose frames are read as phones (N,)."""
     number = {name: place for place, name in enumerate(inventory)}
@@ -255,24 +240,3 @@ def _read(
         edits.append((edit_distance(deduplicate(own)[0], true), len(true)))
         hits.append(compare_boundaries([phone.start_s for phone in merged[1:]], changes(own, rate)))
     return edits, hits
-
-
-def _of_counts(
-    name: str, counts: NDArray[np.int64], function: Callable[[NDArray], float], speech: Speech, seed: int
-) -> Figure:
-    """A figure of the sum of counts (U, K, P), with an interval over utterances within speakers."""
-    value = function(counts.sum(0))
-    flat = counts.reshape(len(counts), -1).astype(np.float32)
-    low = high = math.nan
-    draws: list[float] = []
-    if len(counts) > 1:
-        for chosen in resamples(speech.speakers, speech.utterances, seed=seed, times=_TIMES):
-            times = np.bincount(chosen, minlength=len(counts)).astype(np.float32)
-            draws.append(function((times @ flat).reshape(counts.shape[1:])))
-        # Utterances drawn twice look like information: the draws lie too high by that bias, so they are centred anew.
-        low, high = np.clip(np.array(interval(np.array(draws))) - np.nanmean(draws) + value, 0, 1).tolist()
-    kept = tuple(draws) if np.isfinite(draws).all() else ()
-    drawn = hashlib.sha256(repr((speech.speakers, speech.utterances, seed, _TIMES)).encode()).hexdigest()
-    return Figure(
-        name, value, low, high, count=len(counts), higher_is_better=True, statistic="", draws=kept, drawn=drawn
-    )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from vqspeech.evaluation.figures.types import Material, Section
-from vqspeech.evaluation.judges.speakers import judge_speakers
-from vqspeech.evaluation.measures.similarity import judge_similarity
+from vqspeech.evaluation.figures.types import Evaluation, Section
+from vqspeech.evaluation.judges.speakers import measure_speakers
+from vqspeech.evaluation.measures.similarity import measure_similarity
 
 TITLE = "Conversion: voice"
 
 
-def measure(material: Material) -> Section:
-    """Judge the voice of conversions and reconstructions; never raises for what the material holds."""
-    figures, notes = judge_similarity(material)
-    more, remarks = judge_speakers(material)
-    return Section(TITLE, (*figures, *more), (*notes, *remarks))
+def measure(evaluation: Evaluation) -> Section:
+    """Judge the voice of conversions and reconstructions; never raises for what the trials hold."""
+    figures, notes, retry = measure_similarity(evaluation)
+    more, remarks = measure_speakers(evaluation)
+    return Section(TITLE, (*figures, *more), (*notes, *remarks), retry=retry)

@@ -12,14 +12,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from vqspeech.data.selection import spread
 from vqspeech.errors import DependencyError
 from vqspeech.evaluation.figures.statistics import Sample, ratio
-from vqspeech.evaluation.figures.types import Figure, Material, Section, Wav, missing
+from vqspeech.evaluation.figures.text import listed
+from vqspeech.evaluation.figures.types import Evaluation, Figure, Section, Wav, missing
 from vqspeech.evaluation.tools.sphinx import Sphinx, words_of
 from vqspeech.evaluation.tools.transcribers import find_transcribers, word_errors
-from vqspeech.evaluation.trials.signals import spread
+from vqspeech.evaluation.trials.scoring import Samples, WordedTrial, beside_controls, score_signals
+from vqspeech.evaluation.trials.signals import SOURCE
 from vqspeech.evaluation.trials.texts import find_texts
-from vqspeech.evaluation.trials.ways import WAYS, Heard, beside_controls, each_way
 
 TITLE = "Words"
 MAX_TRANSCRIBED = 20  # trials that are heard: PocketSphinx takes a quarter of a second for a second, six ways
@@ -27,56 +29,62 @@ FOREIGN = 0.3  # share of a speaker's words outside the dictionary above which i
 ENGLISH = "en"
 
 
-def measure(material: Material) -> Section:
+def measure(evaluation: Evaluation) -> Section:
     """Word errors of conversions, reconstructions, sources and controls; what cannot be measured becomes a note."""
-    texts = find_texts(material)
-    heard = [Heard(trial, texts.of[trial.utterance]) for trial in material.trials if trial.utterance in texts.of]
+    texts = find_texts(evaluation)
+    heard = texts.worded(evaluation.trials)
     figures: list[Figure] = []
     notes: list[str] = []
+    retry = False
     if heard:
         try:
-            figures, notes = by_transcribers(material, heard)
+            figures, notes, retry = by_transcribers(evaluation, heard)
         except DependencyError as reason:
-            notes = [str(reason)]
+            notes, retry = [str(reason)], reason.is_installed
     if not figures:
         why = "no text to compare with" if not heard else "see the notes"
         figures = [missing("word error rate", why, unit="%", higher_is_better=False)]
-    return Section(TITLE, tuple(figures), (*texts.notes, *notes))
+    return Section(TITLE, tuple(figures), (*texts.notes, *notes), retry=retry)
 
 
-def by_transcribers(material: Material, heard: Sequence[Heard]) -> tuple[list[Figure], list[str]]:
+def by_transcribers(evaluation: Evaluation, heard: Sequence[WordedTrial]) -> tuple[list[Figure], list[str], bool]:
     """Word error rates, and how far they lie above those of the same sources: "words lost".
 
     Left out are utterances with numbers in digits, and speakers whose texts are not English: all recognisers at hand
     know English alone. Words outside a recogniser's dictionary are errors of sources and conversions alike.
+
+    Returns
+    -------
+    figures, notes
+    retry : whether a recogniser that is installed did not load
     """
-    heard, notes = _judgeable(heard, material.language)
+    heard, notes = _judgeable(heard, evaluation.language)
     if not heard:
-        return [], notes
+        return [], notes, False
     transcribers, lacking = find_transcribers()
-    notes += lacking
+    notes += map(str, lacking)
     chosen = spread(heard, MAX_TRANSCRIBED)
     if len(chosen) < len(heard):
         notes.append(f"{len(chosen)} of {len(heard)} trials, evenly spread, were transcribed")
     figures: list[Figure] = []
     for transcriber in transcribers:
 
-        def errors(own: Heard, wav: Wav, hear: Callable[[Wav, int], str] = transcriber.hear) -> tuple[int, int]:
-            return word_errors(own.words, words_of(hear(wav, material.sample_rate))), len(own.words)
+        def errors(own: WordedTrial, wav: Wav, hear: Callable[[Wav, int], str] = transcriber.hear) -> tuple[int, int]:
+            return word_errors(own.words, words_of(hear(wav, evaluation.sample_rate))), len(own.words)
 
-        samples = each_way(chosen, errors, lambda own: (len(own.words), len(own.words)))  # every word is missing
-        figures += _figures(transcriber.name, samples, material.seed)
-    return figures, notes
+        samples = score_signals(chosen, errors, lambda own: (len(own.words), len(own.words)))  # every word is missing
+        figures += _figures(transcriber.name, samples, evaluation.seed)
+    return figures, notes, any(reason.is_installed for reason in lacking)
 
 
-def _figures(name: str, samples: dict[str, list[Sample]], seed: int) -> list[Figure]:
+def _figures(name: str, samples: Samples, seed: int) -> list[Figure]:
     note = "open vocabulary; extra words count, so that it can pass 100 %"
     rates = beside_controls(
         f"word error rate, {name}", samples, Figure("nothing heard", 1.0), seed,
         unit="%", statistic="ratio", higher_is_better=False, note=note,
     )  # fmt: skip
-    lost = {way: _above_source(samples[way], samples["source"]) for way in WAYS}
-    known = 1.0 - ratio(np.array([value for value, *_ in samples["source"]]))
+    lost = {signal: _above_source(own, samples[SOURCE]) for signal, own in samples.items()}
+    known = 1.0 - ratio(np.array([value for value, *_ in samples[SOURCE]]))
     above = beside_controls(
         f"words lost, {name}", lost, Figure("nothing heard", known), seed,
         unit="%", statistic="ratio", higher_is_better=False, note="word errors above those of the same source, paired",
@@ -92,7 +100,7 @@ def _above_source(samples: Sequence[Sample], sources: Sequence[Sample]) -> list[
     ]
 
 
-def _judgeable(heard: Sequence[Heard], language: str) -> tuple[list[Heard], list[str]]:
+def _judgeable(heard: Sequence[WordedTrial], language: str) -> tuple[list[WordedTrial], list[str]]:
     """Trials whose words an English recogniser can be held against, and notes on the others."""
     if language and not language.lower().startswith(ENGLISH):
         return [], [
@@ -111,7 +119,7 @@ def _judgeable(heard: Sequence[Heard], language: str) -> tuple[list[Heard], list
     return _english(kept, notes) if not language else (kept, notes)
 
 
-def _english(heard: list[Heard], notes: list[str]) -> tuple[list[Heard], list[str]]:
+def _english(heard: list[WordedTrial], notes: list[str]) -> tuple[list[WordedTrial], list[str]]:
     try:
         unknown = set(Sphinx().unknown([word for own in heard for word in own.words]))
     except DependencyError:
@@ -126,7 +134,7 @@ def _english(heard: list[Heard], notes: list[str]) -> tuple[list[Heard], list[st
         most = max(shares[speaker] for speaker in foreign)
         notes.append(
             f"{len(heard) - len(kept)} of {len(heard)} trials are left out of word errors: the texts of "
-            f"{', '.join(foreign[:5])}{', ...' if len(foreign) > 5 else ''} are not English (up to {most:.0%} of the "
+            f"{listed(foreign, 5)} are not English (up to {most:.0%} of the "
             "words are outside PocketSphinx's dictionary)"
         )
     strange = sorted({word for own in kept for word in own.words if word in unknown})
@@ -134,6 +142,6 @@ def _english(heard: list[Heard], notes: list[str]) -> tuple[list[Heard], list[st
         count = sum(word in unknown for own in kept for word in own.words)
         notes.append(
             f"{count} words are outside PocketSphinx's dictionary and count as errors, in sources too "
-            f"({', '.join(strange[:5])}{', ...' if len(strange) > 5 else ''})"
+            f"({listed(strange, 5)})"
         )
     return kept, notes

@@ -17,7 +17,7 @@ import numpy as np
 from vqspeech.evaluation.figures.confusion import tabulate
 from vqspeech.evaluation.figures.statistics import STATISTICS, Sample, figure
 from vqspeech.evaluation.figures.together import HEARD_AS_TARGET, IN_VOICE
-from vqspeech.evaluation.figures.types import Figure, Material, Picture, Section, Table
+from vqspeech.evaluation.figures.types import Evaluation, Figure, Picture, Section, Table
 from vqspeech.evaluation.report.sections import show
 
 TITLE = "Weak voices and words"
@@ -48,7 +48,7 @@ _RANKED_BY = ("both right", "word errors", "right words", "heard as target", "si
 
 
 @dataclass(frozen=True)
-class Judged:
+class Attributed:
     """One sample of a figure, and whose it is; a passage has several sources and texts.
 
     Attributes
@@ -63,7 +63,7 @@ class Judged:
     texts: frozenset[str]
 
 
-def break_down(sections: Sequence[Section], material: Material) -> Section | None:
+def break_down(sections: Sequence[Section], evaluation: Evaluation) -> Section | None:
     """Tables of conversions to another voice: by target, source, pair of sexes, word, and the words heard for each.
 
     Parameters
@@ -76,7 +76,7 @@ def break_down(sections: Sequence[Section], material: Material) -> Section | Non
     """
     measured = {one.name: one for section in sections for one in section.figures if one.is_measured and one.samples}
     chosen = {column.name: found for column in COLUMNS if (found := _first(column, measured))}
-    judged = {name: _attribute(found, material) for name, found in chosen.items()}
+    judged = {name: _attribute(found, evaluation) for name, found in chosen.items()}
     judged = {name: own for name, own in judged.items() if own}
     if not judged:
         return None
@@ -86,21 +86,21 @@ def break_down(sections: Sequence[Section], material: Material) -> Section | Non
         f"stands in brackets where a judge heard another number. Groups of fewer than {FEW} are listed last. "
         + "; ".join(f"{name}: {chosen[name].name}" for name in judged)
     ]
-    notes += _confounded(material)
-    for title, group in _groups(material):
-        table, weakest = _tabulate(title, group, judged, chosen, material)
+    notes += _confounded(evaluation)
+    for title, group in _groups(evaluation):
+        table, weakest = _tabulate(title, group, judged, chosen, evaluation)
         if table:
             tables.append(table)
             notes += [weakest] if weakest else []
-    confused = [drawn for name, found in chosen.items() if (drawn := _confusions(name, found, material))]
+    confused = [drawn for name, found in chosen.items() if (drawn := _confusions(name, found, evaluation))]
     tables += [table for table, _ in confused]
     pictures = [picture for _, picture in confused]
     return Section(TITLE, (), tuple(notes), tuple(tables), tuple(pictures))
 
 
-def _confounded(material: Material) -> list[str]:
+def _confounded(evaluation: Evaluation) -> list[str]:
     """A note where not every voice is converted to every other: then one weak voice weakens its partners' rows."""
-    pairs = {(trial.speaker, trial.target) for trial in material.trials if trial.speaker != trial.target}
+    pairs = {(trial.speaker, trial.target) for trial in evaluation.trials if trial.speaker != trial.target}
     sources, targets = {source for source, _ in pairs}, {target for _, target in pairs}
     possible = sum(source != target for source in sources for target in targets)
     if len(pairs) == possible:
@@ -111,9 +111,9 @@ def _confounded(material: Material) -> list[str]:
     ]
 
 
-def _confusions(name: str, found: Figure, material: Material) -> tuple[Table, Picture] | None:
+def _confusions(name: str, found: Figure, evaluation: Evaluation) -> tuple[Table, Picture] | None:
     """Said by heard, or target by heard, of a judge that named what it heard."""
-    texts = {trial.utterance: _text(trial.text) for trial in material.trials}
+    texts = {trial.utterance: _text(trial.text) for trial in evaluation.trials}
     is_voice = name == "heard as target"
     pairs = [
         (target if is_voice else texts[utterance], heard)
@@ -132,11 +132,11 @@ def _first(column: Column, figures: dict[str, Figure]) -> Figure | None:
     return None
 
 
-def _attribute(found: Figure, material: Material) -> list[Judged]:
+def _attribute(found: Figure, evaluation: Evaluation) -> list[Attributed]:
     """Whose each sample is; those of unknown trials, and of a speaker's own voice, are left out."""
-    trials = {(trial.speaker, trial.utterance, trial.target): trial for trial in material.trials}
-    sayings = {trial.utterance: (trial.speaker, _text(trial.text)) for trial in material.trials}
-    targets = {trial.target for trial in material.trials}
+    trials = {(trial.speaker, trial.utterance, trial.target): trial for trial in evaluation.trials}
+    sayings = {trial.utterance: (trial.speaker, _text(trial.text)) for trial in evaluation.trials}
+    targets = {trial.target for trial in evaluation.trials}
     judged = []
     for sample in found.samples:
         _, first, *rest = sample
@@ -144,13 +144,13 @@ def _attribute(found: Figure, material: Material) -> list[Judged]:
             continue
         if (first, rest[0], rest[1]) in trials:
             sources, target, texts = {first}, rest[1], {sayings[rest[0]][1]}
-        else:  # a passage: its target, its name, its takes
-            takes = [sayings[take] for take in str(rest[1]).split() if take in sayings]
-            if first not in targets or not takes:
+        else:  # a passage: its target, its name, its utterances
+            said = [sayings[name] for name in str(rest[1]).split() if name in sayings]
+            if first not in targets or not said:
                 continue
-            sources, target, texts = {who for who, _ in takes}, first, {text for _, text in takes}
+            sources, target, texts = {who for who, _ in said}, first, {text for _, text in said}
         if sources != {target}:
-            judged.append(Judged(sample, frozenset(sources), target, frozenset(texts)))
+            judged.append(Attributed(sample, frozenset(sources), target, frozenset(texts)))
     return judged
 
 
@@ -160,14 +160,14 @@ def _text(text: str | None) -> str:
     return " ".join(words_of(text or ""))
 
 
-Group = Callable[[Judged], str | None]
+Group = Callable[[Attributed], str | None]
 
 
-def _groups(material: Material) -> Iterable[tuple[str, Group]]:
+def _groups(evaluation: Evaluation) -> Iterable[tuple[str, Group]]:
     """What tables there are, and to which row a sample belongs; to none if None."""
-    sexes = material.sexes
+    sexes = evaluation.sexes
 
-    def sexes_of(one: Judged) -> str | None:
+    def sexes_of(one: Attributed) -> str | None:
         kinds = {sexes.get(name) for name in one.sources}
         if len(kinds) != 1 or None in kinds or one.target not in sexes:
             return None
@@ -177,7 +177,7 @@ def _groups(material: Material) -> Iterable[tuple[str, Group]]:
     yield "source voice", lambda one: _only(one.sources)
     if sexes:
         yield "sexes", sexes_of
-    texts = {_text(trial.text) for trial in material.trials} - {""}
+    texts = {_text(trial.text) for trial in evaluation.trials} - {""}
     if 2 <= len(texts) <= MOST_WORDS:
         yield "word", lambda one: _only(one.texts) or None
 
@@ -187,7 +187,7 @@ def _only(names: frozenset[str]) -> str | None:
 
 
 def _tabulate(
-    title: str, group: Group, judged: dict[str, list[Judged]], chosen: dict[str, Figure], material: Material
+    title: str, group: Group, judged: dict[str, list[Attributed]], chosen: dict[str, Figure], evaluation: Evaluation
 ) -> tuple[Table | None, str]:
     """The table of one grouping, and a sentence on its weakest rows; None where there are not two rows."""
     cells: dict[str, dict[str, list[Sample]]] = defaultdict(lambda: defaultdict(list))
@@ -201,7 +201,7 @@ def _tabulate(
         return None, ""
     ranked_by = next(name for name in _RANKED_BY if name in columns)
     values = {
-        row: {name: _measure(own[name], chosen[name], material.seed, name == ranked_by) for name in own}
+        row: {name: _measure(own[name], chosen[name], evaluation.seed, name == ranked_by) for name in own}
         for row, own in cells.items()
     }
     counts = {row: max(found.count for found in own.values()) for row, own in values.items()}

@@ -6,19 +6,17 @@ import base64
 import io
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from vqspeech.audio import to_int16
-from vqspeech.evaluation.figures.types import Figure, Material, Picture, Section, Trial, Wav
+from vqspeech.audio import resampled, to_int16
+from vqspeech.data.selection import middles
+from vqspeech.evaluation.figures.types import Evaluation, Figure, Picture, Section, Trial, Wav
 from vqspeech.evaluation.report.sections import Report, remark, show, verdict
-from vqspeech.evaluation.trials.signals import real_speech, resampled
+from vqspeech.evaluation.trials.real_speech import real_speech
 from vqspeech.files import write_whole
-from vqspeech.pictures import plot_spectrograms
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Drawing
+from vqspeech.pictures import plot_spectrograms, to_png
 
 EXAMPLES = 6  # trials that can be listened to
 SHOWN_FIRST = 3  # of them on the first screen
@@ -38,12 +36,12 @@ class Example:
     picture: bytes
 
 
-def write_html(path: Path, report: Report, material: Material, other: Material | None = None) -> None:
+def write_html(path: Path, report: Report, evaluation: Evaluation, other: Evaluation | None = None) -> None:
     """Write report.html, whole or not at all.
 
     Parameters
     ----------
-    material, other : of the report's model and of the one beside it, for the examples
+    evaluation, other : of the report's model and of the one beside it, for the examples
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -61,7 +59,7 @@ def write_html(path: Path, report: Report, material: Material, other: Material |
         other_sections=report.other_sections,
         other_plots=[plot_section(section) for section in report.other_sections],
         differences=report.differences() if report.other_sections else [],
-        examples=make_examples(material, other, report),
+        examples=make_examples(evaluation, other, report),
         show=show,
         remark=remark,
         verdict=verdict,
@@ -76,27 +74,26 @@ def data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def make_examples(material: Material, other: Material | None, report: Report) -> list[Example]:
-    """Some trials spread over the material; of two models, both conversions."""
-    trials = material.trials
-    places = sorted({(2 * k + 1) * len(trials) // (2 * EXAMPLES) for k in range(EXAMPLES)}) if trials else []
+def make_examples(evaluation: Evaluation, other: Evaluation | None, report: Report) -> list[Example]:
+    """Some trials, evenly spread; of two models, both conversions."""
+    trials = evaluation.trials
     made = []
-    for place in places:
+    for place in middles(len(trials), EXAMPLES):
         trial = trials[place]
-        sounds = [*_sounds(trial, "", target_speech(material, trial))]
+        sounds = [*_sounds(trial, "", target_speech(evaluation, trial))]
         if other:
             name = report.other_facts["model"]
-            sounds += _resampled(other, place, material.sample_rate, name)
-        longest = int(LONGEST_S * material.sample_rate)
+            sounds += _resampled(other, place, evaluation.sample_rate, name)
+        longest = int(LONGEST_S * evaluation.sample_rate)
         sounds = [(label, np.nan_to_num(wav[:longest], posinf=1, neginf=-1).clip(-1, 1)) for label, wav in sounds]
-        codes = trial.codes[: -(-longest // material.hop_length)]
-        drawing = plot_spectrograms(sounds, material.sample_rate, codes, material.hop_length)
+        codes = trial.codes[: -(-longest // evaluation.hop_length)]
+        drawing = plot_spectrograms(sounds, evaluation.sample_rate, codes, evaluation.hop_length)
         made.append(
             Example(
                 title=f"{PurePosixPath(trial.utterance).name}: {trial.speaker} to {trial.target}",
                 text=_said(trial, longest),
-                sounds=tuple((label, wav_file(wav, material.sample_rate)) for label, wav in sounds),
-                picture=_png(drawing),
+                sounds=tuple((label, wav_file(wav, evaluation.sample_rate)) for label, wav in sounds),
+                picture=to_png(drawing, dpi=90),
             )
         )
     return made
@@ -110,11 +107,13 @@ def _said(trial: Trial, longest: int) -> str:
     return said.strip()
 
 
-def target_speech(material: Material, trial: Trial) -> Wav | None:
+def target_speech(evaluation: Evaluation, trial: Trial) -> Wav | None:
     """A real recording of the target's voice, another one than is converted; None where the corpus has none."""
     if trial.target == trial.speaker:
         return None
-    found = real_speech(material.store, trial.target, ("train", "valid", "test"), TARGET_S, leave_out={trial.utterance})
+    found = real_speech(
+        evaluation.store, trial.target, ("train", "valid", "test"), TARGET_S, leave_out={trial.utterance}
+    )
     return np.concatenate([wav for _, wav in found]) if found else None
 
 
@@ -129,7 +128,7 @@ def _sounds(trial: Trial, whose: str, target: Wav | None = None) -> list[tuple[s
     ]
 
 
-def _resampled(other: Material, place: int, sample_rate: int, name: str) -> list[tuple[str, Wav]]:
+def _resampled(other: Evaluation, place: int, sample_rate: int, name: str) -> list[tuple[str, Wav]]:
     return [
         (label, resampled(wav, other.sample_rate, sample_rate))
         for label, wav in _sounds(other.trials[place], f" by {name}")[1:3]
@@ -167,7 +166,7 @@ def plot_section(section: Section) -> tuple[Picture, ...]:
         axis.tick_params(axis="x", labelsize=7)
         axis.grid(axis="x", linewidth=0.3)
     names = "; ".join(f"{row[0].name} {show(row[0])}" for row in rows)
-    return (Picture("Measured and controls, 95 % intervals", _png(drawing), names),)
+    return (Picture("Measured and controls, 95 % intervals", to_png(drawing, dpi=90), names),)
 
 
 def _extent(one: Figure) -> tuple[float, ...]:
@@ -181,9 +180,3 @@ def _draw(axis: Any, place: int, one: Figure, *, is_control: bool) -> None:
     axis.plot([one.value * scale], [place], "o", color=colour, markersize=4)
     if np.isfinite([one.low, one.high]).all():
         axis.plot([one.low * scale, one.high * scale], [place, place], color=colour, linewidth=1.5)
-
-
-def _png(drawing: Drawing) -> bytes:
-    file = io.BytesIO()
-    drawing.savefig(file, format="png", dpi=90)
-    return file.getvalue()

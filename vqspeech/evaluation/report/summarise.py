@@ -123,11 +123,11 @@ def _line(quoted: Quoted, figure: Figure, remark: str) -> Line:
         count=figure.count,
         better=better,
         beside=tuple((name, float(value)) for name, value in beside if math.isfinite(value)),
-        judge="; ".join(filter(None, (_judge(quoted, figure), remark))),
+        judge="; ".join(filter(None, (_judge_of(quoted, figure), remark))),
     )
 
 
-def _judge(quoted: Quoted, figure: Figure) -> str:
+def _judge_of(quoted: Quoted, figure: Figure) -> str:
     """The figure's own name where the line has another, and by what it was measured: the package and its version."""
     package = next((package for word, package in _PACKAGES.items() if word in figure.name), "")
     with contextlib.suppress(PackageNotFoundError):

@@ -11,6 +11,7 @@ from pathlib import Path
 from vqspeech.data.phonemes import OTHER, Label
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError, DependencyError
+from vqspeech.evaluation.figures.text import listed
 from vqspeech.evaluation.tools.label_files import (
     JSONL,
     LAB,
@@ -49,10 +50,16 @@ class Aligned:
 
 @dataclass(frozen=True)
 class Alignments:
-    """Aligned utterances, and notes on where the times come from and on what has none."""
+    """Aligned utterances, and notes on where the times come from and on what has none.
+
+    Attributes
+    ----------
+    retry : whether a tool that is installed did not load
+    """
 
     utterances: tuple[Aligned, ...]
     notes: tuple[str, ...]
+    retry: bool = False
 
 
 def find_labels(folder: Path | None = None, beside: Path | None = None) -> LabelFiles | None:
@@ -85,6 +92,7 @@ def align_utterances(
     found: list[Aligned] = []
     lost: dict[str, list[str]] = {}
     sphinx: Sphinx | None = None
+    retry = False
     for index in indices:
         name, speaker = store.utterance_id(index), store.speakers[store.speaker(index)]
         try:
@@ -106,6 +114,7 @@ def align_utterances(
             lost.setdefault(SHORT_OR_LONG, []).append(told)
         except DependencyError as reason:
             lost.setdefault(f"have no phoneme times: {reason}", []).append(name)
+            retry |= reason.is_installed
         except CorpusError as reason:
             lost.setdefault(str(reason), []).append(name)
     notes = []
@@ -117,10 +126,10 @@ def align_utterances(
     notes += _unmapped(found)
     reasons = list(lost.items())
     for why, names in reasons[:10]:
-        notes.append(f"{len(names)} of {len(indices)} utterances {why}: {_listed(names)}")
+        notes.append(f"{len(names)} of {len(indices)} utterances {why}: {listed(names)}")
     if more := sum(len(names) for _, names in reasons[10:]):
         notes.append(f"{more} more utterances have no phoneme times, for similar reasons")
-    return Alignments(tuple(found), tuple(notes))
+    return Alignments(tuple(found), tuple(notes), retry)
 
 
 def _align(sphinx: Sphinx, store: Store, index: int, words: Words) -> list[Label]:
@@ -150,12 +159,8 @@ def _unmapped(found: Sequence[Aligned]) -> list[str]:
     share = sum(seconds.values()) / total
     return [
         f"{len(names)} phones are not among the 41 English classes and count as {OTHER} where these are asked for "
-        f"({share:.0%} of the time): {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
+        f"({share:.0%} of the time): {listed(names, 12)}"
     ]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 __all__ = [

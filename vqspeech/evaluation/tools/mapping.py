@@ -4,87 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-from vqspeech.errors import CodesError, CorpusError
-
-
-@dataclass(frozen=True)
-class MappingScore:
-    """How well codes tell labels on the frames that are scored.
-
-    Attributes
-    ----------
-    accuracy : float
-        Share of frames whose code's likeliest label is the right one.
-    majority : float
-        The same for the one label that is commonest where the mapping was taught.
-    mutual_information : float
-        Between codes and labels, normalised by the mean of their entropies, in [0, 1].
-    num_frames : int
-        Frames scored.
-    """
-
-    accuracy: float
-    majority: float
-    mutual_information: float
-    num_frames: int
-
-
-def map_and_score(
-    map_codes: ArrayLike, map_labels: ArrayLike, codes: ArrayLike, labels: ArrayLike, *, num_codes: int, num_labels: int
-) -> MappingScore:
-    """Read each code as the label it occurs with most often, then score that reading on other frames.
-
-    Parameters
-    ----------
-    map_codes, map_labels : int arrays, shape (M,)
-        Frames that teach the mapping. A tie goes to the lower label; a code that does not occur is read as the label
-        commonest of all.
-    codes, labels : int arrays, shape (N,)
-        Frames that are scored.
-    num_codes, num_labels : int
-
-    Returns
-    -------
-    MappingScore
-
-    Raises
-    ------
-    CodesError
-        If a code is not in [0, num_codes).
-    CorpusError
-        If there is no frame to learn from or to score.
-
-    Examples
-    --------
-    >>> map_and_score([0, 0, 1], [3, 3, 2], [0, 1, 1], [3, 2, 3], num_codes=2, num_labels=4).accuracy
-    0.6666666666666666
-    """
-    from sklearn.metrics import normalized_mutual_info_score
-
-    map_codes, map_labels, codes, labels = (
-        np.asarray(values, dtype=np.int64) for values in (map_codes, map_labels, codes, labels)
-    )
-    assert map_codes.shape == map_labels.shape and codes.shape == labels.shape
-    for values in (map_codes, codes):
-        if not len(values):
-            raise CorpusError("no labelled frames to read the codes with; give more or longer labelled utterances")
-        if values.min() < 0 or values.max() >= num_codes:
-            raise CodesError(
-                f"codes lie between {values.min()} and {values.max()}; 0 to {num_codes - 1} were expected. "
-                "Encode the recordings with this model"
-            )
-    label_of, commonest = learn_mapping(map_codes, map_labels, num_codes=num_codes, num_labels=num_labels)
-    return MappingScore(
-        accuracy=float((label_of[codes] == labels).mean()),
-        majority=float((labels == commonest).mean()),
-        mutual_information=float(normalized_mutual_info_score(labels, codes)),
-        num_frames=len(labels),
-    )
 
 
 def count_pairs(codes: ArrayLike, labels: ArrayLike, num_codes: int, num_labels: int) -> NDArray[np.int64]:

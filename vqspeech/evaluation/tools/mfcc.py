@@ -94,11 +94,7 @@ def fit_clusters(
 
 
 def quantize(
-    kmeans: KMeans,
-    wavs: Sequence[NDArray[np.floating]],
-    num_frames: Sequence[int],
-    sample_rate: int,
-    hop_length: int,
+    kmeans: KMeans, wavs: Sequence[NDArray[np.floating]], num_frames: Sequence[int], sample_rate: int, hop_length: int
 ) -> list[NDArray[np.int64]]:
     """The nearest cluster of each frame of recordings; parameters and result as in `cluster_mfccs`."""
     return [

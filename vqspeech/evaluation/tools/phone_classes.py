@@ -8,9 +8,14 @@ come in espeak-ng's mnemonics; the Montreal Forced Aligner writes ARPAbet with s
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
-from vqspeech.data.phonemes import ESPEAK, OTHER, PHONEMES, SILENCE, from_arpabet
+import numpy as np
+from numpy.typing import NDArray
+
+from vqspeech.data.phonemes import ESPEAK, OTHER, PHONEMES, SILENCE, Label, from_arpabet
 from vqspeech.evaluation.figures.types import Table
+from vqspeech.units.phones import Phone, frame_labels
 
 # IPA of MFA's english_mfa, without the marks of length, aspiration, palatalisation and the like, which leave the class.
 _IPA = {
@@ -45,6 +50,12 @@ def class_of(name: str) -> str:
     # Modifier letters (ʰ ʲ ʷ ː) and combining marks (̩ ̪ ̃) go; ç is a letter with a cedilla, and was looked up whole.
     base = "".join(letter for letter in symbol if unicodedata.category(letter) not in ("Lm", "Mn"))
     return _CLASS_OF_IPA.get(base, OTHER)
+
+
+def label_frames(labels: Sequence[Label], num_frames: int, code_rate: float) -> NDArray[np.int64]:
+    """The class at each code frame's centre, as a position in `PHONEMES`, shape (N,); outside all labels is silence."""
+    phones = [Phone(start_s, end_s, from_arpabet(name)) for start_s, end_s, name in labels]
+    return frame_labels(phones, PHONEMES, num_frames, code_rate)
 
 
 def table() -> Table:

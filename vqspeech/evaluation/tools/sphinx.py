@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.audio import to_int16
+from vqspeech.audio import resampled, to_int16
 from vqspeech.data.corpora import DIGITS
 from vqspeech.data.phonemes import SILENCE, Label
 from vqspeech.errors import DependencyError
@@ -27,7 +27,7 @@ FRAME_S = 0.01
 # Frame n hears a window of 25.6 ms from 10 n ms on; the boundary of two frames lies halfway between their centres.
 _BOUNDARY_S = 0.0256 / 2 - FRAME_S / 2
 _SHORTEST_S = 0.1
-_BEAMS_OFF = {"beam": 0.0, "pbeam": 0.0, "wbeam": 0.0}
+_NOTHING_LEFT_OUT = {"lm": None, "bestpath": False, "beam": 0.0, "pbeam": 0.0, "wbeam": 0.0}
 
 Words = tuple[str, ...]
 
@@ -52,16 +52,12 @@ def to_pcm(wav: NDArray[np.floating], sample_rate: int) -> bytes:
     ----------
     wav : float array, shape (T,), in [-1, 1]
     """
-    import soxr
-
     heard = np.nan_to_num(np.asarray(wav, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    if sample_rate != RATE and len(heard):
-        heard = soxr.resample(heard, sample_rate, RATE)
-    return to_int16(np.clip(heard, -1, 1)).astype("<i2").tobytes()
+    return to_int16(np.clip(resampled(heard, sample_rate, RATE), -1, 1)).astype("<i2").tobytes()
 
 
 def make_decoder(**options: Any) -> Any:
-    """A PocketSphinx decoder without a language model.
+    """A PocketSphinx decoder.
 
     Raises
     ------
@@ -70,11 +66,22 @@ def make_decoder(**options: Any) -> Any:
     """
     try:
         from pocketsphinx import Decoder
+
+        return Decoder(loglevel="FATAL", **options)
     except Exception as reason:  # a compiled part that does not load raises other errors than ImportError
         raise DependencyError(
             f"PocketSphinx does not load ({type(reason).__name__}). Install it: pip install 'vqspeech[evaluate]'"
         ) from reason
-    return Decoder(lm=None, bestpath=False, loglevel="FATAL", **_BEAMS_OFF, **options)
+
+
+def play(decoder: Any, pcm: bytes) -> None:
+    """Let a decoder hear a whole recording."""
+    decoder.reinit_feat()  # else what was heard before changes what is heard now
+    decoder.start_utt()
+    try:
+        decoder.process_raw(pcm, full_utt=True)
+    finally:
+        decoder.end_utt()
 
 
 class Sphinx:
@@ -87,7 +94,7 @@ class Sphinx:
     """
 
     def __init__(self) -> None:
-        self._decoder = make_decoder()
+        self._decoder = make_decoder(**_NOTHING_LEFT_OUT)
         self._grammar: dict[str, Words] = {}
 
     def unknown(self, words: Sequence[str]) -> list[str]:
@@ -141,11 +148,11 @@ class Sphinx:
             return None
         try:
             decoder.set_align_text(" ".join(words))
-            self._hear(pcm)
+            play(decoder, pcm)
             if decoder.hyp() is None:
                 return None
             decoder.set_alignment()
-            self._hear(pcm)
+            play(decoder, pcm)
         except RuntimeError:  # fewer frames than states
             return None
         found: list[tuple[int | None, str, int, int, list[int]]] = []
@@ -180,17 +187,9 @@ class Sphinx:
         if len(pcm) < 2 * _SHORTEST_S * RATE:
             return None
         self._decoder.activate_search(self._listening)
-        self._hear(pcm)
+        play(self._decoder, pcm)
         heard = self._decoder.hyp()
         return None if heard is None else self._grammar.get(heard.hypstr.strip())
-
-    def _hear(self, pcm: bytes) -> None:
-        self._decoder.reinit_feat()  # else what was heard before changes what is heard now
-        self._decoder.start_utt()
-        try:
-            self._decoder.process_raw(pcm, full_utt=True)
-        finally:
-            self._decoder.end_utt()
 
 
 class Senones:
@@ -206,7 +205,7 @@ class Senones:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="vqspeech-")
         # All states in every frame, so that each frame's costs count from the same best one, whatever is searched for.
-        self._decoder = make_decoder(compallsen=True, senlogdir=self._folder.name)
+        self._decoder = make_decoder(compallsen=True, senlogdir=self._folder.name, **_NOTHING_LEFT_OUT)
         self._decoder.set_align_text("a")
 
     def __enter__(self) -> Senones:
@@ -219,10 +218,7 @@ class Senones:
         """Costs in units of 1024 ln 1.0001, 0 for a frame's best state: (F, Q); None for less than 0.1 s."""
         if len(pcm) < 2 * _SHORTEST_S * RATE:
             return None
-        self._decoder.reinit_feat()
-        self._decoder.start_utt()
-        self._decoder.process_raw(pcm, full_utt=True)
-        self._decoder.end_utt()
+        play(self._decoder, pcm)
         (path,) = Path(self._folder.name).glob("*.sen")
         content = path.read_bytes()
         path.unlink()

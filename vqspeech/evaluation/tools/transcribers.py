@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from vqspeech.audio import resampled
 from vqspeech.errors import DependencyError
 from vqspeech.evaluation.figures.types import Wav
-from vqspeech.evaluation.tools.sphinx import RATE, Words, to_pcm
+from vqspeech.evaluation.tools.sphinx import RATE, Words, make_decoder, play, to_pcm
 
 _WHISPER_MODELS = ("large-v3-turbo", "medium.en", "small.en", "base.en", "tiny.en", "medium", "small", "base", "tiny")
 _PIPELINES = ("WAV2VEC2_ASR_LARGE_960H", "WAV2VEC2_ASR_BASE_960H")
@@ -27,15 +28,15 @@ class Transcriber:
     hear: Callable[[Wav, int], str]
 
 
-def find_transcribers() -> tuple[list[Transcriber], list[str]]:
-    """The recognisers at hand, and a note on each that is not."""
-    found, notes = [], []
+def find_transcribers() -> tuple[list[Transcriber], list[DependencyError]]:
+    """The recognisers that load, and what the others lack."""
+    found, lacking = [], []
     for load in (_load_sphinx, _load_whisper, _load_wav2vec2):
         try:
             found.append(load())
         except DependencyError as reason:
-            notes.append(str(reason))
-    return found, notes
+            lacking.append(reason)
+    return found, lacking
 
 
 def word_errors(said: Words, heard: Words) -> int:
@@ -67,25 +68,13 @@ def _load_sphinx() -> Transcriber:
     At most 2,000 states a frame stay in the search, of 30,000 by default: on noise, where all fit alike badly, it is
     four times as fast, and on real recordings not worse (52 against 57 % word errors on seven of VCTK's).
     """
-    try:
-        from pocketsphinx import Decoder
-
-        decoder = Decoder(loglevel="FATAL", maxhmmpf=2000, maxwpf=10)
-    except Exception as reason:  # a compiled part that does not load raises other errors than ImportError
-        raise DependencyError(
-            f"PocketSphinx does not load ({type(reason).__name__}). Install it: pip install 'vqspeech[evaluate]'"
-        ) from reason
+    decoder = make_decoder(maxhmmpf=2000, maxwpf=10)
 
     def hear(wav: Wav, sample_rate: int) -> str:
         pcm = to_pcm(wav, sample_rate)
         if not pcm:
             return ""
-        decoder.reinit_feat()  # else what was heard before changes what is heard now
-        decoder.start_utt()
-        try:
-            decoder.process_raw(pcm, full_utt=True)
-        finally:
-            decoder.end_utt()
+        play(decoder, pcm)
         heard = decoder.hyp()
         return heard.hypstr if heard else ""
 
@@ -95,8 +84,8 @@ def _load_sphinx() -> Transcriber:
 def _load_whisper() -> Transcriber:
     try:
         whisper: Any = importlib.import_module("whisper")  # has no stubs, and is rarely there
-    except Exception:  # noqa: BLE001 - a package that does not load is one that is not at hand
-        raise DependencyError("Whisper is not installed; a stronger recogniser: pip install openai-whisper") from None
+    except Exception as reason:  # noqa: BLE001 - a package that does not load is one that is not at hand
+        raise DependencyError("Whisper is not installed; a stronger recogniser: pip install openai-whisper") from reason
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whisper"
     name = next((name for name in _WHISPER_MODELS if (folder / f"{name}.pt").is_file()), None)
     if name is None:
@@ -107,7 +96,7 @@ def _load_whisper() -> Transcriber:
     model: Any = whisper.load_model(name, device="cpu")
 
     def hear(wav: Wav, sample_rate: int) -> str:
-        return model.transcribe(_resampled(wav, sample_rate), language="en", fp16=False, temperature=0.0)["text"]
+        return model.transcribe(resampled(wav, sample_rate, RATE), language="en", fp16=False, temperature=0.0)["text"]
 
     return Transcriber(f"Whisper {name}", hear)
 
@@ -130,7 +119,7 @@ def _load_wav2vec2() -> Transcriber:
 
     def hear(wav: Wav, sample_rate: int) -> str:
         with torch.inference_mode():
-            scores, _ = model(torch.from_numpy(_resampled(wav, sample_rate))[None])
+            scores, _ = model(torch.from_numpy(resampled(wav, sample_rate, RATE))[None])
         return read_ctc(scores[0].argmax(1).numpy(), labels)
 
     return Transcriber(f"torchaudio {name}", hear)
@@ -146,9 +135,3 @@ def read_ctc(classes: np.ndarray, labels: tuple[str, ...]) -> str:
     """
     kept = [int(c) for n, c in enumerate(classes) if n == 0 or c != classes[n - 1]]
     return "".join(labels[c] for c in kept if c != 0).replace("|", " ").strip()
-
-
-def _resampled(wav: Wav, sample_rate: int) -> Wav:
-    import soxr
-
-    return wav if sample_rate == RATE else soxr.resample(wav, sample_rate, RATE).astype(np.float32)

@@ -11,6 +11,7 @@ import numpy as np
 from vqspeech.conversion import CodesRequest, SamplingOptions, decode_many
 from vqspeech.data.store import Store
 from vqspeech.evaluation.figures.types import Wav
+from vqspeech.evaluation.trials.real_speech import real_speech
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.numba_cache import import_librosa
 
@@ -35,8 +36,6 @@ def median_f0(wav: Wav, sample_rate: int) -> float:
 
 def speakers_f0(store: Store, speakers: Sequence[str]) -> dict[str, float]:
     """Median F0 of speakers' real recordings, Hz; training recordings where there are any, a control may know them."""
-    from vqspeech.evaluation.trials.signals import real_speech
-
     found = {}
     for speaker in speakers:
         # Spread over all that was said: the first seconds of a corpus may be one word over and over.

@@ -10,6 +10,7 @@ import numpy as np
 
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError
+from vqspeech.evaluation.figures.text import listed
 
 LONGEST_S = 20.0  # longer utterances come last, and are cut
 ENOUGH_S = 6.0  # of speech for a pair of speakers: the judge of voices asks for five seconds
@@ -19,12 +20,16 @@ MOST_VOICES = 40
 
 
 @dataclass(frozen=True)
-class Choice:
+class Pair:
     """An utterance, by its id, its speaker, and the voice it is converted to."""
 
     utterance: str
     speaker: str
     target: str
+
+    def __repr__(self) -> str:
+        # The names of kept conversions are hashes of this: it stays as the first version wrote it.
+        return f"Choice(utterance={self.utterance!r}, speaker={self.speaker!r}, target={self.target!r})"
 
 
 def choose_split(store: Store, *, trained: bool) -> tuple[str, str]:
@@ -51,7 +56,7 @@ def choose_split(store: Store, *, trained: bool) -> tuple[str, str]:
     )
 
 
-def choose(
+def choose_pairs(
     store: Store,
     split: str,
     voices: Sequence[str],
@@ -60,7 +65,7 @@ def choose(
     sexes: Mapping[str, str],
     seed: int,
     allowed: Collection[str] | None = None,
-) -> list[Choice]:
+) -> list[Pair]:
     """Utterances and targets, balanced over speakers, and over pairs of the same and of different sex.
 
     As few pairs of speakers are used as leave each about `ENOUGH_S` of speech, and every speaker is the source of as
@@ -84,7 +89,7 @@ def choose(
     known = [voice for voice in voices if voice in store.speakers] or list(voices)
     if pairs is None:
         return [
-            Choice(name, speaker, target)
+            Pair(name, speaker, target)
             for speaker in sorted(utterances)
             for name, _ in utterances[speaker]
             for target in [voice for voice in known if voice != speaker] or [speaker]
@@ -97,7 +102,7 @@ def choose(
     rounds = int(np.clip(pairs * mean_s / (ENOUGH_S * len(speakers)), 1, most))
     targets = assign_targets(speakers, known, rounds, sexes)
     everyone = assign_targets(speakers, known, most, sexes)  # for utterances that come again
-    chosen: list[Choice] = []
+    chosen: list[Pair] = []
     turn = 0
     while len(chosen) < pairs:
         before = len(chosen)
@@ -107,7 +112,7 @@ def choose(
             if again < len(everyone[speaker]) and len(chosen) < pairs:
                 first = targets[speaker][place % rounds]
                 order = [first, *(target for target in everyone[speaker] if target != first)]
-                chosen.append(Choice(own[place][0], speaker, order[again]))
+                chosen.append(Pair(own[place][0], speaker, order[again]))
         turn += 1
         if len(chosen) == before:
             break
@@ -115,12 +120,7 @@ def choose(
 
 
 def draw_voices(
-    voices: Sequence[str],
-    sexes: Mapping[str, str],
-    seed: int,
-    *,
-    most: int = MOST_VOICES,
-    first: Collection[str] = (),
+    voices: Sequence[str], sexes: Mapping[str, str], seed: int, *, most: int = MOST_VOICES, first: Collection[str] = ()
 ) -> list[str]:
     """At most so many voices, in their order: all where there are no more, else drawn, of both sexes alike.
 
@@ -192,7 +192,7 @@ def _utterances_of(
     if not found:
         raise CorpusError(
             f"none of the {store.split_sizes[split]} utterances to evaluate is by a speaker of the model "
-            f"({', '.join(voices[:8])}{', ...' if len(voices) > 8 else ''}). Give recordings of those speakers"
+            f"({listed(voices, 8)}). Give recordings of those speakers"
         )
     generator = np.random.default_rng(seed)
     shuffled = {}

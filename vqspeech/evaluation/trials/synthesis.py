@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from vqspeech.audio import FULL_SCALE, to_int16
 from vqspeech.conversion import Request, SamplingOptions, convert_many
 from vqspeech.data.store import Store
-from vqspeech.evaluation.figures.types import NO_PRIOR, Material, Trial, Wav
+from vqspeech.evaluation.figures.types import NO_PRIOR, Evaluation, Trial, Wav
 from vqspeech.evaluation.trials.controls import decode_random, shift_pitch, speakers_f0
-from vqspeech.evaluation.trials.pairs import LONGEST_S, Choice
+from vqspeech.evaluation.trials.pairs import LONGEST_S, Pair
 from vqspeech.files import write_whole
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
@@ -40,10 +40,10 @@ class Settings:
     num_threads: int = 1
 
 
-def make_material(
+def make_evaluation(
     model: VQVAE,
     store: Store,
-    choices: Sequence[Choice],
+    pairs: Sequence[Pair],
     folder: Path,
     settings: Settings,
     *,
@@ -51,47 +51,48 @@ def make_material(
     sexes: dict[str, str],
     trained_on: bool = False,
     common: Sequence[str] = (),
-    prior: Prior | str = NO_PRIOR,
+    prior: Prior | None = None,
+    prior_missing: str = NO_PRIOR,
     root: Path | None = None,
     advance: Advance | None = None,
-) -> Material:
+) -> Evaluation:
     """Reconstruct and convert the chosen utterances free-running, and make the controls.
 
     Parameters
     ----------
-    choices : from `choice.choose`; their ids are looked up in `split` of the store
+    pairs : from `pairs.choose_pairs`; their ids are looked up in `split` of the store
     folder : keeps one file a conversion; those of the same model, recording, target and seed are read, not made again
-    trained_on, common, prior, root : see `Material`
+    trained_on, common, prior, prior_missing, root : see `Evaluation`
     advance : is told the number of conversions that are there
     """
     index_of = {store.utterance_id(index): index for index in store.utterances(split)}
     weights = model.weights_id()
-    recordings = {choice.utterance: _source(store, index_of[choice.utterance]) for choice in choices}
-    paths = [folder / f"{_key(weights, recordings[c.utterance], c, settings)}.npz" for c in choices]
+    recordings = {pair.utterance: _source(store, index_of[pair.utterance]) for pair in pairs}
+    paths = [folder / f"{_key(weights, recordings[c.utterance], c, settings)}.npz" for c in pairs]
     kept = {path: loaded for path in paths if (loaded := _load(path)) is not None}
     pitches: dict[str, float] = {}
-    for start in range(0, len(choices), AT_A_TIME):
+    for start in range(0, len(pairs), AT_A_TIME):
         chosen = slice(start, start + AT_A_TIME)
-        wanted = [(c, path) for c, path in zip(choices[chosen], paths[chosen], strict=True) if path not in kept]
+        wanted = [(c, path) for c, path in zip(pairs[chosen], paths[chosen], strict=True) if path not in kept]
         if wanted:
-            pitches = pitches or speakers_f0(store, sorted({n for c in choices for n in (c.speaker, c.target)}))
+            pitches = pitches or speakers_f0(store, sorted({n for c in pairs for n in (c.speaker, c.target)}))
             made = _make(model, [c for c, _ in wanted], recordings, pitches, settings)
             for (_, path), waves in zip(wanted, made, strict=True):
                 _save(path, waves)
                 kept[path] = waves
         if advance:
-            advance(min(len(choices), start + AT_A_TIME))
-    for path in set(folder.glob("*.npz")) - set(paths):  # of an earlier choice
+            advance(min(len(pairs), start + AT_A_TIME))
+    for path in set(folder.glob("*.npz")) - set(paths):  # of other pairs
         with suppress(OSError):
             path.unlink()
     trials = []
-    for choice, path in zip(choices, paths, strict=True):
-        index, source, waves = index_of[choice.utterance], recordings[choice.utterance], kept[path]
+    for pair, path in zip(pairs, paths, strict=True):
+        index, source, waves = index_of[pair.utterance], recordings[pair.utterance], kept[path]
         trials.append(
             Trial(
-                choice.utterance,
-                choice.speaker,
-                choice.target,
+                pair.utterance,
+                pair.speaker,
+                pair.target,
                 store.text(index),
                 source,
                 waves.reconstruction,
@@ -103,15 +104,15 @@ def make_material(
                 is_cut=len(source) < store.length(index),
             )
         )
-    return Material(
+    return Evaluation(
         model, store, split, tuple(trials), settings.seed, model.sample_rate, model.hop_length, dict(sexes),
-        trained_on, tuple(common), prior, root,
+        trained_on, tuple(common), prior, prior_missing, root,
     )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class _Waves:
-    """What is made of one choice."""
+    """What is made of one pair."""
 
     reconstruction: Wav
     conversion: Wav
@@ -145,25 +146,21 @@ def _source(store: Store, index: int) -> Wav:
     return store.wav(index, int(LONGEST_S * store.sample_rate))
 
 
-def _key(weights: str, source: Wav, choice: Choice, settings: Settings) -> str:
-    said = (FORMAT, weights, choice, settings.seed, settings.temperature, settings.precision)
+def _key(weights: str, source: Wav, pair: Pair, settings: Settings) -> str:
+    said = (FORMAT, weights, pair, settings.seed, settings.temperature, settings.precision)
     return hashlib.sha256(repr(said).encode() + source.tobytes()).hexdigest()[:24]
 
 
 def _make(
-    model: VQVAE,
-    choices: Sequence[Choice],
-    recordings: dict[str, Wav],
-    pitches: dict[str, float],
-    settings: Settings,
+    model: VQVAE, pairs: Sequence[Pair], recordings: dict[str, Wav], pitches: dict[str, float], settings: Settings
 ) -> list[_Waves]:
-    numbers = [zlib.crc32(choice.utterance.encode("utf-8", "surrogateescape")) for choice in choices]
-    sources = [recordings[choice.utterance] for choice in choices]
+    numbers = [zlib.crc32(pair.utterance.encode("utf-8", "surrogateescape")) for pair in pairs]
+    sources = [recordings[pair.utterance] for pair in pairs]
     # An utterance that comes again, for another target, has one reconstruction; so has one whose target is itself.
-    voices = sorted({(c.utterance, voice) for c in choices for voice in (c.speaker, c.target)})
+    voices = sorted({(c.utterance, voice) for c in pairs for voice in (c.speaker, c.target)})
     spoken = speak(model, recordings, voices, settings)
     codes = {name: model.encode(recordings[name]).cpu().numpy().astype(np.int32) for name, _ in voices}
-    jobs = [(len(codes[c.utterance]), c.target, number) for c, number in zip(choices, numbers, strict=True)]
+    jobs = [(len(codes[c.utterance]), c.target, number) for c, number in zip(pairs, numbers, strict=True)]
     noises = decode_random(
         model, jobs, seed=settings.seed, num_threads=settings.num_threads, precision=settings.precision
     )
@@ -178,7 +175,7 @@ def _make(
             random=noise[: len(source)],
             codes=codes[c.utterance],
         )
-        for c, source, noise in zip(choices, sources, noises, strict=True)
+        for c, source, noise in zip(pairs, sources, noises, strict=True)
     ]
 
 

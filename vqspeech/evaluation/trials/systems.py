@@ -11,8 +11,9 @@ from vqspeech.data.corpora import find_root, find_utterances
 from vqspeech.data.preparation import fingerprint_of, prepare_store, store_folder
 from vqspeech.data.store import Store, read_meta
 from vqspeech.errors import CheckpointError, CorpusError
+from vqspeech.evaluation.figures.text import listed
 from vqspeech.evaluation.figures.types import NO_PRIOR
-from vqspeech.evaluation.trials.pairs import LONGEST_S, MOST_VOICES, Choice, choose
+from vqspeech.evaluation.trials.pairs import LONGEST_S, MOST_VOICES, Pair, choose_pairs
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.pretrained.checkpoint import MODEL_FILE, PRIOR_FILE, read_model, read_prior
@@ -20,21 +21,22 @@ from vqspeech.progress import Notify
 
 
 @dataclass(frozen=True)
-class Subject:
+class System:
     """A model and its corpus, prepared as the model needs it.
 
     Attributes
     ----------
     file : the model's
     root : folder of the corpus
-    prior : over the model's codes, or a sentence that says why there is none
+    prior : over the model's codes; where there is none `prior_missing` says why
     """
 
     file: Path
     model: VQVAE
     store: Store
     root: Path
-    prior: Prior | str
+    prior: Prior | None = None
+    prior_missing: str = NO_PRIOR
 
     @property
     def name(self) -> str:
@@ -42,7 +44,7 @@ class Subject:
         return self.file.resolve().parent.name if self.file.name == MODEL_FILE else self.file.name
 
 
-def open_subject(file: Path, data: Path | None, out: Path, notify: Notify) -> Subject:
+def open_system(file: Path, data: Path | None, out: Path, notify: Notify) -> System:
     """Load a model and open its corpus: the store it was trained from, if that is the one, else one under `out`."""
     model = read_model(file)
     recipe = model.recipe
@@ -51,47 +53,48 @@ def open_subject(file: Path, data: Path | None, out: Path, notify: Notify) -> Su
     root = find_root(recipe.data, data)
     folder = store_folder(recipe.name)
     meta = read_meta(folder) if folder.is_dir() else None
-    prior = _find_prior(file, model)
+    prior, why = _find_prior(file, model)
     # Another store is never prepared over: its training may need it again, and another model may be reading it.
     if meta or recipe.data.corpus != "embedded":
         if meta and root.exists() and meta["fingerprint"] == fingerprint_of(
             recipe.data, find_utterances(recipe.data, root)
         ):  # fmt: skip
-            return Subject(file, model, Store.open(folder), root, prior)
+            return System(file, model, Store.open(folder), root, prior, why)
         folder = out / "prepared"
     notify(f"{recipe.name}: {prepare_store(recipe.data, root, folder)}")
-    return Subject(file, model, Store.open(folder), root, prior)
+    return System(file, model, Store.open(folder), root, prior, why)
 
 
-def _find_prior(file: Path, model: VQVAE) -> Prior | str:
+def _find_prior(file: Path, model: VQVAE) -> tuple[Prior | None, str]:
+    """The prior beside a model, or why there is none."""
     path = file.with_name(PRIOR_FILE)
     if not path.is_file():
-        return f"{NO_PRIOR}; vqspeech train RECIPE --stage prior trains one"
+        return None, f"{NO_PRIOR}; vqspeech train RECIPE --stage prior trains one"
     try:
-        return read_prior(path, model)
+        return read_prior(path, model), ""
     except CheckpointError as reason:
-        return str(reason)
+        return None, str(reason)
 
 
-def names_of(subjects: Sequence[Subject]) -> list[str]:
+def names_of(systems: Sequence[System]) -> list[str]:
     """A name for each, no two alike: where they are, with the folder above or the first of the weights."""
-    names = [subject.name for subject in subjects]
+    names = [system.name for system in systems]
     if len(set(names)) < len(names):
-        names = ["/".join(subject.file.resolve().parts[-3:-1]) for subject in subjects]
+        names = ["/".join(system.file.resolve().parts[-3:-1]) for system in systems]
     if len(set(names)) < len(names):
         names = [f"{name} ({number})" for number, name in enumerate(names, start=1)]
     return names
 
 
-def voices_of(subjects: Sequence[Subject]) -> list[str]:
+def voices_of(systems: Sequence[System]) -> list[str]:
     """The voices that all models know, in the order of the first one's."""
-    first, *others = subjects
+    first, *others = systems
     return [voice for voice in first.model.speakers if all(voice in other.model.speakers for other in others)]
 
 
 def choose_for(
-    subjects: Sequence[Subject], split: str, pairs: int | None, sexes: dict[str, str], seed: int
-) -> list[Choice]:
+    systems: Sequence[System], split: str, number: int | None, sexes: dict[str, str], seed: int
+) -> list[Pair]:
     """Utterances that were held out of all the models' trainings, and voices that all know.
 
     Raises
@@ -99,39 +102,41 @@ def choose_for(
     CorpusError
         If they have none in common, or no utterance is by a speaker whom they know.
     """
-    allowed = common_utterances(subjects, split) if len(subjects) > 1 else None
-    return choose(subjects[0].store, split, common_voices(subjects), pairs, sexes=sexes, seed=seed, allowed=allowed)
+    allowed = common_utterances(systems, split) if len(systems) > 1 else None
+    return choose_pairs(
+        systems[0].store, split, common_voices(systems), number, sexes=sexes, seed=seed, allowed=allowed
+    )
 
 
-def common_voices(subjects: Sequence[Subject]) -> list[str]:
+def common_voices(systems: Sequence[System]) -> list[str]:
     """As `voices_of`; a CorpusError if there are none."""
-    voices = voices_of(subjects)
+    voices = voices_of(systems)
     if not voices:
-        raise _nothing_in_common(subjects, "voice")
+        raise _nothing_in_common(systems, "voice")
     return voices
 
 
-def common_utterances(subjects: Sequence[Subject], split: str) -> set[str]:
-    """Ids of the utterances that are in this split of every subject, held out of all trainings; else a CorpusError."""
-    ids = [{s.store.utterance_id(i) for i in s.store.utterances(split)} for s in subjects]
+def common_utterances(systems: Sequence[System], split: str) -> set[str]:
+    """Ids of the utterances that are in this split of every system, held out of all trainings; else a CorpusError."""
+    ids = [{s.store.utterance_id(i) for i in s.store.utterances(split)} for s in systems]
     common = ids[0].intersection(*ids[1:])
     if not common:
-        raise _nothing_in_common(subjects, f"utterance in the {split} split")
+        raise _nothing_in_common(systems, f"utterance in the {split} split")
     return common
 
 
-def _nothing_in_common(subjects: Sequence[Subject], what: str) -> CorpusError:
-    files = " and ".join(str(subject.file) for subject in subjects)
+def _nothing_in_common(systems: Sequence[System], what: str) -> CorpusError:
+    files = " and ".join(str(system.file) for system in systems)
     return CorpusError(
         f"{files} have no {what} in common: there is nothing to compare them on. Compare models of the same corpus"
     )
 
 
 def facts_of(
-    subject: Subject, name: str, split: str, choices: Sequence[Choice], sexes: dict[str, str], trained: bool, seed: int
+    system: System, name: str, split: str, pairs: Sequence[Pair], sexes: dict[str, str], trained: bool, seed: int
 ) -> dict[str, Any]:
     """What was evaluated, on what: the report's head."""
-    model, card = subject.model, subject.model.card
+    model, card = system.model, system.model.card
     return {
         "model": name,
         "weights": model.weights_id(),
@@ -140,64 +145,64 @@ def facts_of(
         "codes": model.num_codes,
         "code_rate_hz": model.code_rate,
         "sample_rate_hz": model.sample_rate,
-        "data": subject.store.fingerprint,
+        "data": system.store.fingerprint,
         "split": split,
         "trained_on": trained,
-        "conversions": len(choices),
-        "utterances": len({choice.utterance for choice in choices}),
-        "speakers": {name: sexes.get(name, "") for name in sorted({choice.speaker for choice in choices})},
+        "conversions": len(pairs),
+        "utterances": len({pair.utterance for pair in pairs}),
+        "speakers": {name: sexes.get(name, "") for name in sorted({pair.speaker for pair in pairs})},
         "seed": seed,
     }
 
 
-def heard_voices(subjects: Sequence[Subject], choices: Sequence[Choice]) -> tuple[str, ...]:
+def heard_voices(systems: Sequence[System], pairs: Sequence[Pair]) -> tuple[str, ...]:
     """The voices that judges tell apart: all that the models have in common, or those that were drawn of them."""
-    voices = voices_of(subjects)
+    voices = voices_of(systems)
     if len(voices) <= MOST_VOICES:
         return tuple(voices)
-    chosen = {name for choice in choices for name in (choice.speaker, choice.target)}
+    chosen = {name for pair in pairs for name in (pair.speaker, pair.target)}
     return tuple(voice for voice in voices if voice in chosen)
 
 
-def work_ahead(store: Store, split: str, choices: Sequence[Choice]) -> str:
+def work_ahead(store: Store, split: str, pairs: Sequence[Pair]) -> str:
     """How much speech all pairs are, and how much memory they need: both may be more than is at hand."""
     most = int(LONGEST_S * store.sample_rate)
     lengths = {store.utterance_id(index): min(most, store.length(index)) for index in store.utterances(split)}
-    converted = sum(lengths[choice.utterance] for choice in choices)
-    once = sum(lengths[name] for name in {choice.utterance for choice in choices})
-    # A conversion and random codes for each choice, a reconstruction for each utterance.
+    converted = sum(lengths[pair.utterance] for pair in pairs)
+    once = sum(lengths[name] for name in {pair.utterance for pair in pairs})
+    # A conversion and random codes for each pair, a reconstruction for each utterance.
     minutes = (2 * converted + once) / store.sample_rate / 60
     gigabytes = 20 * converted / 1e9  # five waveforms of float32 for each trial
     return (
-        f"{len(choices)} conversions: every utterance to every other voice. With reconstructions and random codes "
+        f"{len(pairs)} conversions: every utterance to every other voice. With reconstructions and random codes "
         f"{minutes:.0f} minutes of speech are spoken and {gigabytes:.2f} GB of memory needed; what is done is kept"
     )
 
 
 def notes_on(
-    subject: Subject, choices: Sequence[Choice], pairs: int | None, sexes: dict[str, str], voices_heard: Sequence[str]
+    system: System, pairs: Sequence[Pair], number: int | None, sexes: dict[str, str], voices_heard: Sequence[str]
 ) -> list[str]:
-    """What has to be said of the choice of utterances and voices, and of one model's corpus."""
-    speakers = {choice.speaker for choice in choices}
-    voices = {choice.target for choice in choices}
+    """What has to be said of the utterances and voices, and of one model's corpus."""
+    speakers = {pair.speaker for pair in pairs}
+    voices = {pair.target for pair in pairs}
     notes = []
-    if len(voices_heard) < len(subject.model.speakers) and len(subject.model.speakers) > MOST_VOICES:
+    if len(voices_heard) < len(system.model.speakers) and len(system.model.speakers) > MOST_VOICES:
         notes.append(
-            f"{len(voices_heard)} of the model's {len(subject.model.speakers)} voices were drawn by the seed, as "
+            f"{len(voices_heard)} of the model's {len(system.model.speakers)} voices were drawn by the seed, as "
             "sources and as targets: all judges hear these alone"
         )
-    if pairs and len(choices) < pairs:
-        notes.append(f"{len(choices)} conversions made of the {pairs} asked for: the corpus has no more")
-    if all(choice.speaker == choice.target for choice in choices):
+    if number and len(pairs) < number:
+        notes.append(f"{len(pairs)} conversions made of the {number} asked for: the corpus has no more")
+    if all(pair.speaker == pair.target for pair in pairs):
         notes.append("one voice only: each conversion is to the speaker's own voice, and says nothing about another's")
     if unknown := sorted((speakers | voices) - set(sexes)):
-        notes.append(f"the corpus does not tell the sex of {_listed(unknown)}")
-    return [*notes, *notes_on_cuts(subject, choices), *notes_on_corpus(subject)]
+        notes.append(f"the corpus does not tell the sex of {listed(unknown, 8)}")
+    return [*notes, *notes_on_cuts(system, pairs), *notes_on_corpus(system)]
 
 
-def notes_on_cuts(subject: Subject, choices: Sequence[Choice]) -> list[str]:
+def notes_on_cuts(system: System, pairs: Sequence[Pair]) -> list[str]:
     """Recordings of which only the first seconds are judged."""
-    store, chosen = subject.store, {choice.utterance for choice in choices}
+    store, chosen = system.store, {pair.utterance for pair in pairs}
     most = int(LONGEST_S * store.sample_rate)
     # Ids are read for long ones only: a corpus may be large.
     cut = {store.utterance_id(i) for i in range(len(store)) if store.length(i) > most} & chosen
@@ -206,36 +211,32 @@ def notes_on_cuts(subject: Subject, choices: Sequence[Choice]) -> list[str]:
     return [f"{len(cut)} utterances are longer than {LONGEST_S:g} s: the rest of each is not judged"]
 
 
-def notes_on_corpus(subject: Subject) -> list[str]:
+def notes_on_corpus(system: System) -> list[str]:
     """What has to be said of a model and the corpus it is evaluated on."""
     notes = []
-    strangers = [name for name in subject.store.speakers if name not in subject.model.speakers]
+    strangers = [name for name in system.store.speakers if name not in system.model.speakers]
     if strangers:
         notes.append(f"{len(strangers)} speakers of the corpus are not the model's and were left out")
-    card = subject.model.card
+    card = system.model.card
     then = card.training.get("data") if card else None
-    if then and then != subject.store.fingerprint:
+    if then and then != system.store.fingerprint:
         notes.append(
             "the recordings are not exactly those of the training; what was held out is told by their names alone"
         )
     return notes
 
 
-def notes_on_two(subjects: Sequence[Subject], names: Sequence[str]) -> list[str]:
+def notes_on_two(systems: Sequence[System], names: Sequence[str]) -> list[str]:
     """What has to be said of two models beside each other."""
-    first, second = subjects
+    first, second = systems
     notes = []
-    voices = voices_of(subjects)
+    voices = voices_of(systems)
     if left := sorted(({*first.model.speakers} | {*second.model.speakers}) - {*voices}):
-        notes.append(f"compared on the {len(voices)} voices that both know; left out: {_listed(left)}")
-    rates = [subject.model.sample_rate for subject in subjects]
+        notes.append(f"compared on the {len(voices)} voices that both know; left out: {listed(left, 8)}")
+    rates = [system.model.sample_rate for system in systems]
     if rates[0] != rates[1]:
         notes.append(
             f"{names[0]} speaks at {rates[0]} Hz and {names[1]} at {rates[1]} Hz: each is heard at its own rate, "
             "against real speech at that rate; distances of sound and bits a sample are not compared"
         )
     return notes + [f"{names[1]}: {note}" for note in notes_on_corpus(second) if note not in notes_on_corpus(first)]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + ", ..." * (len(names) > 8)

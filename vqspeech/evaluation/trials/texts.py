@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from vqspeech.evaluation.figures.types import Material, Wav
+from vqspeech.data.selection import thin
+from vqspeech.evaluation.figures.text import listed
+from vqspeech.evaluation.figures.types import Evaluation, Trial, Wav
 from vqspeech.evaluation.tools.sphinx import Words, words_of
+from vqspeech.evaluation.trials.scoring import WordedTrial
 
 MAX_SEARCHED = 3000  # utterances whose text is read to know what the corpus says
 MAX_TEXTS = 200  # different ones: more decoys make no harder test
@@ -32,23 +33,27 @@ class Texts:
     where: dict[Words, int] = field(repr=False)
     notes: tuple[str, ...] = ()
 
-    def recordings(self, material: Material) -> Iterator[tuple[Words, Wav]]:
+    def worded(self, trials: Sequence[Trial]) -> list[WordedTrial]:
+        """The trials that have a text, with its words."""
+        return [WordedTrial(trial, self.of[trial.utterance]) for trial in trials if trial.utterance in self.of]
+
+    def recordings(self, evaluation: Evaluation) -> Iterator[tuple[Words, Wav]]:
         """Each text with a real recording of it."""
         own: dict[Words, Wav] = {}
-        for trial in material.trials:
+        for trial in evaluation.trials:
             if trial.utterance in self.of:
                 own.setdefault(self.of[trial.utterance], trial.source)
         for words in self.all:
             if words in own:
                 yield words, own[words]
             elif words in self.where:
-                yield words, material.store.wav(self.where[words])
+                yield words, evaluation.store.wav(self.where[words])
 
 
-def find_texts(material: Material) -> Texts:
+def find_texts(evaluation: Evaluation) -> Texts:
     """Texts of the trials, and of the prepared corpus beside them."""
-    store = material.store
-    trials = {trial.utterance: trial for trial in material.trials}
+    store = evaluation.store
+    trials = {trial.utterance: trial for trial in evaluation.trials}
     of, silent, cut = {}, [], []
     for name, trial in trials.items():
         words = words_of(trial.text or "")
@@ -64,15 +69,13 @@ def find_texts(material: Material) -> Texts:
         (cut, "were cut to their first seconds: their text says more than they do, and is not judged"),
     ):
         if names:
-            shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-            notes.append(f"{len(names)} of {len(trials)} utterances {why} ({shown})")
+            notes.append(f"{len(names)} of {len(trials)} utterances {why} ({listed(names)})")
     where: dict[Words, int] = {}
-    every = max(1, -(-len(store) // MAX_SEARCHED))
-    for index in np.arange(0, len(store), every) if of else ():
+    for index in thin(range(len(store)), len(store), MAX_SEARCHED) if of else ():
         if len(where) >= MAX_TEXTS:
             break
-        words = words_of(store.text(int(index)) or "")
-        if words and store.length(int(index)) <= LONGEST_S * store.sample_rate:
-            where.setdefault(words, int(index))
+        words = words_of(store.text(index) or "")
+        if words and store.length(index) <= LONGEST_S * store.sample_rate:
+            where.setdefault(words, index)
     everything = tuple(dict.fromkeys([*of.values(), *sorted(where)]))
     return Texts(of, everything, where, tuple(notes))

@@ -10,12 +10,14 @@ from itertools import zip_longest
 
 import numpy as np
 
+from vqspeech.audio import resampled
 from vqspeech.data.store import SPLITS, Store
 from vqspeech.errors import ListeningTestError
-from vqspeech.evaluation.trials.pairs import Choice, choose
-from vqspeech.evaluation.trials.signals import is_heard, spoken_by
+from vqspeech.evaluation.trials.pairs import Pair, choose_pairs
+from vqspeech.evaluation.trials.real_speech import spoken_by
+from vqspeech.evaluation.trials.signals import is_audible
 from vqspeech.evaluation.trials.synthesis import Settings, speak
-from vqspeech.evaluation.trials.systems import Subject, common_utterances, common_voices
+from vqspeech.evaluation.trials.systems import System, common_utterances, common_voices
 from vqspeech.listening.design.items import (
     LONGEST_S,
     PAUSE_S,
@@ -60,7 +62,7 @@ def plan_items(
     }
     pairs = num
     while True:
-        choices = choose(store, split, voices, pairs, sexes=sexes, seed=seed, allowed=allowed)
+        choices = choose_pairs(store, split, voices, pairs, sexes=sexes, seed=seed, allowed=allowed)
         plans = _joined(choices, length_s)
         counts = [len(own) for own in plans.values()]
         if len(choices) < pairs or (counts and min(counts) * len(counts) >= num):
@@ -70,13 +72,13 @@ def plan_items(
         pairs *= 2
 
 
-def _joined(choices: Sequence[Choice], length_s: Mapping[str, float]) -> dict[str, list[PlannedItem]]:
+def _joined(choices: Sequence[Pair], length_s: Mapping[str, float]) -> dict[str, list[PlannedItem]]:
     """Each speaker's items: utterances for one target until they last a second, then what is left for any."""
     plans: dict[str, list[PlannedItem]] = {choice.speaker: [] for choice in choices}
     waiting: dict[tuple[str, str], list[str]] = defaultdict(list)
     seen: set[str] = set()
 
-    def gather(group: list[str], choice: Choice, utterance: str) -> None:
+    def gather(group: list[str], choice: Pair, utterance: str) -> None:
         group.append(utterance)
         if sum(length_s[name] for name in group) + PAUSE_S * (len(group) - 1) >= SHORTEST_S:
             plans[choice.speaker].append(PlannedItem(tuple(group), choice.speaker, choice.target))
@@ -87,16 +89,16 @@ def _joined(choices: Sequence[Choice], length_s: Mapping[str, float]) -> dict[st
             seen.add(choice.utterance)
             gather(waiting[choice.speaker, choice.target], choice, choice.utterance)
     left: dict[str, list[str]] = defaultdict(list)
-    first: dict[str, Choice] = {}
+    first: dict[str, Pair] = {}
     for (speaker, target), group in waiting.items():
         for name in group:
-            first[speaker] = first.get(speaker, Choice(name, speaker, target))
+            first[speaker] = first.get(speaker, Pair(name, speaker, target))
             gather(left[speaker], first[speaker], name)
     return plans
 
 
 def make_items(
-    subjects: Sequence[Subject],
+    subjects: Sequence[System],
     kind: Kind,
     split: str,
     num: int,
@@ -176,7 +178,7 @@ def _spoken_systems(systems: Sequence[str], number: int, of: int, kind: Kind) ->
 
 
 def _say(
-    subject: Subject,
+    subject: System,
     split: str,
     plans: Sequence[PlannedItem],
     system: str,
@@ -198,19 +200,10 @@ def _say(
         join([spoken[name, plan.speaker if own_voice else plan.target] for name in plan.utterances], rate)
         for plan in plans
     ]
-    return [at_rate(wav, rate, sample_rate) for wav in joined]
+    return [resampled(wav, rate, sample_rate) for wav in joined]
 
 
-def at_rate(wav: Wav, from_hz: int, to_hz: int) -> Wav:
-    """A waveform (T,) at another sample rate, by soxr."""
-    if from_hz == to_hz:
-        return wav
-    import soxr
-
-    return soxr.resample(wav, from_hz, to_hz, quality="HQ").astype(np.float32)
-
-
-def _recordings(subject: Subject, split: str, plans: Sequence[PlannedItem]) -> dict[str, Wav]:
+def _recordings(subject: System, split: str, plans: Sequence[PlannedItem]) -> dict[str, Wav]:
     store = subject.store
     wanted = {name for plan in plans for name in plan.utterances}
     longest = int(LONGEST_S * store.sample_rate)
@@ -242,7 +235,7 @@ class _References:
             for step in range(len(own)):
                 index = own[(self._next[speaker] + step) % len(own)]
                 name, wav = store.utterance_id(index), store.wav(index, int(LONGEST_S * store.sample_rate))
-                if name in plan.utterances or store.text(index) in avoided or not is_heard(wav):
+                if name in plan.utterances or store.text(index) in avoided or not is_audible(wav):
                     continue
                 names.append(name)
                 wavs.append(wav)

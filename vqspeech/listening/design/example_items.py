@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vqspeech.audio import load_audio
+from vqspeech.audio import load_audio, resampled
 from vqspeech.errors import ListeningTestError
 from vqspeech.evaluation.trials.synthesis import Settings, speak
-from vqspeech.listening.design.corpus_items import at_rate, distinct_names
+from vqspeech.listening.design.corpus_items import distinct_names
 from vqspeech.listening.design.items import Item, ItemSet
 from vqspeech.listening.kinds import KINDS
 from vqspeech.listening.kinds.base import RECONSTRUCTION, SOURCE, Kind
@@ -74,7 +74,7 @@ def speak_items(
 
         heard = {name: load_audio(recordings[name], model.sample_rate) for name, _ in wanted}
         for (name, _), wav in speak(model, heard, wanted, settings, advance).items():
-            wavs[name][system] = at_rate(wav, model.sample_rate, rate)
+            wavs[name][system] = resampled(wav, model.sample_rate, rate)
     speakers = {name: "espeak-ng, man" if name.endswith(MAN) else "espeak-ng, woman" for name in recordings}
     items = tuple(Item(name, wavs[name], source=speakers[name], target=target) for name, target in wanted)
     return ItemSet(kind, systems, items, (), rate)

@@ -136,13 +136,13 @@ def _speak(
 ) -> ItemSet:
     from vqspeech.evaluation.trials.pairs import choose_split
     from vqspeech.evaluation.trials.sexes import find_sexes
-    from vqspeech.evaluation.trials.systems import open_subject
+    from vqspeech.evaluation.trials.systems import open_system
     from vqspeech.listening.design.corpus_items import make_items
     from vqspeech.pretrained.registry import report_folder, resolve
 
     # Speech that has to be prepared goes where `vqspeech evaluate` keeps it.
     files = [resolve(model) for model in models]
-    subjects = [open_subject(file, data, report_folder(file), notify) for file in files]
+    subjects = [open_system(file, data, report_folder(file), notify) for file in files]
     first = subjects[0]
     split, note = choose_split(first.store, trained=trained)
     if note:
