@@ -14,7 +14,7 @@ from vqspeech.training import budget as budget_module
 from vqspeech.training import loop as loop
 from vqspeech.training.budget import Budget
 from vqspeech.training.loop import fit
-from vqspeech.training.schedule import Schedule
+from vqspeech.training.schedule import Schedule, continued
 from vqspeech.training.state import Task, TrainingState, new_state
 
 TRAIN = TrainConfig(
@@ -125,6 +125,17 @@ def test_a_machine_that_gets_slow_for_good_ends_in_time_too(train_on):
     state, seconds = train_on(Machine(slow=lambda step: 3.0 if step > 520 else 1.0))
     assert 590 <= seconds <= 620
     assert state.step == state.total_steps
+
+
+def test_a_finished_budget_of_more_minutes_takes_as_many_more(train_on):
+    machine = Machine(warm_s=0.1, full_s=0.5, slow=lambda step: 2.0 if step > 1500 else 1.0)
+    state, first_s = train_on(machine)
+    longer = TRAIN.model_copy(update={"max_minutes": 15, "steps": 10_000})
+    state.schedule = continued(state.schedule, longer, state.step, state.seconds)
+    _, second_s = train_on(machine, longer, state)
+    assert 900 - machine.full_s <= first_s + second_s <= 900 + machine.validation_s
+    assert state.step == state.total_steps > 1500
+    assert state.schedule.warm_start == 1000  # that is over
 
 
 def test_calibration_leaves_the_state_untouched(monkeypatch):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vqspeech.config import TrainConfig
-from vqspeech.training.schedule import Pace, Schedule, divide, learning_rate
+from vqspeech.training.schedule import Pace, Schedule, continued, divide, learning_rate
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,21 @@ def test_the_recipes_steps_are_the_most():
 
 def test_when_the_time_is_over_one_step_is_left():
     assert divide(warming(), Pace(1.0, 1.0), spent_s=700, step=500, now=Schedule(50, 200, 600)).total == 501
+
+
+def test_other_steps_are_a_new_end_and_what_is_over_stays():
+    assert continued(Schedule(26, 105, 235), warming(max_minutes=None, steps=300), 235, 1e9) == Schedule(26, 105, 300)
+
+
+def test_more_minutes_are_more_steps_at_the_pace_so_far():
+    # 200 steps took 600 s; 300 s more are 100 more steps.
+    assert continued(Schedule(26, 105, 200), warming(max_minutes=15), 200, 600.0) == Schedule(26, 105, 300)
+    # Of the recipe's steps no more are taken.
+    assert continued(Schedule(26, 105, 200), warming(max_minutes=15, steps=250), 200, 600.0).total == 250
+
+
+def test_a_training_that_has_not_begun_has_the_recipes_end():
+    assert continued(Schedule(50, 200, 700), warming(steps=900), 0, 0.0) == Schedule(50, 200, 900)
 
 
 @given(

@@ -66,7 +66,11 @@ def prepare(recipe: Path, **options: Any) -> None:
 @click.option("--data", type=PATH, help="Folder of the corpus [the recipe's data.root, else VQSPEECH_DATA].")
 @click.option("--out", type=PATH, help="Run folder [runs/<recipe>].")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe's value; repeatable.")
-@click.option("--resume", is_flag=True, help="Go on exactly where the run stopped.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on exactly where the run stopped; to another end with --set train.steps=N or train.max_minutes=N.",
+)
 @click.option("--stage", type=click.Choice(["vqvae", "prior"]), help="One stage alone [both, one after the other].")
 def train(recipe: Path, **options: Any) -> None:
     """Train a recipe, and its prior over codes: vqspeech train recipes/vctk --data ~/VCTK-Corpus-0.92"""

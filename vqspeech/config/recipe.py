@@ -138,6 +138,7 @@ class TrainConfig(_Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     validate_every: Positive = 1000
     checkpoint_every: Positive = 1000
+    keep: Annotated[int, Field(ge=0)] = 0  # last checkpoints kept as model-<step>, with the best as model-best
     validation_utterances: Positive = 64
     probe_utterances: Annotated[int, Field(ge=0)] = 6  # free-running conversions judged at each validation
     probe_seconds: Annotated[float, Field(gt=0)] = 2.0  # at most this much of each

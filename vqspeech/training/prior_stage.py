@@ -43,7 +43,7 @@ class PriorStage(Stage):
     """
 
     def __init__(self, folder: Path, device: str) -> None:
-        self.run, self.vqvae = Run.of_prior(folder), read_model(folder, device)
+        self.run, self.vqvae, self.changeable = Run.of_prior(folder), read_model(folder, device), ()
         self.model_id = self.vqvae.codes_id()
 
     @property

@@ -103,8 +103,12 @@ class Run:
         return self.folder / f"{self.prefix}{name}"
 
     def begin(self, record: RunRecord) -> None:
-        """Keep what a training begins with, and forget one that ended before its first checkpoint."""
+        """Forget a training that ended before its first checkpoint, and keep what the next one begins with."""
         self.file("metrics.jsonl").unlink(missing_ok=True)
+        self.keep(record)
+
+    def keep(self, record: RunRecord) -> None:
+        """Keep what a training is begun with, or goes on with from now on."""
         record.write(self.file("run.json"))
 
     def clear(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vqspeech.config import TrainConfig
 
@@ -62,6 +62,28 @@ def learning_rate(step: int, total_steps: int, train: TrainConfig) -> float:
     done = min(1.0, max(0.0, (step - start) / max(1, total_steps - start)))
     cosine = 0.5 * (1 + math.cos(math.pi * done))
     return train.learning_rate * warm * (train.final_rate + (1 - train.final_rate) * cosine)
+
+
+def continued(schedule: Schedule, train: TrainConfig, step: int, seconds: float) -> Schedule:
+    """The schedule of a training that goes on with other `train.steps` or `train.max_minutes`.
+
+    Phases that are over stay as they were. How fast the machine is now, a time budget finds out on the way; until then
+    a step takes what it took on average.
+
+    Parameters
+    ----------
+    schedule : so far
+    train : the recipe's section as it is now
+    step, seconds : that are done
+
+    Examples
+    --------
+    >>> continued(Schedule(10, 30, 100), TrainConfig(steps=250, warm_start_steps=40), step=100, seconds=60.0)
+    Schedule(continuous=10, warm_start=30, total=250)
+    """
+    if train.max_minutes is None or not step:
+        return replace(schedule, total=train.steps)
+    return divide(train, Pace(seconds / step, seconds / step), seconds, step, schedule)
 
 
 def divide(

@@ -21,6 +21,7 @@ from vqspeech.training.acceleration import Acceleration, find_acceleration
 from vqspeech.training.loop import fit
 from vqspeech.training.recorder import Recorder
 from vqspeech.training.run import Run, changed_keys
+from vqspeech.training.schedule import continued
 from vqspeech.training.state import Task, TrainingState, new_state
 
 
@@ -88,16 +89,18 @@ class Stage(Protocol):
     ----------
     run : its files
     model_id : of the model whose codes are learned, None in the model's own stage
+    changeable : keys of the recipe that may change when the training goes on
     """
 
     run: Run
     model_id: str | None
+    changeable: tuple[str, ...]
 
     def make_room(self, notify: Notify) -> None:
         """Refuse to begin with a RunError where its run has been begun already."""
 
     def kept(self, recipe: Recipe) -> dict[str, Any]:
-        """What of a recipe has to stay as it was when the training goes on."""
+        """What of a recipe has to stay as it was when the training goes on; the changeable keys are no part of it."""
 
     def open(self, recipe: Recipe, store: Store) -> TrainConfig:
         """Check that recipe and speech fit; returns what the loop has to know."""
@@ -151,8 +154,14 @@ def run_stage(stage: Stage, call: Call, *, resume: bool) -> TrainingResult:
     state = new_state(model, train)
     if begun:
         _load(run, state, device)
+        if stage.changeable:
+            _set_end(run, state, begun.settled().train, train, call.notify)
     if rank() == 0:
-        run.forget_after(state.step) if begun else run.begin(record)
+        if begun:
+            run.forget_after(state.step)
+            run.keep(record)
+        else:
+            run.begin(record)
     task = stage.make_task(model, acceleration, call)
     training = {"seed": train.seed, "data": store.fingerprint}
     training |= {"model": stage.model_id} if stage.model_id else {}
@@ -176,6 +185,23 @@ def _load(run: Run, state: TrainingState, device: str) -> None:
         raise RunError(f"{run.file('state.pt')} does not fit the recipe ({first}). {run.anew}") from None
 
 
+def _set_end(run: Run, state: TrainingState, then: TrainConfig, now: TrainConfig, notify: Notify) -> None:
+    """Give a training that goes on the end that the recipe has now."""
+    if (then.steps, then.max_minutes) == (now.steps, now.max_minutes):
+        return
+    if now.steps < state.step:
+        raise RunError(
+            f"{run.title} has done {state.step} steps, and train.steps = {now.steps}. Give more: --set train.steps=N"
+        )
+    if now.max_minutes is not None and 60 * now.max_minutes <= state.seconds:
+        raise RunError(
+            f"{run.title} has trained for {state.seconds / 60:.2f} minutes, and train.max_minutes = "
+            f"{now.max_minutes:g}. Give more: --set train.max_minutes=N"
+        )
+    state.schedule = continued(state.schedule, now, state.step, state.seconds)
+    notify(f"{run.title} goes on from step {state.step}, now to step {state.total_steps}")
+
+
 def merged(begun: tuple[str, ...], given: tuple[str, ...]) -> tuple[str, ...]:
     """Overrides of a training that goes on: those it was begun with, but for those that are given anew."""
 
@@ -189,16 +215,18 @@ def merged(begun: tuple[str, ...], given: tuple[str, ...]) -> tuple[str, ...]:
 def _check_recipe(stage: Stage, begun: RunRecord, base: Recipe, settled: Recipe) -> None:
     """Neither the recipe's file nor an override may change what the training was begun with."""
     run = stage.run
+    may = f" With --resume only {', '.join(stage.changeable)} may change." if stage.changeable else ""
     if changed := changed_keys(stage.kept(begun.base()), stage.kept(base)):
         older = "train.optimizer" in changed and not begun.names_optimizer
         hint = " (its optimizer was adam, then the default: the recipe has to say so now)" if older else ""
         raise RunError(
-            f"the recipe changed since {run.title} was started ({', '.join(changed)}). Restore it{hint}. {run.anew}"
+            f"the recipe changed since {run.title} was started ({', '.join(changed)}). Restore it{hint}.{may} "
+            f"{run.anew}"
         )
     if changed := changed_keys(stage.kept(begun.settled()), stage.kept(settled)):
         raise RunError(
             f"{run.title} was started with --set {' '.join(begun.overrides) or '(nothing)'}, which --resume repeats by "
-            f"itself; another {', '.join(changed)} would change it. Leave out --set. {run.anew}"
+            f"itself; another {', '.join(changed)} would change it. Leave out --set.{may} {run.anew}"
         )
 
 

@@ -42,7 +42,9 @@ def train(
     data : folder of the corpus; see `find_root` for what stands in for it
     out : run folder; runs/<recipe's name> if None
     overrides : "section.key=value" each
-    resume : go on with the training in `out`
+    resume : go on with the training in `out`, exactly where it stopped. With overrides of train.steps or
+        train.max_minutes also beyond its end, or to an earlier one: the learning rate then falls towards the new end.
+        Beside these two only train.keep, train.validate_every and train.checkpoint_every may change
     stage : the VQ-VAE alone, or the prior of the model in `out` alone; both if None
     progress : show bars
     notify : is told sentences for the user
@@ -50,7 +52,7 @@ def train(
     Raises
     ------
     RunError
-        If the folder is in use, holds another training, or the recipe or the data changed since.
+        If the folder is in use, holds another training, or anything else of the recipe or the data changed since.
     CheckpointError
         If the prior alone is asked for and there is no model.
     TrainingError
@@ -77,7 +79,7 @@ def train(
 
 def _run_stages(call: Call, out: Path, resume: bool, stage: Literal["vqvae", "prior"] | None) -> TrainingResult:
     run = Run.of_model(out)
-    if call.data is None and (resume or (stage == "prior" and run.file("run.json").is_file())):
+    if call.data is None and (resume or stage == "prior") and run.file("run.json").is_file():
         call.data = Path(run.record().root)  # where the recordings were
     result = None
     if stage != "prior":

@@ -27,6 +27,8 @@ from vqspeech.training.stage import Call, Stage
 from vqspeech.training.state import Task, TrainingState
 from vqspeech.training.vqvae import VQVAETask
 
+CHANGEABLE = ("steps", "max_minutes", "keep", "validate_every", "checkpoint_every")  # of a training that goes on
+
 
 class VQVAEStage(Stage):
     """See `Stage`.
@@ -38,6 +40,7 @@ class VQVAEStage(Stage):
 
     def __init__(self, folder: Path) -> None:
         self.run, self.model_id = Run.of_model(folder), None
+        self.changeable = tuple(f"train.{name}" for name in CHANGEABLE)
 
     def make_room(self, notify: Notify) -> None:
         """See `Stage.make_room`."""
@@ -47,8 +50,8 @@ class VQVAEStage(Stage):
             )
 
     def kept(self, recipe: Recipe) -> dict[str, Any]:
-        """All but what the prior's stage asks about."""
-        return recipe.model_dump(mode="json", exclude={"prior"})
+        """All but how long it lasts, what is kept of it, and what the prior's stage asks about."""
+        return recipe.model_dump(mode="json", exclude={"prior": True, "train": set(CHANGEABLE)})
 
     def open(self, recipe: Recipe, store: Store) -> TrainConfig:
         """See `Stage.open`."""
