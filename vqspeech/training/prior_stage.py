@@ -22,7 +22,7 @@ from vqspeech.pretrained.checkpoint import PRIOR_FILE, read_model, read_prior, s
 from vqspeech.progress import Notify
 from vqspeech.training.acceleration import Acceleration
 from vqspeech.training.prior import PriorTask, prior_training
-from vqspeech.training.recorder import Recorder
+from vqspeech.training.recorder import Recorder, best_of
 from vqspeech.training.run import Run, changed_keys
 from vqspeech.training.stage import Call, Stage
 from vqspeech.training.state import Task, TrainingState
@@ -163,11 +163,6 @@ class PriorRecorder(Recorder):
             f"uniform {figures['uniform']:.2f}, unigram {figures['unigram']:.2f}, bigram {figures['bigram']:.2f}, "
             f"trigram {figures['trigram']:.2f}"
         )
-
-
-def best_of(history: list[dict[str, Any]]) -> dict[str, Any]:
-    """The validation with the fewest bits, the first of several."""
-    return min(history, key=lambda figures: float(figures["bits"]))
 
 
 def _check_model(folder: Path, model: VQVAE, settled: Recipe, store: Store) -> None:

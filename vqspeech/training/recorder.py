@@ -15,6 +15,11 @@ from vqspeech.training.state import TrainingState
 REPORT_EVERY = 20  # steps between two lines of metrics.jsonl
 
 
+def best_of(history: list[dict[str, Any]]) -> dict[str, Any]:
+    """The validation with the fewest bits, the first of several."""
+    return min(history, key=lambda figures: float(figures["bits"]))
+
+
 class Recorder(ABC):
     """The observer of a training run, see `Observer`; what differs from model to model is left open.
 

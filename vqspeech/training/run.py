@@ -4,6 +4,7 @@ model.safetensors   weights for inference (their moving average) and the model's
 state.pt            for resuming: live weights, average, optimizer, step, number of steps
 run.json            recipe as given, overrides, data
 metrics.jsonl       one line for each report and validation
+model-<step>.safetensors, model-best.safetensors: the last checkpoints and the best, with `train.keep`
 samples/            free-running audio and pictures of each validation
 tensorboard/
 

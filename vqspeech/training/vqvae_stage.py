@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from vqspeech.audio import save_audio
 from vqspeech.config import Recipe, TrainConfig
@@ -18,15 +18,17 @@ from vqspeech.errors import RunError
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.pictures import plot_spectrograms, save_picture
 from vqspeech.pretrained.cards import ModelCard
+from vqspeech.pretrained.checkpoint import save_model
 from vqspeech.progress import Notify
 from vqspeech.training.acceleration import Acceleration, compile_model
 from vqspeech.training.phases import phase_at, samples_until
-from vqspeech.training.recorder import Recorder
+from vqspeech.training.recorder import Recorder, best_of
 from vqspeech.training.run import Run
 from vqspeech.training.stage import Call, Stage
 from vqspeech.training.state import Task, TrainingState
 from vqspeech.training.vqvae import VQVAETask
 
+BEST_FILE = "model-best.safetensors"
 CHANGEABLE = ("steps", "max_minutes", "keep", "validate_every", "checkpoint_every")  # of a training that goes on
 
 
@@ -94,6 +96,13 @@ def _open_variants(recipe: Recipe, store: Store, progress: bool) -> Variants | N
     return variants
 
 
+def forget_older(folder: Path, count: int, step: int) -> None:
+    """Remove all of the kept model-<step>.safetensors up to a step but the last `count`."""
+    found = {int(path.stem.rpartition("-")[2]): path for path in folder.glob("model-[0-9]*.safetensors")}
+    for old in sorted(number for number in found if number <= step)[:-count]:
+        found[old].unlink()
+
+
 class VQVAERecorder(Recorder):
     """The observer of a VQ-VAE's training; see `Recorder`."""
 
@@ -103,6 +112,21 @@ class VQVAERecorder(Recorder):
 
     def checkpoint(self, state: TrainingState) -> None:
         """See `Recorder.checkpoint`."""
+        weights, card = self._finished(state)
+        self.run.save(state.to_dict(), weights, card)
+        if keep := self.task.recipe.train.keep:
+            save_model(self.run.folder / f"model-{state.step}.safetensors", weights, card)
+            forget_older(self.run.folder, keep, state.step)
+
+    def validated(self, state: TrainingState, figures: dict[str, Any]) -> None:
+        """See `Recorder.validated`; where the recipe asks for it, the weights of the best validation are kept."""
+        super().validated(state, figures)
+        settled = [one for one in state.history if not one["warm_start"]]
+        if rank() == 0 and self.task.recipe.train.keep and settled and best_of(settled) is figures:
+            save_model(self.run.folder / BEST_FILE, *self._finished(state))
+
+    def _finished(self, state: TrainingState) -> tuple[dict[str, Tensor], ModelCard]:
+        """The averaged weights, and what the model says of itself."""
         speakers, weights = self.task.finished_weights(state.average.module.state_dict())
         card = ModelCard(
             recipe=self.task.recipe,
@@ -117,7 +141,7 @@ class VQVAERecorder(Recorder):
             },
             version=version("vqspeech"),
         )
-        self.run.save(state.to_dict(), weights, card)
+        return weights, card
 
     def speed(self, steps_per_s: float, step: int) -> dict[str, int]:
         """Samples."""
