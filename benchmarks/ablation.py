@@ -31,7 +31,8 @@ import numpy as np
 import torch
 
 from vqspeech.config import load_recipe
-from vqspeech.data.preparation import num_cores, prepare_store, store_folder
+from vqspeech.data.preparation import prepare_store, store_folder
+from vqspeech.data.processes import num_cores
 from vqspeech.data.store import Store
 from vqspeech.data.variants import make_variants
 from vqspeech.errors import RecipeError, VQSpeechError

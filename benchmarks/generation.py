@@ -29,7 +29,8 @@ from digit_judges import FROZEN, Said, Subject, examine, name_of, real_takes, tr
 from numpy.typing import NDArray
 
 from vqspeech.data.code_store import FOLDER, CodeStore, open_code_store
-from vqspeech.data.preparation import num_cores, store_folder
+from vqspeech.data.preparation import store_folder
+from vqspeech.data.processes import num_cores
 from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
 from vqspeech.evaluation.figures.statistics import figure

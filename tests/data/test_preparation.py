@@ -21,7 +21,7 @@ from vqspeech.audio import load_audio, to_int16
 from vqspeech.config import DataConfig
 from vqspeech.data import preparation
 from vqspeech.data.preparation import prepare_store
-from vqspeech.data.shards import Unit, prepare_unit, trim_ends
+from vqspeech.data.shards import Shard, trim_ends, write_shard
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError
 
@@ -73,7 +73,7 @@ def test_several_processes_make_the_same_store_as_one(corpus: Path, tmp_path: Pa
 
 def test_a_prepared_corpus_is_recognised(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = prepare_store(folder_config(), corpus, tmp_path / "out", num_workers=1)
-    monkeypatch.setattr(preparation, "prepare_unit", lambda unit: pytest.fail("prepared again"))
+    monkeypatch.setattr(preparation, "write_shard", lambda shard: pytest.fail("prepared again"))
     again = prepare_store(folder_config(root="elsewhere", help="other words"), corpus, tmp_path / "out", num_workers=1)
     assert again.already_done and (again.hours, again.splits) == (first.hours, first.splits)
 
@@ -109,21 +109,21 @@ def test_an_interrupted_preparation_keeps_what_is_finished_and_equals_one_withou
 ) -> None:
     finished: list[int] = []
 
-    def interrupted(unit: Unit) -> int:
+    def interrupted(shard: Shard) -> int:
         if len(finished) == 3:
             raise KeyboardInterrupt
-        finished.append(unit.number)
-        return prepare_unit(unit)
+        finished.append(shard.number)
+        return write_shard(shard)
 
-    monkeypatch.setattr(preparation, "prepare_unit", interrupted)
+    monkeypatch.setattr(preparation, "write_shard", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepare_store(folder_config(), corpus, tmp_path / "out", num_workers=1)
     with pytest.raises(CorpusError, match="no prepared speech"):  # half a store is none
         Store.open(tmp_path / "out")
     later: list[int] = []
-    monkeypatch.setattr(preparation, "prepare_unit", lambda unit: later.append(unit.number) or prepare_unit(unit))
+    monkeypatch.setattr(preparation, "write_shard", lambda shard: later.append(shard.number) or write_shard(shard))
     prepare_store(folder_config(), corpus, tmp_path / "out", num_workers=1)
-    assert finished == [0, 1, 2] and later == [3, 4]  # 40 utterances in units of 8
+    assert finished == [0, 1, 2] and later == [3, 4]  # 40 utterances in shards of 8
     monkeypatch.undo()
     prepare_store(folder_config(), corpus, tmp_path / "whole", num_workers=1)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
@@ -274,26 +274,27 @@ def test_a_full_disk_is_one_sentence_and_loses_no_finished_work(
     assert names == {f"0000{i}.{suffix}" for i in range(3) for suffix in ("pcm", "json")}
 
 
-# Workers wait at their second unit until the pool is shut down, so that an end from outside finds them at work; and
+# Workers wait at their second shard until the pool is shut down, so that an end from outside finds them at work; and
 # each holds the file `workers` as long as it lives.
 PREPARE = """
 import fcntl, sys, time
 from pathlib import Path
 from vqspeech.config import DataConfig
-from vqspeech.data import preparation, units
-from vqspeech.data.preparation import ProcessPoolExecutor, prepare_store
+from vqspeech.data import shards
+from vqspeech.data.preparation import prepare_store
+from vqspeech.data.processes import ProcessPoolExecutor
 
 held, stopping = open("workers", "a"), Path("stopping")
 if __name__ == "__mp_main__":
     fcntl.flock(held, fcntl.LOCK_SH)
-    prepare_unit = units.prepare_unit
+    write_shard = shards.write_shard
 
-    def prepare_first_unit(unit):
-        while unit.number > 0 and not stopping.exists():
+    def write_first_shard(shard):
+        while shard.number > 0 and not stopping.exists():
             time.sleep(0.005)
-        return prepare_unit(unit)
+        return write_shard(shard)
 
-    units.prepare_unit = prepare_first_unit
+    shards.write_shard = write_first_shard
 
 if __name__ == "__main__":
     shutdown = ProcessPoolExecutor.shutdown

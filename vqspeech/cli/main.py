@@ -124,7 +124,7 @@ def convert(
         raise click.UsageError("Missing argument 'RECORDINGS...'. Give files or folders; for a first sound --example.")
     with loading():
         from vqspeech.conversion import SamplingOptions, convert_files, plan_jobs
-        from vqspeech.data.preparation import num_cores
+        from vqspeech.data.processes import num_cores
         from vqspeech.pretrained.registry import open_model
 
         if example:

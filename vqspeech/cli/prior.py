@@ -62,7 +62,7 @@ def sample(
 ) -> None:
     """Make up new utterances: the prior draws codes, the decoder speaks them."""
     from vqspeech.conversion import SamplingOptions
-    from vqspeech.data.preparation import num_cores
+    from vqspeech.data.processes import num_cores
     from vqspeech.generation import CodeSamplingOptions, generate_files, plan_targets, read_prompt
     from vqspeech.pretrained.registry import find_sampling, open_model
 

@@ -1,4 +1,4 @@
-"""The journals of finished units, merged into a store's index; memory holds one journal at a time."""
+"""The journals of finished shards, merged into a store's index; memory holds one journal at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vqspeech.config import DataConfig
-from vqspeech.data.shards import Unit, read_journal
+from vqspeech.data.shards import Shard, read_journal
 from vqspeech.data.store import ENTRY, SPLITS
 from vqspeech.errors import CorpusError
 from vqspeech.files import write_whole
@@ -70,12 +70,12 @@ class _Totals:
         return notes
 
 
-def merge_units(units: list[Unit], data: DataConfig, out: Path, meta: dict[str, Any]) -> None:
+def merge_shards(shards: list[Shard], data: DataConfig, out: Path, meta: dict[str, Any]) -> None:
     """Write index, names and, last of all, `store.json`.
 
     Parameters
     ----------
-    units : all finished, in the order of their utterances' ids
+    shards : all finished, in the order of their utterances' ids
     data : settings of the corpus
     out : folder of the store
     meta : version, fingerprint and name of the contents' folder inside `out`
@@ -86,8 +86,8 @@ def merge_units(units: list[Unit], data: DataConfig, out: Path, meta: dict[str, 
         If no recording could be used, or `out` cannot be written.
     """
     totals = _Totals()
-    for unit in units:
-        totals.add(read_journal(unit.journal), data.sample_rate)
+    for shard in shards:
+        totals.add(read_journal(shard.journal), data.sample_rate)
     if not sum(totals.splits.values()):
         raise CorpusError(
             f"none of the {len(totals.problems)} recordings can be used. The first problem: {totals.problems[0]}"
@@ -103,7 +103,7 @@ def merge_units(units: list[Unit], data: DataConfig, out: Path, meta: dict[str, 
     others = set(totals.samples) - set(data.voices) if data.voices else set()
     speakers = sorted(totals.samples, key=lambda speaker: (speaker in others, speaker))
     try:
-        name_bytes = _write_index(units, totals, speakers, out / meta["contents"])
+        name_bytes = _write_index(shards, totals, speakers, out / meta["contents"])
     except OSError as reason:
         raise CorpusError(
             f"cannot write the index in {out}: {reason.strerror}. Free some space and call again"
@@ -120,11 +120,11 @@ def merge_units(units: list[Unit], data: DataConfig, out: Path, meta: dict[str, 
     }
     with write_whole(out / "store.json", CorpusError) as temporary:
         temporary.write_text(json.dumps(meta), "utf-8")
-    for unit in units:
-        unit.journal.unlink()
+    for shard in shards:
+        shard.journal.unlink()
 
 
-def _write_index(units: list[Unit], totals: _Totals, speakers: list[str], folder: Path) -> int:
+def _write_index(shards: list[Shard], totals: _Totals, speakers: list[str], folder: Path) -> int:
     """Fill index.npy, ends.npy and names.jsonl; return the size of the last."""
     numbers = {speaker: number for number, speaker in enumerate(speakers)}
     count = sum(totals.splits.values())
@@ -135,12 +135,12 @@ def _write_index(units: list[Unit], totals: _Totals, speakers: list[str], folder
         start += totals.splits[split]
     written = 0
     with open(folder / "names.jsonl", "wb") as names:
-        for unit in units:
-            for entry in read_journal(unit.journal)["entries"]:
+        for shard in shards:
+            for entry in read_journal(shard.journal)["entries"]:
                 # ASCII: names of files that are not UTF-8 come back as Python gave them.
                 line = json.dumps([entry["utterance"], entry["text"], entry["labels"]]).encode("ascii") + b"\n"
                 index[position[entry["split"]]] = (
-                    numbers[entry["speaker"]], unit.number, entry["offset"], entry["length"], written, len(line),
+                    numbers[entry["speaker"]], shard.number, entry["offset"], entry["length"], written, len(line),
                 )  # fmt: skip
                 position[entry["split"]] += 1
                 written += names.write(line)

@@ -1,8 +1,8 @@
 """Preparation: recordings of a corpus into a store, in parallel, interruptible and resumable.
 
-The corpus is cut into units of some dozens of utterances. A unit becomes one shard and, once the shard is whole, one
-journal file beside it: a unit with a journal is finished work, which the next call keeps. When all are finished the
-journals are merged into the index, and `store.json`, renamed into place, makes the store whole.
+The corpus is cut into shards of some dozens of utterances. Once a shard's file is whole, a journal is written beside
+it: a shard with a journal is finished work, which the next call keeps. When all are finished the journals are merged
+into the index, and `store.json`, renamed into place, makes the store whole.
 """
 
 from __future__ import annotations
@@ -11,27 +11,24 @@ import hashlib
 import json
 import os
 import re
-import signal
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
-from vqspeech.audio import MEDIA_SUFFIXES, media_is_installed, open_audio
+from vqspeech.audio import MEDIA_SUFFIXES, media_is_installed
 from vqspeech.config import DataConfig
-from vqspeech.data.corpora import Utterance, find_utterances, list_passed_over, split_of, stable_share
+from vqspeech.data.corpora import Utterance, find_utterances, list_passed_over
 from vqspeech.data.embedded import build_embedded
-from vqspeech.data.merging import merge_units
-from vqspeech.data.shards import Unit, prepare_unit
+from vqspeech.data.merging import merge_shards
+from vqspeech.data.processes import num_cores, run_jobs
+from vqspeech.data.shards import Shard, write_shard
+from vqspeech.data.splits import assign_splits, limit_duration
 from vqspeech.data.store import SPLITS, VERSION, Store
-from vqspeech.errors import AudioError, CorpusError
+from vqspeech.errors import CorpusError
 
-_UNIT_UTTERANCES = (8, 256)  # fewest and most in a unit; 64 units where that allows
+_SHARD_UTTERANCES = (8, 256)  # fewest and most in a shard; 64 shards where that allows
 
 
 @dataclass(frozen=True)
@@ -101,11 +98,11 @@ def prepare_store(
         contents.mkdir(exist_ok=True)
         for leftover in contents.glob(".*.part*"):  # of a process that was killed
             leftover.unlink()
-        units = _plan(data, utterances, contents)
+        shards = _plan(data, utterances, contents)
         del utterances
-        _run(units, num_workers or num_cores(), progress)
+        _run(shards, num_workers or num_cores(), progress)
         meta = {"version": VERSION, "fingerprint": fingerprint, "contents": contents.name}
-        merge_units(units, data, out, meta)
+        merge_shards(shards, data, out, meta)
         return _with_leftovers(_report(Store.open(out), passed_over, already_done=False), contents)
 
 
@@ -145,13 +142,6 @@ def fingerprint_of(data: DataConfig, utterances: list[Utterance]) -> str:
             row.append("without media")  # with it, the store is made anew
         digest.update(json.dumps(row).encode())
     return digest.hexdigest()
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _find_store(out: Path, fingerprint: str) -> Store | None:
@@ -198,105 +188,28 @@ def _lock(out: Path) -> Iterator[None]:
         yield
 
 
-def _plan(data: DataConfig, utterances: list[Utterance], contents: Path) -> list[Unit]:
-    """Cut the corpus into units. The cut depends on the corpus alone, so that finished units are found again."""
+def _plan(data: DataConfig, utterances: list[Utterance], contents: Path) -> list[Shard]:
+    """Cut the corpus into shards. The cut depends on the corpus alone, so that finished shards are found again."""
     if data.max_minutes_per_speaker:
-        utterances = _limit(utterances, 60 * data.max_minutes_per_speaker)
-    splits = _assign_splits(data, utterances)
+        utterances = limit_duration(utterances, 60 * data.max_minutes_per_speaker)
+    splits = assign_splits(data, utterances)
     utterances = [replace(utterance, split=split) for utterance, split in zip(utterances, splits, strict=True)]
-    least, most = _UNIT_UTTERANCES
+    least, most = _SHARD_UTTERANCES
     size = min(most, max(least, -(-len(utterances) // 64)))
     starts = range(0, len(utterances), size)
     return [
-        Unit(number, tuple(utterances[start : start + size]), contents, data.sample_rate, data.trim_db,
+        Shard(number, tuple(utterances[start : start + size]), contents, data.sample_rate, data.trim_db,
              data.min_duration_s)
         for number, start in enumerate(starts)
     ]  # fmt: skip
 
 
-def _limit(utterances: list[Utterance], most_s: float) -> list[Utterance]:
-    """At most `most_s` seconds a speaker, by the headers, in an order that hangs on the ids alone."""
-    spent: dict[str, float] = {}
-    kept = []
-    for utterance in sorted(utterances, key=lambda utterance: stable_share(utterance.utterance)):
-        duration_s = utterance.duration_s
-        if duration_s is None:
-            try:
-                with open_audio(utterance.audio) as reader:
-                    duration_s = reader.duration_s
-            except AudioError:
-                duration_s = 0.0  # kept, so that preparation lists it
-        total = spent.get(utterance.speaker, 0.0) + duration_s
-        if total <= most_s:
-            spent[utterance.speaker] = total
-            kept.append(utterance)
-    return sorted(kept, key=lambda utterance: utterance.utterance)
-
-
-def _assign_splits(data: DataConfig, utterances: list[Utterance]) -> list[str]:
-    """Official splits, else those of the hash; a wanted split left empty gets the train utterance next in line.
-
-    Of speakers whose voices are not learned everything is trained on: they cannot be judged.
-    """
-    splits = [
-        "train"
-        if data.voices and utterance.speaker not in data.voices
-        else utterance.split or split_of(utterance.utterance, data)
-        for utterance in utterances
-    ]
-    if any(utterance.split for utterance in utterances):
-        return splits
-    for split, share in (("test", data.test_share), ("valid", data.valid_share)):
-        train = [
-            position
-            for position, name in enumerate(splits)
-            if name == "train" and (not data.voices or utterances[position].speaker in data.voices)
-        ]
-        if share and split not in splits and len(train) > 1:
-            splits[min(train, key=lambda position: stable_share(utterances[position].utterance))] = split
-    return splits
-
-
-def _run(units: list[Unit], num_workers: int, progress: bool) -> None:
-    """Prepare the units that are not finished yet."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    bar = Progress(
-        "preparing", BarColumn(), MofNCompleteColumn(), "utterances", TimeRemainingColumn(),
-        console=Console(stderr=True), disable=not progress,
+def _run(shards: list[Shard], num_workers: int, progress: bool) -> None:
+    """Write the shards that are not finished yet."""
+    waiting = [shard for shard in shards if not shard.is_done]
+    total, left = (sum(len(shard.utterances) for shard in of) for of in (shards, waiting))
+    jobs = [(shard,) for shard in waiting]
+    run_jobs(
+        write_shard, jobs, num_workers, doing="preparing", of="utterances", total=total, done=total - left,
+        progress=progress, remedy=", if need be with fewer workers",
     )  # fmt: skip
-    waiting = [unit for unit in units if not unit.is_done]
-    total = sum(len(unit.utterances) for unit in units)
-    with bar:
-        task = bar.add_task("", total=total, completed=total - sum(len(unit.utterances) for unit in waiting))
-        for count in _finish(waiting, min(num_workers, len(waiting))):
-            bar.advance(task, count)
-
-
-def _finish(units: list[Unit], num_workers: int) -> Iterator[int]:
-    """Prepare units, in processes where that helps; yield the number of utterances as each is finished."""
-    if num_workers <= 1:
-        yield from map(prepare_unit, units)
-        return
-    # spawn: a process that has started threads (torch, numba) must not be forked.
-    pool = ProcessPoolExecutor(num_workers, get_context("spawn"), initializer=start_worker)
-    try:
-        for future in as_completed([pool.submit(prepare_unit, unit) for unit in units]):
-            yield future.result()
-    except BrokenProcessPool:
-        raise CorpusError(
-            "a preparing process was ended from outside, perhaps for want of memory. What is finished is kept: call "
-            "again, if need be with fewer workers"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def start_worker() -> None:
-    """Let the parent alone answer an interrupt, and end with it even where it was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    if parent is not None:
-        watch = parent.join
-        threading.Thread(target=lambda: (watch(), os._exit(1)), daemon=True).start()

@@ -1,4 +1,4 @@
-"""Units of preparation: some dozens of utterances that become one shard and one journal file, in a worker process."""
+"""Shards: some dozens of utterances, prepared by a worker process into one file of samples and one journal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TRIM_FRAME_S = 0.02
 
 
 @dataclass(frozen=True)
-class Unit:
+class Shard:
     """Work for one process, and where its result goes."""
 
     number: int
@@ -34,31 +34,31 @@ class Unit:
     min_duration_s: float
 
     @property
-    def shard(self) -> Path:
-        """Samples of the unit's utterances, end to end."""
+    def samples(self) -> Path:
+        """File of the utterances' samples, end to end."""
         return self.folder / f"{self.number:05d}.pcm"
 
     @property
     def journal(self) -> Path:
-        """What the shard holds; present once the shard is whole."""
+        """File of what the samples are of; present once they are all written."""
         return self.folder / f"{self.number:05d}.json"
 
     @property
     def is_done(self) -> bool:
-        """Whether an earlier call finished this unit."""
+        """Whether an earlier call finished this shard."""
         try:
-            return self.shard.stat().st_size == 2 * read_journal(self.journal)["samples"]
+            return self.samples.stat().st_size == 2 * read_journal(self.journal)["samples"]
         except (OSError, ValueError, KeyError):
             return False
 
 
 def read_journal(path: Path) -> dict[str, Any]:
-    """Entries, problems and length of a finished unit."""
+    """Entries, problems and length of a finished shard."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def prepare_unit(unit: Unit) -> int:
-    """Decode, trim and write a unit; return the number of utterances dealt with.
+def write_shard(shard: Shard) -> int:
+    """Decode, trim and write a shard; return the number of utterances dealt with.
 
     Recordings that cannot be used are left out and noted as problems.
 
@@ -68,27 +68,27 @@ def prepare_unit(unit: Unit) -> int:
         If the folder cannot be written or the disk is full.
     """
     entries, problems, samples = [], [], 0
-    with write_whole(unit.shard, CorpusError) as temporary, open(temporary, "wb") as shard:
-        for utterance in unit.utterances:
+    with write_whole(shard.samples, CorpusError) as temporary, open(temporary, "wb") as file:
+        for utterance in shard.utterances:
             try:
-                entry, pcm = _prepare(utterance, unit)
+                entry, pcm = _prepare(utterance, shard)
             except (AudioError, CorpusError) as problem:
                 problems.append(str(problem))
                 continue
             except (OSError, ValueError) as problem:  # such as labels that cannot be read
                 problems.append(f"{utterance.audio} cannot be used: {problem}")
                 continue
-            shard.write(pcm.astype("<i2").data)
+            file.write(pcm.astype("<i2").data)
             entries.append({**entry, "offset": samples, "length": len(pcm)})
             samples += len(pcm)
-    with write_whole(unit.journal, CorpusError) as temporary:
+    with write_whole(shard.journal, CorpusError) as temporary:
         temporary.write_text(json.dumps({"samples": samples, "entries": entries, "problems": problems}), "utf-8")
-    return len(unit.utterances)
+    return len(shard.utterances)
 
 
-def _prepare(utterance: Utterance, unit: Unit) -> tuple[dict[str, Any], NDArray[np.int16]]:
+def _prepare(utterance: Utterance, shard: Shard) -> tuple[dict[str, Any], NDArray[np.int16]]:
     with open_audio(
-        utterance.audio, unit.sample_rate, offset_s=utterance.offset_s, duration_s=utterance.duration_s
+        utterance.audio, shard.sample_rate, offset_s=utterance.offset_s, duration_s=utterance.duration_s
     ) as reader:
         # 16-bit at once, block by block: an hour costs 115 MB at 16 kHz, and no float copy of it.
         pcm = np.concatenate([np.zeros(0, np.int16), *(to_int16(block) for block in reader)])
@@ -96,14 +96,14 @@ def _prepare(utterance: Utterance, unit: Unit) -> tuple[dict[str, Any], NDArray[
     peak = max(int(pcm.max(initial=0)), -int(pcm.min(initial=0)))
     if peak <= SILENT_PEAK and len(pcm):
         raise AudioError(f"{utterance.audio} is silent: no sample above -80 dB. Record it again or remove it")
-    start, stop = trim_ends(pcm, unit.sample_rate, unit.trim_db) if unit.trim_db else (0, len(pcm))
+    start, stop = trim_ends(pcm, shard.sample_rate, shard.trim_db) if shard.trim_db else (0, len(pcm))
     pcm = pcm[start:stop]
-    if len(pcm) < max(1, unit.min_duration_s * unit.sample_rate):
+    if len(pcm) < max(1, shard.min_duration_s * shard.sample_rate):
         raise AudioError(
-            f"{utterance.audio} is too short: {len(pcm) / unit.sample_rate:.3f} s of speech, data.min_duration_s asks "
-            f"for {unit.min_duration_s} s. Lower it or remove the recording"
+            f"{utterance.audio} is too short: {len(pcm) / shard.sample_rate:.3f} s of speech, data.min_duration_s asks "
+            f"for {shard.min_duration_s} s. Lower it or remove the recording"
         )
-    shift_s = utterance.offset_s + start / unit.sample_rate
+    shift_s = utterance.offset_s + start / shard.sample_rate
     entry = {
         "utterance": utterance.utterance,
         "speaker": utterance.speaker,

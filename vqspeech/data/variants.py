@@ -10,11 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +19,7 @@ from numpy.typing import NDArray
 from vqspeech.audio import FULL_SCALE
 from vqspeech.config import PerturbationConfig
 from vqspeech.data.perturbation import VocodedUtterance, draw_variation, load_world
-from vqspeech.data.preparation import start_worker
+from vqspeech.data.processes import run_jobs
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError
 from vqspeech.files import write_whole
@@ -87,17 +83,10 @@ def make_variants(
         return variants
     if not draw_variation(config, np.random.default_rng(0)).is_same_voice:
         load_world()  # what is missing is told before work begins
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    bar = Progress(
-        "perturbing", BarColumn(), MofNCompleteColumn(), "groups of utterances", TimeRemainingColumn(),
-        console=Console(stderr=True), disable=not progress,
+    run_jobs(
+        _make_group, [(store.folder, config, folder, first) for first in waiting], num_workers, doing="perturbing",
+        of="groups of utterances", total=len(groups), done=len(groups) - len(waiting), progress=progress,
     )  # fmt: skip
-    with bar:
-        task = bar.add_task("", total=len(groups), completed=len(groups) - len(waiting))
-        for _ in _finish(store.folder, config, folder, waiting, min(num_workers, len(waiting))):
-            bar.advance(task)
     return variants
 
 
@@ -106,29 +95,7 @@ def file_of(folder: Path, index: int) -> Path:
     return folder / f"{index // GROUP:05d}.pcm"
 
 
-def _finish(
-    place: Path, config: PerturbationConfig, folder: Path, waiting: list[int], num_workers: int
-) -> Iterator[None]:
-    if num_workers <= 1:
-        for first in waiting:
-            _make_group(place, config, folder, first)
-            yield
-        return
-    # spawn: a process that has started threads must not be forked.
-    pool = ProcessPoolExecutor(num_workers, get_context("spawn"), initializer=start_worker)
-    try:
-        for future in as_completed([pool.submit(_make_group, place, config, folder, first) for first in waiting]):
-            yield future.result()
-    except BrokenProcessPool:
-        raise CorpusError(
-            "a perturbing process was ended from outside, perhaps for want of memory. What is finished is kept: call "
-            "again"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _make_group(place: Path, config: PerturbationConfig, folder: Path, first: int) -> None:
+def _make_group(place: Path, config: PerturbationConfig, folder: Path, first: int) -> int:
     store = Store.open(place)
     utterances = range(first, min(first + GROUP, len(store.utterances("train"))))
     with write_whole(file_of(folder, first), CorpusError) as temporary, open(temporary, "wb") as file:
@@ -139,6 +106,7 @@ def _make_group(place: Path, config: PerturbationConfig, folder: Path, first: in
                 random = np.random.Generator(np.random.Philox(key))
                 wav = speech.resynthesize(draw_variation(config, random), random)
                 file.write(np.clip(np.rint(wav * FULL_SCALE), -32768, 32767).astype("<i2").tobytes())
+    return 1
 
 
 def _first_sample(store: Store, index: int) -> int:

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from vqspeech.data.preparation import num_cores
+from vqspeech.data.processes import num_cores
 from vqspeech.enrolment.fitting import FitProgress, VoiceTask, crop_of, fit_voice, fitting, mean_vector
 from vqspeech.enrolment.recordings import WANTED_S, Recording, Stretches, read_recordings
 from vqspeech.enrolment.similarity import Agreement, Likeness, compare_recordings, measure_likeness

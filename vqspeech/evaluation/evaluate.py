@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vqspeech.data.preparation import num_cores
+from vqspeech.data.processes import num_cores
 from vqspeech.errors import VQSpeechError
 from vqspeech.evaluation.figures.together import both_right
 from vqspeech.evaluation.figures.types import Evaluation, Section

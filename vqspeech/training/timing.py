@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from vqspeech.config import PerturbationConfig, Recipe, load_recipe
 from vqspeech.data.code_store import CodeStore
-from vqspeech.data.preparation import num_cores, store_folder
+from vqspeech.data.preparation import store_folder
+from vqspeech.data.processes import num_cores
 from vqspeech.data.store import Store
 from vqspeech.data.synthetic import make_store
 from vqspeech.distributed import local_device

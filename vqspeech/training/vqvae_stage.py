@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vqspeech.audio import save_audio
 from vqspeech.config import Recipe, TrainConfig
-from vqspeech.data.preparation import num_cores
+from vqspeech.data.processes import num_cores
 from vqspeech.data.store import Store
 from vqspeech.data.variants import Variants, make_variants
 from vqspeech.distributed import barrier, rank, world_size

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vqspeech.data.preparation import num_cores
+from vqspeech.data.processes import num_cores
 from vqspeech.data.selection import spread
 from vqspeech.evaluation.figures.types import Evaluation, Figure, Section, Table, Trial, missing
 from vqspeech.evaluation.judges.opinion import LONGEST_S, LOWEST, RATE, Opinion, find_opinions

@@ -98,7 +98,7 @@ def export(
 
         material = read_items(Path(stimuli), asked, trials or TRIALS, SPARE, seed=seed)
     else:
-        from vqspeech.data.preparation import num_cores
+        from vqspeech.data.processes import num_cores
         from vqspeech.evaluation.trials.synthesis import Settings
 
         assert model is not None
