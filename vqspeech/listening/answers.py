@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from vqspeech.listening import KindName
+from vqspeech.listening.key import Frozen
 
 FORMAT = "vqspeech-listening-test-results/1"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Answer(_Frozen):
+class Answer(Frozen):
     """The answer to one trial: ratings ("mos", "similarity", "mushra") or a choice ("abx", "preference")."""
 
     trial: Name
@@ -26,7 +23,7 @@ class Answer(_Frozen):
     comment: Annotated[str, Field(max_length=1000)] = ""
 
 
-class Results(_Frozen):
+class Results(Frozen):
     """All answers of one listener; listeners are random names, nothing personal."""
 
     format: Literal["vqspeech-listening-test-results/1"] = "vqspeech-listening-test-results/1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,15 +12,17 @@ from vqspeech.errors import ListeningTestError
 from vqspeech.files import write_whole
 from vqspeech.listening import KindName
 
-FORMAT = "vqspeech-listening-test-key/1"
+KEY_SUFFIX = ".key.json"
 Role = Literal["main", "training", "attention", "repeat"]
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
+    """What is read from a file, whole and with nothing more."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Stimulus(_Frozen):
+class Stimulus(Frozen):
     """One sound of the test.
 
     `system` says what made it: real recordings ("source", "target"), "reconstruction", a model's name, "anchor-..."
@@ -35,14 +37,14 @@ class Stimulus(_Frozen):
     sha256: str
 
 
-class Expected(_Frozen):
+class Expected(Frozen):
     """What an attentive listener answers: ratings of a stimulus within a range, or a choice."""
 
     ratings: dict[str, tuple[float, float]] = {}  # stimulus -> lowest and highest acceptable rating
     choice: str | None = None  # stimulus
 
 
-class ListeningTrial(_Frozen):
+class ListeningTrial(Frozen):
     """One page of the test.
 
     `rated` are the stimuli that are judged: one in "mos"; the judged one in "similarity", whose `reference` is the real
@@ -58,7 +60,7 @@ class ListeningTrial(_Frozen):
     expected: Expected | None = None  # "attention" has it, and "abx": the choice that is the target speaker
 
 
-class Key(_Frozen):
+class Key(Frozen):
     """Everything that is hidden from listeners."""
 
     format: Literal["vqspeech-listening-test-key/1"] = "vqspeech-listening-test-key/1"
@@ -85,18 +87,28 @@ def read_key(path: str | Path) -> Key:
         If it is missing, half-written, or not the key of a listening test.
     """
     path = Path(path)
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as reason:
-        raise ListeningTestError(
-            f"cannot read {path}: {reason.strerror}. The key is written beside the test's folder by `vqspeech "
-            "listening-test export`; name it with --key"
-        ) from None
-    except ValueError as reason:
-        raise ListeningTestError(f"{path} is no whole JSON file: {reason}. Take the key of the test's export") from None
+    values = read_json(
+        path,
+        "The key is written beside the test's folder by `vqspeech listening-test export`; name it with --key",
+        "Take the key of the test's export",
+    )
     try:
         return Key.model_validate(values)
     except ValidationError as invalid:
-        error = invalid.errors()[0]
-        place = ".".join(str(part) for part in error["loc"]) or "its top"
-        raise ListeningTestError(f"{path} is not the key of a listening test: {place}: {error['msg']}") from None
+        raise ListeningTestError(f"{path} is not the key of a listening test: {first_error(invalid)}") from None
+
+
+def read_json(path: Path, if_unreadable: str, if_damaged: str) -> Any:
+    """What a JSON file holds; the others are remedies that the ListeningTestError names."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as reason:
+        raise ListeningTestError(f"cannot read {path}: {reason.strerror}. {if_unreadable}") from None
+    except (ValueError, RecursionError) as reason:
+        raise ListeningTestError(f"{path} is no whole JSON file: {reason}. {if_damaged}") from None
+
+
+def first_error(invalid: ValidationError, top: str = "its top") -> str:
+    """Where values are wrong first, and how; `top` is how the whole is called."""
+    error = invalid.errors()[0]
+    return f"{'.'.join(map(str, error['loc'])) or top}: {error['msg']}"

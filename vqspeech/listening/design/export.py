@@ -96,7 +96,7 @@ def export(
     if stimuli:
         from vqspeech.listening.design.folder_items import read_items
 
-        material = read_items(Path(stimuli), asked, trials or TRIALS, SPARE, seed=seed)
+        item_set = read_items(Path(stimuli), asked, trials or TRIALS, SPARE, seed=seed)
     else:
         from vqspeech.data.processes import num_cores
         from vqspeech.evaluation.trials.synthesis import Settings
@@ -106,22 +106,22 @@ def export(
         if example:
             from vqspeech.listening.design.example_items import speak_items
 
-            material = speak_items([model, *against], asked, trials, settings, watch)
+            item_set = speak_items([model, *against], asked, trials, settings, watch)
             notify("espeak-ng spoke the sources, not people: the scores will say little of the model")
         else:
-            material = _speak([model, *against], data, asked, trials or TRIALS, trained, settings, notify, watch)
+            item_set = _speak([model, *against], data, asked, trials or TRIALS, trained, settings, notify, watch)
     if asked.has_original:
-        material = with_anchors(material)
-        if len(material.systems) > MOST_CONDITIONS:
+        item_set = with_anchors(item_set)
+        if len(item_set.systems) > MOST_CONDITIONS:
             raise ListeningTestError(
-                f"{len(material.systems)} versions would stand on a page with the hidden reference and the anchors; "
+                f"{len(item_set.systems)} versions would stand on a page with the hidden reference and the anchors; "
                 f"BS.1534 allows {MOST_CONDITIONS}. Compare fewer systems"
             )
-    num = whole_squares(listeners, len(asked.conditions(material.systems)))
-    design = design_trials(material, num, seed)
+    num = whole_squares(listeners, len(asked.conditions(item_set.systems)))
+    design = design_trials(item_set, num, seed)
     additions = [FORMATS[name] for name in formats]
-    key = write_folder(out, material, design, seed, title=title, consent=paragraphs, additions=additions)
-    return Exported(out, key, material.systems, duration_s(out, key) / 60)
+    key = write_folder(out, item_set, design, seed, title=title, consent=paragraphs, additions=additions)
+    return Exported(out, key, item_set.systems, duration_s(out, key) / 60)
 
 
 def _speak(

@@ -15,7 +15,7 @@ from vqspeech.errors import ListeningTestError
 from vqspeech.listening.design.items import ItemSet, Wav
 from vqspeech.listening.design.loudness import match_loudness
 from vqspeech.listening.design.trials import Design, blind_name
-from vqspeech.listening.key import Key, read_key, write_key
+from vqspeech.listening.key import KEY_SUFFIX, Key, read_key, write_key
 from vqspeech.listening.kinds import KINDS
 
 SOUNDS = "sounds"
@@ -36,7 +36,7 @@ Addition = Callable[[Path, Key], None]  # writes another tool's files into the f
 
 def key_path(folder: Path) -> Path:
     """The key of a test: beside its folder."""
-    return folder.parent / f"{folder.name}.key.json"
+    return folder.parent / f"{folder.name}{KEY_SUFFIX}"
 
 
 def answers_path(folder: Path) -> Path:
@@ -64,7 +64,7 @@ def check_free(folder: Path) -> None:
 
 def write_folder(
     folder: Path,
-    material: ItemSet,
+    item_set: ItemSet,
     design: Design,
     seed: int,
     *,
@@ -77,10 +77,10 @@ def write_folder(
     building = folder.parent / f".{folder.name}.{os.getpid()}.part"
     try:
         (building / SOUNDS).mkdir(parents=True)
-        digests = _write_sounds(building / SOUNDS, matched(design, material.sample_rate), material.sample_rate)
+        digests = _write_sounds(building / SOUNDS, matched(design, item_set.sample_rate), item_set.sample_rate)
         key = Key(
             test=blind_name("test-"),
-            kind=material.kind.name,
+            kind=item_set.kind.name,
             seed=seed,
             stimuli={name: design.sounds[name].entry(digests[name]) for name in sorted(design.sounds)},
             trials={name: design.trials[name] for name in sorted(design.trials)},

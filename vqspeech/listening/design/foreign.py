@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from vqspeech.errors import DependencyError
+from vqspeech.listening.design.folder import SOUNDS
 from vqspeech.listening.key import Key
 from vqspeech.listening.kinds import KINDS
 
-SOUNDS = "sounds"
 PLACE_OF_TESTS = "configs"  # the folder of webMUSHRA into which the test's folder is copied
 
 

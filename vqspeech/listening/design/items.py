@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vqspeech.listening.design.anchors import anchor_frequencies, low_pass
+from vqspeech.listening.design.anchors import Wav, anchor_frequencies, low_pass
 from vqspeech.listening.kinds.base import ATTENTION, RECONSTRUCTION, SOURCE, TARGET, Kind
-
-Wav = NDArray[np.float32]
 
 SHORTEST_S = 1.0  # short utterances of a speaker are joined until they last as long
 LONGEST_S = 12.0  # BS.1534 asks for no more
@@ -86,16 +83,16 @@ def fit(wav: Wav, length: int) -> Wav:
     return np.pad(wav[:length], (0, max(0, length - len(wav))))
 
 
-def with_anchors(material: ItemSet) -> ItemSet:
+def with_anchors(item_set: ItemSet) -> ItemSet:
     """The items of a MUSHRA test with their low-pass anchors, as two more systems."""
-    rate = material.sample_rate
+    rate = item_set.sample_rate
     anchors = {f"anchor-{cutoff}": cutoff for cutoff in anchor_frequencies(rate)}
 
     def add(item: Item) -> Item:
         length = len(item.plain)
         wavs = {system: fit(wav, length) for system, wav in item.wavs.items()}
         wavs |= {name: low_pass(item.plain, cutoff, rate) for name, cutoff in anchors.items()}
-        return Item(item.name, wavs, item.source, item.target, item.sexes, item.references)
+        return replace(item, wavs=wavs)
 
-    items, spare = (tuple(map(add, some)) for some in (material.items, material.spare))
-    return ItemSet(material.kind, (*material.systems, *anchors), items, spare, rate)
+    items, spare = (tuple(map(add, some)) for some in (item_set.items, item_set.spare))
+    return replace(item_set, systems=(*item_set.systems, *anchors), items=items, spare=spare)

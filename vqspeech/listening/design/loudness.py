@@ -8,16 +8,14 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vqspeech.errors import DependencyError, ListeningTestError
+from vqspeech.listening.design.anchors import Wav
 
 TARGET_LUFS = -23.0  # EBU R 128
 BLOCK_S = 0.4  # BS.1770's gating block: what is shorter has no gated loudness
 HIGHEST_PEAK = 0.98
 OFFSET_DB = -0.691  # of BS.1770: a level of 0 dB full scale, unweighted, is this loud
-
-Wav = NDArray[np.float32]
 
 
 def level_db(wav: Wav) -> float:

@@ -59,16 +59,16 @@ def blind_name(letter: str) -> str:
     return letter + secrets.token_hex(6)
 
 
-def design_trials(material: ItemSet, num_listeners: int, seed: int) -> Design:
+def design_trials(item_set: ItemSet, num_listeners: int, seed: int) -> Design:
     """One page for each item and condition that some listener is given, and each listener's pages in order.
 
     A listener hears a training page first, then every item once, the conditions balanced by a Latin square. Every tenth
     page is an attention check, and every tenth trial comes again after half of the test, its pair the other way round.
     """
-    blinding, kind = _Blinding(material, seed), material.kind
-    num = len(material.items)
-    conditions = kind.conditions(material.systems)
-    others = [*material.spare, *material.items]
+    blinding, kind = _Blinding(item_set, seed), item_set.kind
+    num = len(item_set.items)
+    conditions = kind.conditions(item_set.systems)
+    others = [*item_set.spare, *item_set.items]
     training = blinding.page(others[0], kind.page(conditions[-1]), "training")
     most_natural = SOURCE if SOURCE in others[0].wavs else next(iter(others[0].wavs))
     blinding.design.volume = blinding.sound(others[0], PageSound(most_natural))
@@ -80,13 +80,13 @@ def design_trials(material: ItemSet, num_listeners: int, seed: int) -> Design:
     repeats = num_checks if num >= FEWEST_FOR_REPEATS else 0
     assigned = assign_conditions(num_listeners, num, len(conditions))
     for order, given in zip(item_orders(num_listeners, num, seed), assigned, strict=True):
-        main = [blinding.page(material.items[item], kind.page(conditions[given[item]]), "main") for item in order]
+        main = [blinding.page(item_set.items[item], kind.page(conditions[given[item]]), "main") for item in order]
         again = {}
         for number in range(repeats):
             place = int((number + 0.5) * (num / 2) / repeats)
             item = order[place]
             again[place + num // 2] = blinding.page(
-                material.items[item], kind.page(kind.turned(conditions[given[item]])), "repeat", repeats=main[place]
+                item_set.items[item], kind.page(kind.turned(conditions[given[item]])), "repeat", repeats=main[place]
             )
         after = {min(num - 1, int((number + 0.5) * num / num_checks)): check for number, check in enumerate(checks)}
         pages = [training]
@@ -99,9 +99,9 @@ def design_trials(material: ItemSet, num_listeners: int, seed: int) -> Design:
 class _Blinding:
     """Gives each sound and each page its name, once."""
 
-    def __init__(self, material: ItemSet, seed: int) -> None:
+    def __init__(self, item_set: ItemSet, seed: int) -> None:
         self.design = Design()
-        self._kind, self._rate, self._seed = material.kind, material.sample_rate, seed
+        self._kind, self._rate, self._seed = item_set.kind, item_set.sample_rate, seed
         self._names: dict[tuple[str, ...], str] = {}
         self._pages: dict[tuple[object, ...], str] = {}
 

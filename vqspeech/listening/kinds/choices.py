@@ -25,6 +25,11 @@ def pair_name(first: str, second: str) -> str:
     return f"{first} over {second}"
 
 
+def share_won(answer: Answer, name: str) -> float:
+    """What a sound has of a choice: 1, 0, or half where there is no preference."""
+    return CHANCE if answer.choice is None else float(answer.choice == name)
+
+
 class ChoiceKind(base.Kind):
     """One of the page's two sounds, A and B, is chosen."""
 
@@ -135,5 +140,5 @@ class Preference(ChoiceKind):
         systems = key.stimuli[first].system, key.stimuli[second].system
         if systems[0] == systems[1]:
             return []
-        value = CHANCE if answer.choice is None else float(answer.choice == first)
-        return [Observation(pair_name(*systems), listener, trial.item, value, key.stimuli[first].sexes)]
+        sexes = key.stimuli[first].sexes
+        return [Observation(pair_name(*systems), listener, trial.item, share_won(answer, first), sexes)]

@@ -3,17 +3,17 @@
 # K conditions (systems, or pairs of systems), L listeners, I items.
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.listening.answers import Results
-from vqspeech.listening.key import Key
+from vqspeech.listening.answers import Answer, Results
+from vqspeech.listening.key import Key, ListeningTrial
 from vqspeech.listening.kinds import KINDS
 from vqspeech.listening.kinds.base import Observation
-from vqspeech.listening.kinds.choices import CHANCE
+from vqspeech.listening.kinds.choices import share_won
 
 
 @dataclass(frozen=True)
@@ -54,25 +54,24 @@ def tabulate(observations: Sequence[Observation]) -> Grid:
 
 def observe(key: Key, results: Iterable[Results]) -> list[Observation]:
     """All judgements of main trials: ratings by system, "abx" by the system of X, "preference" by pair."""
-    found = []
-    for result in results:
-        for answer in result.answers:
-            trial = key.trials[answer.trial]
-            if trial.role == "main":
-                found += KINDS[key.kind].observe(key, trial, result.listener, answer)
-    return found
+    return [
+        one
+        for trial, listener, answer in _main_answers(key, results)
+        for one in KINDS[key.kind].observe(key, trial, listener, answer)
+    ]
 
 
 def observe_wins(key: Key, results: Iterable[Results]) -> list[Observation]:
     """The judgements of "preference" by system: 1 for the one chosen, 0 for the other, 0.5 each for no preference."""
-    found = []
+    return [
+        Observation(stimulus.system, listener, trial.item, share_won(answer, name), stimulus.sexes)
+        for trial, listener, answer in _main_answers(key, results)
+        for name, stimulus in ((name, key.stimuli[name]) for name in trial.rated)
+    ]
+
+
+def _main_answers(key: Key, results: Iterable[Results]) -> Iterator[tuple[ListeningTrial, str, Answer]]:
     for result in results:
         for answer in result.answers:
-            trial = key.trials[answer.trial]
-            if trial.role != "main":
-                continue
-            for name in trial.rated:
-                value = CHANCE if answer.choice is None else float(answer.choice == name)
-                stimulus = key.stimuli[name]
-                found.append(Observation(stimulus.system, result.listener, trial.item, value, stimulus.sexes))
-    return found
+            if key.trials[answer.trial].role == "main":
+                yield key.trials[answer.trial], result.listener, answer

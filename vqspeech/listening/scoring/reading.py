@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from vqspeech.errors import ListeningTestError
 from vqspeech.files import find_files
 from vqspeech.listening.answers import FORMAT, Results
-from vqspeech.listening.key import Key, read_key
+from vqspeech.listening.key import KEY_SUFFIX, Key, first_error, read_json, read_key
 from vqspeech.listening.kinds import find_mistake
 
-KEY_SUFFIX = ".key.json"
+REMEDY = "Take the listener's download again, or remove the file"
 
 
 @dataclass(frozen=True)
@@ -74,25 +72,13 @@ def read_returned(sources: Sequence[Path], key_path: Path | None = None) -> Retu
 
 def _read(path: Path) -> Results | None:
     """The results in a file; None if it is whole JSON of something else."""
-    try:
-        values: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as reason:
-        raise ListeningTestError(f"cannot read {path}: {reason.strerror}. Check its permissions") from None
-    except (ValueError, RecursionError) as reason:
-        raise ListeningTestError(
-            f"{path} is no whole JSON file: {reason}. Take the listener's download again, or remove the file"
-        ) from None
+    values = read_json(path, "Check its permissions", REMEDY)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         return None
     try:
         return Results.model_validate(values)
     except ValidationError as invalid:
-        error = invalid.errors()[0]
-        place = ".".join(str(part) for part in error["loc"]) or "its top"
-        raise ListeningTestError(
-            f"{path} is damaged or was edited: {place}: {error['msg']}. Take the listener's download again, or remove "
-            "the file"
-        ) from None
+        raise ListeningTestError(f"{path} is damaged or was edited: {first_error(invalid)}. {REMEDY}") from None
 
 
 def _same_test(found: Iterable[tuple[Path, Results]]) -> None:
@@ -160,21 +146,20 @@ def _find_key(test: str, paths: Sequence[Path]) -> Key:
 
 
 def _check(path: Path, results: Results, key: Key) -> None:
-    remedy = "Take the listener's download again, or remove the file"
     if results.test != key.test:
         raise ListeningTestError(
             f"{path} belongs to test {results.test}, the key to test {key.test}. Give the key of that test with --key"
         )
     if results.kind != key.kind:
-        raise ListeningTestError(f'{path} says kind "{results.kind}", the key "{key.kind}". {remedy}')
+        raise ListeningTestError(f'{path} says kind "{results.kind}", the key "{key.kind}". {REMEDY}')
     if results.place >= len(key.orders):
-        raise ListeningTestError(f"{path}: place {results.place} is not among the test's {len(key.orders)}. {remedy}")
+        raise ListeningTestError(f"{path}: place {results.place} is not among the test's {len(key.orders)}. {REMEDY}")
     seen = set()
     for answer in results.answers:
         if answer.trial not in key.trials:
-            raise ListeningTestError(f"{path}: the test has no trial {answer.trial}. {remedy}")
+            raise ListeningTestError(f"{path}: the test has no trial {answer.trial}. {REMEDY}")
         if answer.trial in seen:
-            raise ListeningTestError(f"{path}: trial {answer.trial} is answered twice. {remedy}")
+            raise ListeningTestError(f"{path}: trial {answer.trial} is answered twice. {REMEDY}")
         seen.add(answer.trial)
         if mistake := find_mistake(answer, key):
-            raise ListeningTestError(f"{path}: trial {answer.trial}: {mistake}. {remedy}")
+            raise ListeningTestError(f"{path}: trial {answer.trial}: {mistake}. {REMEDY}")

@@ -12,7 +12,7 @@ from vqspeech.errors import ListeningTestError
 from vqspeech.files import write_whole
 from vqspeech.listening.kinds import KINDS
 from vqspeech.listening.scoring.comparisons import ALPHA, Comparison
-from vqspeech.listening.scoring.intervals import CONFIDENCE
+from vqspeech.listening.scoring.intervals import CONFIDENCE, Interval
 from vqspeech.listening.scoring.power import POWER
 from vqspeech.listening.scoring.score import ListeningScore, Score, Scores
 
@@ -172,8 +172,7 @@ def _score_to_json(one: Score) -> dict[str, Any]:
     return {
         "name": one.name,
         "mean": one.value,
-        "low": _number(one.interval.low),
-        "high": _number(one.interval.high),
+        **_bounds(one.interval),
         "judgements": one.judgements,
         "listeners": one.listeners,
         "items": one.items,
@@ -186,8 +185,7 @@ def _comparison_to_json(pair: Comparison) -> dict[str, Any]:
         "first": pair.first,
         "second": pair.second,
         "difference": pair.difference,
-        "low": _number(pair.interval.low),
-        "high": _number(pair.interval.high),
+        **_bounds(pair.interval),
         "effect": _number(pair.effect),
         "effect_name": {"d": "Cohen's d", "h": "Cohen's h"}[pair.effect_name],
         "p": _number(pair.p),
@@ -195,6 +193,10 @@ def _comparison_to_json(pair: Comparison) -> dict[str, Any]:
         "significant": pair.is_significant,
         "variance": None if pair.variances is None else asdict(pair.variances),
     }
+
+
+def _bounds(interval: Interval) -> dict[str, float | None]:
+    return {"low": _number(interval.low), "high": _number(interval.high)}
 
 
 def _number(value: float) -> float | None:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from vqspeech.errors import ListeningTestError
 from vqspeech.files import write_whole
 from vqspeech.listening.answers import Answer, Results
-from vqspeech.listening.key import Key
+from vqspeech.listening.key import Key, first_error
 from vqspeech.listening.kinds import find_mistake
 
 PATIENCE_S = 3600.0  # a listener who answered nothing for so long after joining leaves their place to another
@@ -206,8 +206,6 @@ def parse_answer(body: bytes) -> tuple[str, Answer]:
             raise ListeningTestError("expected an object with a listener and an answer")
         return values["listener"], Answer.model_validate(values.get("answer"))
     except ValidationError as invalid:
-        error = invalid.errors()[0]
-        place = ".".join(str(part) for part in error["loc"]) or "answer"
-        raise ListeningTestError(f"{place}: {error['msg']}") from None
+        raise ListeningTestError(first_error(invalid, "answer")) from None
     except (ValueError, RecursionError):
         raise ListeningTestError("expected JSON") from None
