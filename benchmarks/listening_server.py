@@ -26,7 +26,7 @@ from vqspeech.audio import save_audio
 from vqspeech.listening.answers import Answer
 from vqspeech.listening.design.export import Exported, export
 from vqspeech.listening.design.folder import answers_path
-from vqspeech.listening.serving.keeping import Keeper
+from vqspeech.listening.serving.answer_store import AnswerStore
 
 MOST_LISTENERS, MOST_ANSWERS = 200, 100
 LONGEST_S = 120.0
@@ -96,10 +96,10 @@ def measure(num_listeners: int, num_answers: int) -> dict:
         finally:
             server.kill()  # without a chance to put anything away
             server.wait()
-        keeper = Keeper(answers_path(test.folder), test.key)
-        kept = {results.listener: list(results.answers) for results in keeper.results()}
-        places = sorted(results.place for results in keeper.results())
-        keeper.close()
+        store = AnswerStore(answers_path(test.folder), test.key)
+        kept = {results.listener: list(results.answers) for results in store.results()}
+        places = sorted(results.place for results in store.results())
+        store.close()
     sent = sum(len(answers) for _, answers, _ in heard)
     lost = sum(answer not in kept.get(name, []) for name, answers, _ in heard for answer in answers)
     ms = 1000 * np.array([s for *_, seconds in heard for s in seconds])

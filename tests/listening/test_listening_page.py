@@ -17,7 +17,7 @@ from listeners import a_test
 from patience import HUNG_S, wait_until
 from vqspeech.listening.answers import Results
 from vqspeech.listening.design.folder import answers_path
-from vqspeech.listening.serving.keeping import Keeper, check_answer
+from vqspeech.listening.serving.answer_store import AnswerStore, check_answer
 
 BROWSER, REASON = find_browser()
 pytestmark = pytest.mark.skipif(BROWSER is None, reason=REASON)
@@ -106,11 +106,11 @@ def served(exported):
 
 
 def kept(server: Server, key) -> list[Results]:
-    keeper = Keeper(answers_path(server.folder), key)
+    store = AnswerStore(answers_path(server.folder), key)
     try:
-        return keeper.results()
+        return store.results()
     finally:
-        keeper.close()
+        store.close()
 
 
 # From disk

@@ -23,9 +23,15 @@ from vqspeech.errors import ListeningTestError
 from vqspeech.listening.answers import Answer, Results
 from vqspeech.listening.design.folder import answers_path, key_path, read_test
 from vqspeech.listening.key import Key, write_key
+from vqspeech.listening.serving.answer_store import (
+    PATIENCE_S,
+    AnswerStore,
+    UnknownListenerError,
+    check_answer,
+    write_results,
+)
 from vqspeech.listening.serving.guards import MOST_BODY_BYTES, Bucket
-from vqspeech.listening.serving.keeping import PATIENCE_S, Keeper, UnknownListenerError, check_answer, write_results
-from vqspeech.listening.serving.server import Door, make_app, make_door
+from vqspeech.listening.serving.server import ServingOptions, make_app, serving_options
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +40,16 @@ def exported(tmp_path_factory):
 
 
 @pytest.fixture
-def keeper(exported, tmp_path):
-    keeper = Keeper(tmp_path / "answers.sqlite", exported.key)
-    yield keeper
-    keeper.close()
+def store(exported, tmp_path):
+    store = AnswerStore(tmp_path / "answers.sqlite", exported.key)
+    yield store
+    store.close()
 
 
 @contextmanager
-def running(exported, keeper, **door):
+def running(exported, store, **options):
     """A server of the test in a thread; gives a function that asks it."""
-    app = make_app(exported.folder, keeper, Door(**door))
+    app = make_app(exported.folder, store, ServingOptions(**options))
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off")
     place = config.bind_socket()
     server = uvicorn.Server(config)
@@ -71,8 +77,8 @@ def running(exported, keeper, **door):
 
 
 @pytest.fixture
-def ask(exported, keeper):
-    with running(exported, keeper) as ask:
+def ask(exported, store):
+    with running(exported, store) as ask:
         yield ask
 
 
@@ -93,57 +99,57 @@ def test_listeners_get_one_place_after_the_other_and_then_the_first_again(ask, e
     assert len({name for name, _ in given}) == num + 2
 
 
-def test_the_place_of_a_listener_who_never_answered_goes_to_another(keeper, exported):
-    name, place = keeper.join(now=0.0)
-    assert keeper.join(now=1.0)[1] == 1
-    keeper.add(name, answer_to(exported.key, exported.key.orders[place][0]))
+def test_the_place_of_a_listener_who_never_answered_goes_to_another(store, exported):
+    name, place = store.join(now=0.0)
+    assert store.join(now=1.0)[1] == 1
+    store.add(name, answer_to(exported.key, exported.key.orders[place][0]))
     later = PATIENCE_S + 10
-    assert keeper.join(now=later)[1] == 1  # of the second, who only joined; the first answered and keeps theirs
-    assert keeper.join(now=later)[1] == 2
+    assert store.join(now=later)[1] == 1  # of the second, who only joined; the first answered and keeps theirs
+    assert store.join(now=later)[1] == 2
 
 
-def test_an_answer_is_on_disk_when_it_is_acknowledged(ask, exported, keeper):
+def test_an_answer_is_on_disk_when_it_is_acknowledged(ask, exported, store):
     name, place = joined(ask)
     answer = answer_to(exported.key, exported.key.orders[place][0], comment="<script>alert(1)</script>")
     status, _, data = ask("POST", "/api/answers", {"listener": name, "answer": answer.model_dump()})
     assert (status, json.loads(data)) == (200, {"kept": answer.trial})
-    with sqlite3.connect(keeper.path) as other:  # another process's view
+    with sqlite3.connect(store.path) as other:  # another process's view
         rows = other.execute("SELECT listener, answer FROM answers").fetchall()
     assert [(who, Answer.model_validate_json(text)) for who, text in rows] == [(name, answer)]
 
 
-def test_the_file_is_written_through_in_wal_mode(keeper):
-    assert keeper._database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert keeper._database.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+def test_the_file_is_written_through_in_wal_mode(store):
+    assert store._database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert store._database.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 
-def test_an_answer_that_comes_again_is_acknowledged_and_the_first_is_kept(ask, exported, keeper):
+def test_an_answer_that_comes_again_is_acknowledged_and_the_first_is_kept(ask, exported, store):
     name, place = joined(ask)
     trial = exported.key.orders[place][0]
     for rating in (2, 5):
         answer = Answer(trial=trial, ratings={exported.key.trials[trial].rated[0]: rating})
         assert ask("POST", "/api/answers", {"listener": name, "answer": answer.model_dump()})[0] == 200
-    (results,) = keeper.results()
+    (results,) = store.results()
     assert [list(answer.ratings.values()) for answer in results.answers] == [[2]]
 
 
-def test_results_are_finished_when_every_page_was_answered(keeper, exported):
-    name, place = keeper.join()
+def test_results_are_finished_when_every_page_was_answered(store, exported):
+    name, place = store.join()
     for trial in exported.key.orders[place]:
-        assert not any(results.finished for results in keeper.results())
-        keeper.add(name, answer_to(exported.key, trial))
-    (results,) = keeper.results()
+        assert not any(results.finished for results in store.results())
+        store.add(name, answer_to(exported.key, trial))
+    (results,) = store.results()
     assert results.finished and results.consented
     assert [answer.trial for answer in results.answers] == list(exported.key.orders[place])
 
 
 def test_results_are_written_one_file_a_listener(exported, place):
     folder = exported.folder
-    keeper = Keeper(answers_path(folder), exported.key)
-    names = [keeper.join()[0] for _ in range(2)]
+    store = AnswerStore(answers_path(folder), exported.key)
+    names = [store.join()[0] for _ in range(2)]
     for number, name in enumerate(names):
-        keeper.add(name, answer_to(exported.key, exported.key.orders[number][0]))
-    keeper.close()
+        store.add(name, answer_to(exported.key, exported.key.orders[number][0]))
+    store.close()
     try:
         said = call("listening-test", "results", folder, "--out", "out")
         assert "2 listeners" in said
@@ -182,12 +188,12 @@ def bad_answers(key, place):
     yield "of no form", "hello"
 
 
-def test_answers_out_of_range_or_of_another_form_are_refused_and_not_kept(ask, exported, keeper):
+def test_answers_out_of_range_or_of_another_form_are_refused_and_not_kept(ask, exported, store):
     name, place = joined(ask)
     for what, answer in bad_answers(exported.key, place):
         status, _, data = ask("POST", "/api/answers", {"listener": name, "answer": answer})
         assert status == 422 and json.loads(data)["error"], what
-    assert keeper.results() == []
+    assert store.results() == []
 
 
 @pytest.mark.parametrize("body", ["", "{", "[]", "null", "[" * 5000, '{"listener": 3}', "\xff"])
@@ -294,11 +300,11 @@ def test_an_oversized_request_is_refused_whether_announced_or_not(ask, exported)
     raw.close()
 
 
-def test_too_many_requests_are_told_to_wait(exported, keeper, monkeypatch):
+def test_too_many_requests_are_told_to_wait(exported, store, monkeypatch):
     monkeypatch.setattr(
         "vqspeech.listening.serving.guards.time", SimpleNamespace(monotonic=lambda: 7.0)
     )  # no time passes
-    with running(exported, keeper, per_s=2.0, burst=5) as ask:
+    with running(exported, store, per_s=2.0, burst=5) as ask:
         replies = [ask("GET", "/page.css") for _ in range(8)]
     assert [status for status, *_ in replies] == [200] * 5 + [429] * 3
     assert [headers["retry-after"] for _, headers, _ in replies[5:]] == ["0.5"] * 3
@@ -317,8 +323,8 @@ def test_a_bucket_fills_again_and_forgets_the_oldest_clients(monkeypatch):
 # The token
 
 
-def test_with_a_token_nobody_comes_in_without_it(exported, keeper):
-    with running(exported, keeper, token="right-token") as ask:
+def test_with_a_token_nobody_comes_in_without_it(exported, store):
+    with running(exported, store, token="right-token") as ask:
         for path in ("/", "/test.js", "/api/join", "/?token=", "/?token=wrong-token", "/?token=right-token%00"):
             status, headers, data = ask("GET", path)
             assert status == 403 and b"main" not in data and "set-cookie" not in headers
@@ -331,15 +337,18 @@ def test_with_a_token_nobody_comes_in_without_it(exported, keeper):
 
 
 def test_another_host_than_loopback_always_has_a_token():
-    assert make_door("127.0.0.1", 8000, None).token is None and make_door("localhost", 8000, None).token is None
-    assert make_door("::1", 8000, None).token is None
-    drawn = [make_door(host, 8000, None).token for host in ("0.0.0.0", "192.168.1.5", "example.org")]
+    assert (
+        serving_options("127.0.0.1", 8000, None).token is None
+        and serving_options("localhost", 8000, None).token is None
+    )
+    assert serving_options("::1", 8000, None).token is None
+    drawn = [serving_options(host, 8000, None).token for host in ("0.0.0.0", "192.168.1.5", "example.org")]
     assert all(token and len(token) >= 16 for token in drawn) and len(set(drawn)) == 3
-    assert make_door("0.0.0.0", 8000, "long-enough").token == "long-enough"
-    assert make_door("::1", 8000, None).shown_host == "[::1]"
-    assert make_door("0.0.0.0", 8000, None).shown_host == socket.gethostname()
+    assert serving_options("0.0.0.0", 8000, "long-enough").token == "long-enough"
+    assert serving_options("::1", 8000, None).shown_host == "[::1]"
+    assert serving_options("0.0.0.0", 8000, None).shown_host == socket.gethostname()
     with pytest.raises(ListeningTestError, match="8 letters"):
-        make_door("0.0.0.0", 8000, "short")
+        serving_options("0.0.0.0", 8000, "short")
 
 
 # What is refused before serving
@@ -360,13 +369,13 @@ def test_a_folder_without_a_test_or_with_anothers_key_is_not_served(tmp_path, pl
 
 
 def test_answers_of_another_test_or_a_damaged_file_are_not_mixed_in(exported, tmp_path):
-    Keeper(tmp_path / "a.sqlite", exported.key).close()
+    AnswerStore(tmp_path / "a.sqlite", exported.key).close()
     other: Key = exported.key.model_copy(update={"test": "another"})
     with pytest.raises(ListeningTestError, match="another test"):
-        Keeper(tmp_path / "a.sqlite", other)
+        AnswerStore(tmp_path / "a.sqlite", other)
     (tmp_path / "b.sqlite").write_bytes(b"not a database " * 100)
     with pytest.raises(ListeningTestError, match="damaged"):
-        Keeper(tmp_path / "b.sqlite", exported.key)
+        AnswerStore(tmp_path / "b.sqlite", exported.key)
 
 
 def test_results_of_a_test_that_was_never_served_are_told(exported, tmp_path):
@@ -385,20 +394,20 @@ def test_a_taken_port_is_told(exported, place):
     assert f"127.0.0.1:{port}" in sentence and "--port" in sentence
 
 
-def test_an_unknown_listener_is_told_apart_from_a_wrong_answer(keeper, exported):
+def test_an_unknown_listener_is_told_apart_from_a_wrong_answer(store, exported):
     with pytest.raises(UnknownListenerError):
-        keeper.add("nobody", answer_to(exported.key, exported.key.orders[0][0]))
+        store.add("nobody", answer_to(exported.key, exported.key.orders[0][0]))
 
 
-def test_answers_that_come_at_once_are_all_kept_and_a_wrong_one_among_them_stops_no_other(keeper, exported):
-    listeners = [keeper.join() for _ in range(12)]
+def test_answers_that_come_at_once_are_all_kept_and_a_wrong_one_among_them_stops_no_other(store, exported):
+    listeners = [store.join() for _ in range(12)]
     failed = []
 
     def answer_all(name, place):
         for trial in exported.key.orders[place]:
-            keeper.add(name, answer_to(exported.key, trial))
+            store.add(name, answer_to(exported.key, trial))
             try:
-                keeper.add(name, Answer(trial="t0", ratings={}))
+                store.add(name, Answer(trial="t0", ratings={}))
             except ListeningTestError:
                 failed.append(name)
 
@@ -407,15 +416,15 @@ def test_answers_that_come_at_once_are_all_kept_and_a_wrong_one_among_them_stops
         thread.start()
     for thread in threads:
         thread.join()
-    results = keeper.results()
+    results = store.results()
     assert len(results) == 12 and all(r.finished for r in results)
     assert len(failed) == sum(len(exported.key.orders[place]) for _, place in listeners)
 
 
-def test_an_answer_that_the_disk_does_not_take_is_not_acknowledged(exported, keeper):
-    name, place = keeper.join()
-    keeper._database.execute("PRAGMA query_only=ON")  # what a full or read-only disk amounts to
+def test_an_answer_that_the_disk_does_not_take_is_not_acknowledged(exported, store):
+    name, place = store.join()
+    store._database.execute("PRAGMA query_only=ON")  # what a full or read-only disk amounts to
     with pytest.raises(sqlite3.OperationalError):
-        keeper.add(name, answer_to(exported.key, exported.key.orders[place][0]))
-    keeper._database.execute("PRAGMA query_only=OFF")
-    assert keeper.results() == []
+        store.add(name, answer_to(exported.key, exported.key.orders[place][0]))
+    store._database.execute("PRAGMA query_only=OFF")
+    assert store.results() == []

@@ -68,10 +68,10 @@ def serve(folder: Path, host: str, port: int, token: str | None, per_s: float) -
 
     Answers are written to TEST.results.sqlite, beside the folder, before they are acknowledged.
     """
-    from vqspeech.listening.serving.server import BURST, make_door
+    from vqspeech.listening.serving.server import BURST, serving_options
     from vqspeech.listening.serving.server import serve as serve_test
 
-    count = serve_test(folder, make_door(host, port, token, per_s, max(BURST, round(10 * per_s))), say)
+    count = serve_test(folder, serving_options(host, port, token, per_s, max(BURST, round(10 * per_s))), say)
     tell(f"{count} listeners answered. Write their files with: vqspeech listening-test results {folder}")
 
 
@@ -82,7 +82,7 @@ def results(folder: Path, out: Path | None) -> None:
     """Write kept answers, a file a listener; while it serves, too."""
     from vqspeech.listening.design.folder import answers_path, key_path
     from vqspeech.listening.key import read_key
-    from vqspeech.listening.serving.keeping import write_results
+    from vqspeech.listening.serving.answer_store import write_results
 
     folder = folder.resolve()
     out = out or folder.parent / f"{folder.name}.results"

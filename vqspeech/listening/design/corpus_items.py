@@ -188,18 +188,12 @@ def _say(
     watch: Progress,
 ) -> list[Wav]:
     """All items as one system says them, at a sample rate."""
+    voices = [plan.speaker if own_voice else plan.target for plan in plans]
+    wanted = sorted({(name, voice) for plan, voice in zip(plans, voices) for name in plan.utterances})
     recordings = _recordings(subject, split, plans)
-    wanted = sorted({(n, plan.speaker if own_voice else plan.target) for plan in plans for n in plan.utterances})
-
-    def advance(done: int) -> None:
-        watch(system, done, len(wanted))
-
-    spoken = speak(subject.model, recordings, wanted, settings, advance)
+    spoken = speak(subject.model, recordings, wanted, settings, lambda done: watch(system, done, len(wanted)))
     rate = subject.model.sample_rate
-    joined = [
-        join([spoken[name, plan.speaker if own_voice else plan.target] for name in plan.utterances], rate)
-        for plan in plans
-    ]
+    joined = [join([spoken[name, voice] for name in plan.utterances], rate) for plan, voice in zip(plans, voices)]
     return [resampled(wav, rate, sample_rate) for wav in joined]
 
 

@@ -68,11 +68,11 @@ def speak_items(
     wavs = {name: {SOURCE: load_audio(file, rate)} for name, file in recordings.items()}
     wanted = list(targets.items())[:num]
     for model, system in zip(models, systems[-len(models) :], strict=True):
+        heard = {name: load_audio(recordings[name], model.sample_rate) for name, _ in wanted}
 
         def advance(done: int, system: str = system) -> None:
             watch(system, done, len(wanted))
 
-        heard = {name: load_audio(recordings[name], model.sample_rate) for name, _ in wanted}
         for (name, _), wav in speak(model, heard, wanted, settings, advance).items():
             wavs[name][system] = resampled(wav, model.sample_rate, rate)
     speakers = {name: "espeak-ng, man" if name.endswith(MAN) else "espeak-ng, woman" for name in recordings}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from vqspeech.errors import DependencyError, ListeningTestError
 from vqspeech.listening.answers import Answer
 from vqspeech.listening.design.folder import PAGE_FILES, SOUNDS, TEST_FILE, answers_path, read_test
-from vqspeech.listening.serving.keeping import Keeper, UnknownListenerError, parse_answer
+from vqspeech.listening.serving.answer_store import AnswerStore, UnknownListenerError, parse_answer
 from vqspeech.progress import Notify
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ PER_S, BURST = 50.0, 500  # requests of one address: a class behind one router b
 
 
 @dataclass(frozen=True)
-class Door:
+class ServingOptions:
     """Where a server listens, and who may come in.
 
     Attributes
@@ -62,34 +62,36 @@ class Door:
         return f"[{self.host}]" if ":" in self.host else self.host
 
 
-def make_door(host: str, port: int, token: str | None, per_s: float = PER_S, burst: int = BURST) -> Door:
-    """A door with a token of its own where one is needed and none was given.
+def serving_options(
+    host: str, port: int, token: str | None, per_s: float = PER_S, burst: int = BURST
+) -> ServingOptions:
+    """Options with a token of its own where one is needed and none was given.
 
     Raises
     ------
     ListeningTestError
         If the given token is short enough to be guessed.
     """
-    door = Door(host, port, token, per_s, burst)
+    options = ServingOptions(host, port, token, per_s, burst)
     if token is not None and (
         len(token) < 8 or not token.isascii() or not all(c.isalnum() or c in "-_" for c in token)
     ):
         raise ListeningTestError("the token needs 8 letters, digits, - or _ at least. Leave --token out to get one")
-    if token is None and not door.is_loopback:
-        return Door(host, port, secrets.token_urlsafe(16), per_s, burst)
-    return door
+    if token is None and not options.is_loopback:
+        return ServingOptions(host, port, secrets.token_urlsafe(16), per_s, burst)
+    return options
 
 
-class Desk:
-    """Takes answers as they come, and hands those that came while the disk was busy to the keeper together."""
+class AnswerQueue:
+    """Takes answers as they come, and hands those that came while the disk was busy to the store together."""
 
-    def __init__(self, keeper: Keeper) -> None:
-        self._keeper = keeper
+    def __init__(self, store: AnswerStore) -> None:
+        self._store = store
         self._waiting: list[tuple[tuple[str, Answer], asyncio.Future[None]]] = []
         self._work: asyncio.Task[None] | None = None
 
     async def keep(self, listener: str, answer: Answer) -> None:
-        """Return when the answer is on disk; raises what `Keeper.add` does."""
+        """Return when the answer is on disk; raises what `AnswerStore.add` does."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(((listener, answer), done))
         if self._work is None or self._work.done():
@@ -101,7 +103,7 @@ class Desk:
             taken, self._waiting = self._waiting, []
             results: Sequence[Exception | None]
             try:
-                results = await asyncio.to_thread(self._keeper.add_all, [given for given, _ in taken])
+                results = await asyncio.to_thread(self._store.add_all, [given for given, _ in taken])
             except Exception as failure:  # a full disk: none of them is kept
                 results = [failure] * len(taken)
             for (_, done), result in zip(taken, results, strict=True):
@@ -109,7 +111,7 @@ class Desk:
                     done.set_exception(result) if result else done.set_result(None)
 
 
-def make_app(folder: Path, keeper: Keeper, door: Door) -> Starlette:
+def make_app(folder: Path, store: AnswerStore, options: ServingOptions) -> Starlette:
     """The ASGI application: the page's own files, its sounds, and two verbs, `api/join` and `api/answers`.
 
     Nothing else of the folder is served, and nothing from outside it.
@@ -124,7 +126,7 @@ def make_app(folder: Path, keeper: Keeper, door: Door) -> Starlette:
 
     from vqspeech.listening.serving.guards import Guards
 
-    desk = Desk(keeper)
+    queue = AnswerQueue(store)
 
     def file(name: str) -> Callable[[Request], Response]:
         return lambda request: FileResponse(folder / name)
@@ -142,7 +144,7 @@ def make_app(folder: Path, keeper: Keeper, door: Door) -> Starlette:
             values = None
         if not isinstance(values, dict) or values.get("consented") is not True:
             return JSONResponse({"error": "nobody takes part without consent"}, 400)
-        listener, place = await run_in_threadpool(keeper.join)
+        listener, place = await run_in_threadpool(store.join)
         return JSONResponse({"listener": listener, "place": place})
 
     async def answer(request: Request) -> Response:
@@ -150,7 +152,7 @@ def make_app(folder: Path, keeper: Keeper, door: Door) -> Starlette:
             return refusal
         try:
             listener, given = parse_answer(await request.body())
-            await desk.keep(listener, given)
+            await queue.keep(listener, given)
         except UnknownListenerError as unknown:
             return JSONResponse({"error": str(unknown)}, 404)
         except ListeningTestError as wrong:
@@ -163,10 +165,10 @@ def make_app(folder: Path, keeper: Keeper, door: Door) -> Starlette:
             return JSONResponse({"error": "expected application/json"}, 415)
         return None
 
-    middleware = [Middleware(Guards, token=door.token, per_s=door.per_s, burst=door.burst)]
-    if door.is_loopback:  # a page of elsewhere that calls this machine by a name of its own is not let in
+    middleware = [Middleware(Guards, token=options.token, per_s=options.per_s, burst=options.burst)]
+    if options.is_loopback:  # a page of elsewhere that calls this machine by a name of its own is not let in
         middleware.append(
-            Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]", door.host])
+            Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]", options.host])
         )
     routes = [
         Route("/", file("index.html")),
@@ -179,7 +181,7 @@ def make_app(folder: Path, keeper: Keeper, door: Door) -> Starlette:
     return Starlette(routes=routes, middleware=middleware)
 
 
-def serve(folder: Path, door: Door, notify: Notify) -> int:
+def serve(folder: Path, options: ServingOptions, notify: Notify) -> int:
     """Serve a test until interrupted; gives the number of listeners whose answers are kept.
 
     Raises
@@ -198,9 +200,9 @@ def serve(folder: Path, door: Door, notify: Notify) -> int:
         ) from None
     folder = folder.resolve()
     key = read_test(folder)
-    keeper = Keeper(answers_path(folder), key)
+    store = AnswerStore(answers_path(folder), key)
     config = uvicorn.Config(
-        make_app(folder, keeper, door), host=door.host, port=door.port, log_level="warning", access_log=False,
+        make_app(folder, store, options), host=options.host, port=options.port, log_level="warning", access_log=False,
         server_header=False, limit_concurrency=1000, timeout_keep_alive=30, timeout_graceful_shutdown=5,
     )  # fmt: skip
     try:
@@ -208,13 +210,13 @@ def serve(folder: Path, door: Door, notify: Notify) -> int:
             socket = config.bind_socket()
         except SystemExit:  # uvicorn logs the reason and ends the process
             raise ListeningTestError(
-                f"cannot listen at {door.host}:{door.port}: is the port taken? Choose another with --port"
+                f"cannot listen at {options.host}:{options.port}: is the port taken? Choose another with --port"
             ) from None
         socket.listen(config.backlog)  # who follows the link at once is not turned away
         port = socket.getsockname()[1]
-        notify(f"http://{door.shown_host}:{port}/" + (f"?token={door.token}" if door.token else ""))
+        notify(f"http://{options.shown_host}:{port}/" + (f"?token={options.token}" if options.token else ""))
         notify(f"answers are kept in {answers_path(folder)}; Ctrl-C ends")
         uvicorn.Server(config).run(sockets=[socket])
-        return len(keeper.results())
+        return len(store.results())
     finally:
-        keeper.close()
+        store.close()

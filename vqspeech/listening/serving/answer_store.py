@@ -37,7 +37,7 @@ class UnknownListenerError(ListeningTestError):
     """Nobody of this name has joined."""
 
 
-class Keeper:
+class AnswerStore:
     """The answers to one test.
 
     Every change is one transaction, written through to the disk (`synchronous=FULL`) before the call returns: neither a
@@ -183,8 +183,8 @@ def write_results(path: Path, key: Key, out: Path) -> list[Path]:
     if not path.is_file():
         raise ListeningTestError(f"no answers at {path}: nobody has joined the test yet, or it was served elsewhere")
     files = []
-    with closing(Keeper(path, key)) as keeper:
-        for results in keeper.results():
+    with closing(AnswerStore(path, key)) as store:
+        for results in store.results():
             file = out / f"{results.listener}.json"
             with write_whole(file, ListeningTestError) as temporary:
                 temporary.write_text(results.model_dump_json(indent=1) + "\n", encoding="utf-8")
