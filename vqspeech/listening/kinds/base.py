@@ -117,7 +117,7 @@ class Kind(ABC):
         return condition
 
     def page(self, condition: Condition) -> Page:
-        """The page on which an item is judged under a condition."""
+        """The page on which an item is judged under a condition; the same reference as in a check stands on it."""
         return Page(tuple(map(PageSound, condition)), self.checks[0].reference)
 
     @abstractmethod

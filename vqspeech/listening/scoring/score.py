@@ -175,14 +175,14 @@ def compute(
     if kind.is_share:
         intervals = [share_interval(grid, number) for number in range(len(grid.conditions))]
         to_chance = compare_to_chance(grid, intervals, seed=seed, times=permutations)
-    if not kind.is_paired:
-        between = compare_pairs(observations, grid, weights, seed=seed, times=permutations, shares=kind.is_share)
     means, by_system = primary, observations
     pairs: tuple[Score, ...] = ()
     if kind.is_paired:
         by_system = observe_wins(key, results)
         wins = tabulate(by_system)
         means, pairs = _means(wins, BootstrapWeights(wins, seed, draws), True), primary
+    else:
+        between = compare_pairs(observations, grid, weights, seed=seed, times=permutations, shares=kind.is_share)
     parts = _by_sexes(by_system, seed, draws, kind.is_share) if by_sexes else {}
     return Scores(means, pairs, parts, tuple(to_chance), tuple(between))
 
