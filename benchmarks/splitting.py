@@ -23,7 +23,8 @@ from vqspeech.conversion import Request, SamplingOptions, convert_many
 from vqspeech.conversion.cuts import Cuts
 from vqspeech.conversion.parts import find_parts
 from vqspeech.files import find_files
-from vqspeech.models.vqvae import VQVAE, evaluating
+from vqspeech.models.vqvae import VQVAE
+from vqspeech.nn.mode import evaluating
 from vqspeech.pretrained.checkpoint import read_model
 from vqspeech.sampling.engines import get_engine
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from vqspeech.audio import open_audio
 from vqspeech.errors import AudioError, CodesError
 from vqspeech.files import write_whole
-from vqspeech.models.vqvae import VQVAE, evaluating
+from vqspeech.models.vqvae import VQVAE
+from vqspeech.nn.mode import evaluating
 
 
 def encode(model: VQVAE, wav: NDArray[np.float32] | Tensor) -> NDArray[np.int64]:

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from vqspeech.conversion.conditioning import condition_entries
 from vqspeech.conversion.options import SamplingOptions, load_sampler
-from vqspeech.models.vqvae import VQVAE, evaluating
+from vqspeech.models.vqvae import VQVAE
 from vqspeech.mu_law import mu_law_decode
+from vqspeech.nn.mode import evaluating
 from vqspeech.sampling.interface import Session
 from vqspeech.sampling.scheduler import FRAMES_AT_A_TIME, Stream, run_streams
 

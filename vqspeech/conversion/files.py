@@ -18,7 +18,8 @@ from vqspeech.conversion.joining import Abandoned
 from vqspeech.conversion.options import DEFAULT_OPTIONS, SamplingOptions
 from vqspeech.conversion.pipeline import Pipeline, run_pipelines
 from vqspeech.errors import VQSpeechError
-from vqspeech.models.vqvae import VQVAE, evaluating
+from vqspeech.models.vqvae import VQVAE
+from vqspeech.nn.mode import evaluating
 
 
 def decode_file(

@@ -26,7 +26,8 @@ from vqspeech.audio import FULL_SCALE
 from vqspeech.data.store import Store
 from vqspeech.errors import CodesError
 from vqspeech.files import write_whole
-from vqspeech.models.vqvae import VQVAE, evaluating
+from vqspeech.models.vqvae import VQVAE
+from vqspeech.nn.mode import evaluating
 
 FOLDER = "codes"  # in a run folder
 VERSION = 1

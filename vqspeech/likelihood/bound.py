@@ -12,11 +12,13 @@ from typing import Any
 import torch
 
 from vqspeech.data.batches import Batch, Batches
+from vqspeech.data.selection import middles
 from vqspeech.data.store import Store
 from vqspeech.likelihood.nats import code_nats, utterance_nats
 from vqspeech.losses import bits
 from vqspeech.models.prior import Prior
-from vqspeech.models.vqvae import VQVAE, evaluating
+from vqspeech.models.vqvae import VQVAE
+from vqspeech.nn.mode import evaluating
 
 MOST_SAMPLES = 1_200_000  # of held-out speech by default: seconds for a small model, a minute or two for a large one
 LONGEST_S = 30.0  # of an utterance that is chosen, where there are such
@@ -130,7 +132,7 @@ def choose_utterances(store: Store, split: str, most_samples: int | None) -> lis
         return short or sorted(span, key=store.length)[:1]
     share = min(1.0, most_samples / sum(store.length(index) for index in short))
     count = max(1, int(share * len(short)))
-    return [short[(2 * i + 1) * len(short) // (2 * count)] for i in range(count)]
+    return [short[place] for place in middles(len(short), count)]
 
 
 def utterance_batches(

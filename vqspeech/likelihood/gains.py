@@ -16,7 +16,8 @@ from vqspeech.data.batches import Batch, Batches
 from vqspeech.data.store import Store
 from vqspeech.likelihood.nats import sample_nats
 from vqspeech.losses import bits
-from vqspeech.models.vqvae import VQVAE, evaluating
+from vqspeech.models.vqvae import VQVAE
+from vqspeech.nn.mode import evaluating
 
 SILENCE_DB = -50.0  # a code frame below this level, dB full scale, counts as silence
 

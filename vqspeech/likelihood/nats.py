@@ -17,7 +17,8 @@ from vqspeech.data.batches import Batch
 from vqspeech.data.code_store import CodeStore
 from vqspeech.losses import previous_classes
 from vqspeech.models.prior import Prior
-from vqspeech.models.vqvae import VQVAE, evaluating
+from vqspeech.models.vqvae import VQVAE
+from vqspeech.nn.mode import evaluating
 
 WINDOW_SAMPLES = 1 << 16  # of a batch whose logits are in memory at once
 

@@ -25,6 +25,7 @@ from vqspeech.nn.conditioning import Conditioner, SpeakerAdversary, SpectralHead
 from vqspeech.nn.encoder import Encoder
 from vqspeech.nn.jitter import carry
 from vqspeech.nn.mel import LogMel
+from vqspeech.nn.mode import evaluating
 from vqspeech.nn.wavenet import WaveNet
 
 BLOCK_FRAMES = 128  # code frames that are encoded at a time
@@ -296,17 +297,3 @@ class VQVAE(nn.Module):
                 "encode the recording again with this one"
             )
         return self.bottleneck.lookup(codes)
-
-
-class evaluating:  # noqa: N801 - a context manager, named like a verb
-    """Put a module into evaluation mode for a while."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-
-    def __enter__(self) -> None:
-        self.was_training = self.module.training
-        self.module.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self.module.train(self.was_training)

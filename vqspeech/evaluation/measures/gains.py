@@ -55,7 +55,7 @@ def _forced_bits(evaluation: Evaluation) -> tuple[list[Sample], list[Sample], li
     from vqspeech.data.batches import Batches
     from vqspeech.likelihood.gains import shuffle, swap
     from vqspeech.likelihood.nats import sample_nats
-    from vqspeech.models.vqvae import evaluating
+    from vqspeech.nn.mode import evaluating
 
     model, store = evaluation.model, evaluation.store
     wanted = evaluation.utterances
