@@ -105,10 +105,14 @@ def test_the_encoder_hears_a_variant_at_the_very_samples_of_the_target(store, ma
     batch, plain = drawer.batch(3, perturbed=1.0), drawer.batch(3)
     for name in ("wav", "classes", "sample_mask", "frame_mask", "speaker"):
         assert torch.equal(getattr(batch, name), getattr(plain, name))
-    assert plain.heard is plain.wav
+    assert plain.encoder_wav is plain.wav
     indices, starts = drawer.draw(3)
     for row, index, start, variant in zip(
-        batch.heard.numpy(), indices.tolist(), starts.tolist(), drawer.draw_variants(3, 0, 1.0).tolist(), strict=True
+        batch.encoder_wav.numpy(),
+        indices.tolist(),
+        starts.tolist(),
+        drawer.draw_variants(3, 0, 1.0).tolist(),
+        strict=True,
     ):
         pcm = made.read(index, variant) / np.float32(FULL_SCALE)
         first = start - 2 * 16 - 70
@@ -127,4 +131,4 @@ def test_the_share_of_perturbed_crops_and_the_variants_are_those_asked_for(store
 def test_two_processes_draw_what_one_with_a_larger_batch_would(store, made):
     whole = batches(store, made).batch(7, perturbed=0.5)
     halves = [batches(store, made, batch_size=3).batch(7, rank, 2, perturbed=0.5) for rank in (0, 1)]
-    assert torch.equal(whole.heard, torch.cat([half.heard for half in halves]))
+    assert torch.equal(whole.encoder_wav, torch.cat([half.encoder_wav for half in halves]))

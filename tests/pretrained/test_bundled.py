@@ -141,7 +141,7 @@ def test_the_sizes_of_the_models_that_ship_stay_within_their_limits():
     for name, speakers, most in (("fsdd", 6, 3e6), ("librispeech", 265, 8e6)):
         recipe = load_recipe(REPOSITORY / "recipes" / name)
         speaking = VQVAE(recipe, [str(number) for number in range(speakers)])
-        speaking.forget_training()
+        speaking.drop_training_parts()
         weights = halved(speaking.state_dict()) | halved(
             {f"prior.{key}": value for key, value in Prior(recipe, speaking.num_codes, ()).state_dict().items()}
         )

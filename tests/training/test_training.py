@@ -141,7 +141,7 @@ def test_a_frozen_encoder_gives_the_codes_of_inference(model, store):
     batch = VQVAETask(model, store, EAGER).train_batches.batch(0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with torch.autocast("cpu", torch.bfloat16):
-        codes = model.settled_codes(batch.wav, batch.frame_mask).codes
+        codes = model.inference_codes(batch.wav, batch.frame_mask).codes
     assert_same(before, dict(model.state_dict()))
     assert model.encoder.training
     model.eval()

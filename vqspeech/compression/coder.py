@@ -82,7 +82,7 @@ def unpack_codes(payload: Bits, num_codes: int, prior: Prior, speaker: int | Non
             shares = tables.shares(previous)
             try:
                 previous = decoder.decode(family, shares.astype(np.float32))
-            except AssertionError:  # constriction's word for them
+            except AssertionError:  # what constriction raises for them
                 raise CodesError("these are bytes that no codes could have given") from None
             codes[position] = previous[0]
             budget -= TABLE_BITS - math.log2(shares[0, previous[0]] + 1)
@@ -140,7 +140,7 @@ def _encode(coder: Any, codes: NDArray[np.int32], shares: NDArray[np.float32]) -
             length = -(-count // 8)
             segment = (candidate << 8 * length - count).to_bytes(length, "big")
             decoder = coder.queue.RangeDecoder(_words(segment))
-            with suppress(AssertionError):  # constriction's word for bytes that no codes could have given
+            with suppress(AssertionError):  # what constriction raises for bytes that no codes could have given
                 if np.array_equal(decoder.decode(family, shares), codes):
                     return Bits(segment, count)
         return None

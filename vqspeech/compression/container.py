@@ -37,9 +37,9 @@ class Compressed:
 
     Attributes
     ----------
-    speaker : name that the prior was told, or None
+    speaker : name of the speaker that conditions the prior, or None
     num_samples : of the recording, at the model's rate
-    model, prior : first 8 bytes of their fingerprints
+    model, prior : first 8 bytes of `model.codes_id()` and `prior.weights_id()`
     codes_checksum : CRC-32 of the codes
     payload : the codes
     """

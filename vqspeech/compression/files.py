@@ -102,7 +102,7 @@ def decompress(
         The one that compressed.
     compressed : bytes
     speaker : str or None
-        In whose voice; None takes the one whom `compress` was told.
+        In whose voice; None takes the one given to `compress`.
     seed, temperature, utterance, engine, precision
         See `vqspeech.decode`.
     prior : Prior or None
@@ -122,7 +122,7 @@ def decompress(
     UnknownSpeakerError
         If the model has no such speaker.
     VQSpeechError
-        If no speaker was told, here or there.
+        If no speaker was given, here or there.
 
     Examples
     --------
@@ -159,7 +159,7 @@ def compress_file(model: VQVAE, prior: Prior, source: Path, target: Path, speake
         If the target cannot be written.
     """
     if speaker is not None:
-        model.speaker_index(speaker)  # an unknown one is told before any work
+        model.speaker_index(speaker)  # an unknown one is refused before any work
     codes, num_samples = encode_recording(model, source, longest_s=LONGEST_S)
     compressed = _compress(model, prior, codes, num_samples, speaker)
     data = to_bytes(compressed)
@@ -273,6 +273,6 @@ def choose_voice(source: Path | bytes, model: VQVAE, prior: Prior, speaker: str 
     return chosen
 
 
-def _short(fingerprint: str) -> bytes:
-    """The part of a fingerprint that fits into the header."""
-    return bytes.fromhex(fingerprint)[:8]
+def _short(digest: str) -> bytes:
+    """The part of a hex digest that fits into the header."""
+    return bytes.fromhex(digest)[:8]

@@ -28,7 +28,7 @@ ONE_BITS = 30  # of exp's results
 ONE = 1 << ONE_BITS
 TABLE_BITS = 24  # the coder's probabilities are multiples of 2^-24
 
-# Written out, not computed: the last digit of a library's logarithm is its own affair.
+# Written out, not computed: libraries differ in the last digit of a logarithm.
 LOG2_E = 1549082005  # log2(e), ONE_BITS behind the point
 # (-ln 2)^k / k!, k = 0 ... 10, ONE_BITS behind the point: 2^-f of f in [0, 1) to 1e-9.
 POWER_SERIES = (1073741824, -744261118, 257941248, -59597083, 10327387, -1431680, 165394, -16377, 1419, -109, 8)

@@ -32,7 +32,7 @@ class Batch:
     sample_mask : bool, (B, T), true inside the utterance
     frame_mask : bool, (B, F), true where a frame's first sample lies inside the utterance
     speaker : int64, (B,), position in the store's speakers
-    heard : float32, shape of `wav`: what the encoder is given, `wav` itself or a perturbed copy of some crops
+    encoder_wav : float32, shape of `wav`: what the encoder is given, `wav` itself or a perturbed copy of some crops
     """
 
     wav: Tensor
@@ -40,17 +40,17 @@ class Batch:
     sample_mask: Tensor
     frame_mask: Tensor
     speaker: Tensor
-    heard: Tensor = None  # type: ignore[assignment]  # never None once made
+    encoder_wav: Tensor = None  # type: ignore[assignment]  # never None once made
 
     def __post_init__(self) -> None:
-        if self.heard is None:
-            object.__setattr__(self, "heard", self.wav)
+        if self.encoder_wav is None:
+            object.__setattr__(self, "encoder_wav", self.wav)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same batch on another device."""
         tensors = {field.name: getattr(self, field.name) for field in fields(self)}
-        if self.heard is self.wav:
-            del tensors["heard"]  # one copy serves for both
+        if self.encoder_wav is self.wav:
+            del tensors["encoder_wav"]  # one copy serves for both
         return Batch(**{name: tensor.to(device, non_blocking=non_blocking) for name, tensor in tensors.items()})
 
 
@@ -146,7 +146,7 @@ class Batches:
         )
 
     def batch(self, step: int, rank: int = 0, world: int = 1, *, perturbed: float = 0.0) -> Batch:
-        """The crops of one step on one process; a share `perturbed` of them is heard in another voice.
+        """The crops of one step on one process; the encoder is given a share `perturbed` of them in another voice.
 
         The crops of ranks 0 ... world - 1, one after another, are those that a single process draws with a batch
         `world` times as large.
@@ -222,11 +222,11 @@ class Batches:
             pcm = self.store.read(index, max(0, first), first + len(row) - max(0, first))
             row[max(0, -first) :][: len(pcm)] = pcm
         wav /= FULL_SCALE
-        heard = None
+        encoder_wav = None
         if chosen is not None and self.variants is not None:
-            heard = wav.copy()
+            encoder_wav = wav.copy()
             for row, index, start, variant in zip(
-                heard, *(x.tolist() for x in (utterances, starts, chosen)), strict=True
+                encoder_wav, *(x.tolist() for x in (utterances, starts, chosen)), strict=True
             ):
                 if variant >= 0:
                     first = start - lead
@@ -240,5 +240,5 @@ class Batches:
             sample_mask=torch.from_numpy(sample < lengths[:, None]),
             frame_mask=torch.from_numpy((frame >= 0) & (frame < lengths[:, None])),
             speaker=torch.tensor([self.store.speaker(int(index)) for index in utterances], dtype=torch.int64),
-            heard=None if heard is None else torch.from_numpy(heard),  # type: ignore[arg-type]
+            encoder_wav=None if encoder_wav is None else torch.from_numpy(encoder_wav),  # type: ignore[arg-type]
         )

@@ -114,7 +114,7 @@ def open_code_store(
     model : whose encoder and codebook give the codes
     store : prepared corpus at the model's sample rate
     shifts : codings of each training utterance, at most as many as a frame has samples
-    advance : is told how many sequences were made
+    advance : called with the number of sequences made since the call before
 
     Raises
     ------

@@ -31,14 +31,14 @@ class Utterance:
 
     Attributes
     ----------
-    utterance : id, unique in the corpus and stable: the split hangs on it
+    utterance : id, unique in the corpus and stable: the split depends on it
     speaker : name, as the corpus writes it
     audio : the recording
-    text : what is said, where the corpus tells
+    text : what is said, where the corpus has it
     offset_s, duration_s : the part of the recording, seconds; all of it by default
     split : where the corpus has official splits
     labels : file of phoneme times, lines of start_s TAB end_s TAB phoneme
-    sex : of the speaker, "F" or "M", where a manifest tells; `evaluation.sexes` knows where other corpora do
+    sex : of the speaker, "F" or "M", where a manifest has it; `evaluation.trials.sexes` reads those of other corpora
     """
 
     utterance: str
@@ -58,7 +58,7 @@ def find_root(data: DataConfig, option: Path | None = None) -> Path:
     Raises
     ------
     CorpusError
-        If none is given, or the one given does not exist; the message tells how to get the corpus (data.help).
+        If none is given, or the one given does not exist; the message says how to get the corpus (data.help).
         The embedded corpus need not exist yet: `prepare_store` builds it.
     """
     given = option or data.root or os.environ.get("VQSPEECH_DATA")
@@ -207,7 +207,7 @@ def _find_folder(data: DataConfig, root: Path) -> Iterator[Utterance]:
     for path in find_recordings(root).readable:
         inside = path.relative_to(root)
         if len(inside.parts) < 2:
-            continue  # beside the speakers' folders: nobody's
+            continue  # beside the speakers' folders: of no speaker
         name = inside.with_suffix("").as_posix()
         if name in ids:  # a.flac beside a.wav
             name = inside.as_posix()

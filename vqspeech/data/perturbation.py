@@ -1,7 +1,7 @@
 """Another throat and room for the same words: pitch, formants, colour and noise of speech changed, its timing kept.
 
 What an encoder hears is then no guide to who speaks, while the decoder's target stays the recording [arXiv 2110.14513
-§2.2, arXiv 2204.09224 §3.1]. Analysis and synthesis are WORLD's, which tells pitch from spectral envelope.
+§2.2, arXiv 2204.09224 §3.1]. Analysis and synthesis are WORLD's, which separates pitch from spectral envelope.
 """
 
 # T samples, N frames of 5 ms, F frequencies.

@@ -119,7 +119,7 @@ def _with_leftovers(report: PreparationReport, contents: Path) -> PreparationRep
 
 
 def store_folder(recipe: str) -> Path:
-    """Where a recipe's prepared speech goes unless told otherwise: prepared/<recipe's name>."""
+    """Where a recipe's prepared speech goes by default: prepared/<recipe's name>."""
     return Path("prepared") / recipe
 
 

@@ -33,7 +33,7 @@ def assign_splits(data: DataConfig, utterances: list[Utterance]) -> list[str]:
 
 
 def limit_duration(utterances: list[Utterance], most_s: float) -> list[Utterance]:
-    """At most `most_s` seconds a speaker, by the headers, in an order that hangs on the ids alone."""
+    """At most `most_s` seconds a speaker, by the headers, in an order that depends on the ids alone."""
     spent: dict[str, float] = {}
     kept = []
     for utterance in sorted(utterances, key=lambda utterance: stable_share(utterance.utterance)):

@@ -120,7 +120,7 @@ class Store:
         return self._name(index)[0]
 
     def text(self, index: int) -> str | None:
-        """What is said, where the corpus tells."""
+        """What is said, where the corpus has it."""
         return self._name(index)[1]
 
     def labels(self, index: int) -> list[tuple[float, float, str]] | None:

@@ -82,7 +82,7 @@ def make_variants(
     if not waiting:
         return variants
     if not draw_variation(config, np.random.default_rng(0)).is_same_voice:
-        load_world()  # what is missing is told before work begins
+        load_world()  # reports what is missing before work begins
     run_jobs(
         _make_group, [(store.folder, config, folder, first) for first in waiting], num_workers, doing="perturbing",
         of="groups of utterances", total=len(groups), done=len(groups) - len(waiting), progress=progress,

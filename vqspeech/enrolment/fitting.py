@@ -83,7 +83,7 @@ class VoiceTask(Task):
 
     def _nats(self, batch: Batch, vector: Tensor) -> Tensor:
         """Mean -log p of a batch's samples, nats."""
-        z_q = self.vqvae.settled_codes(batch.wav, batch.frame_mask).z_q  # (B, F, D)
+        z_q = self.vqvae.inference_codes(batch.wav, batch.frame_mask).z_q  # (B, F, D)
         with self.acceleration.autocast():
             voices = vector.expand(len(z_q), -1)  # (B, P)
             condition = self.vqvae.conditioner(z_q * batch.frame_mask[..., None], voices)

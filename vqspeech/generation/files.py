@@ -71,7 +71,7 @@ def generate_files(
     num_threads: int,
     prompt: NDArray[np.integer] | None = None,
 ) -> Iterator[Generated]:
-    """Draw, speak and write one utterance for each target; each is told of as soon as it is written.
+    """Draw, speak and write one utterance for each target; each is yielded as soon as it is written.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""N-gram models of codes, beside which a prior shows what it is worth: interpolated Kneser-Ney.
+"""N-gram models of codes, baselines of the prior: interpolated Kneser-Ney.
 
 Interpolated Kneser-Ney smoothing [Chen & Goodman 1999, "An empirical study of smoothing techniques for
 language modeling", §2.7] with one discount for each order, tuned on held-out sequences. Of an utterance all codes
@@ -73,7 +73,7 @@ class NGram:
         )
 
     def tune(self, held_out: Sequence[Codes]) -> NGram:
-        """Choose the discounts that give held-out sequences the fewest bits, order by order until they settle."""
+        """Choose the discounts that give held-out sequences the fewest bits, order by order until none improves."""
         grams = np.concatenate([ngrams(codes, self.num_symbols - 1, self.order) for codes in held_out])
 
         def loss() -> float:
@@ -99,14 +99,15 @@ def draw_codes(model: NGram, num: int, max_codes: int, seed: int) -> list[NDArra
     """
     stop = model.num_symbols - 1
     symbols = np.arange(model.num_symbols)
-    said = np.full((num, model.order - 1 + max_codes), stop)  # the context before the first code is the start symbol
+    # The context before the first code is the start symbol, which is the stop symbol.
+    sequences = np.full((num, model.order - 1 + max_codes), stop)
     lengths = np.full(num, max_codes)
     randoms = [np.random.default_rng([seed, number]) for number in range(num)]
     for n in range(max_codes):
         live = np.flatnonzero(lengths > n)
         if not len(live):
             break
-        contexts = np.repeat(said[live, n : n + model.order - 1], len(symbols), axis=0)
+        contexts = np.repeat(sequences[live, n : n + model.order - 1], len(symbols), axis=0)
         grams = np.concatenate([contexts, np.tile(symbols, len(live))[:, None]], axis=1)
         p = model.probabilities(grams).reshape(len(live), -1)
         if n == 0:
@@ -114,9 +115,9 @@ def draw_codes(model: NGram, num: int, max_codes: int, seed: int) -> list[NDArra
         ends = np.cumsum(p, axis=1)
         u = np.array([randoms[number].random() for number in live])
         drawn = (ends <= (u * ends[:, -1])[:, None]).sum(axis=1)
-        said[live, n + model.order - 1] = drawn
+        sequences[live, n + model.order - 1] = drawn
         lengths[live[drawn == stop]] = n
-    return [row[model.order - 1 :][:length] for row, length in zip(said, lengths, strict=True)]
+    return [row[model.order - 1 :][:length] for row, length in zip(sequences, lengths, strict=True)]
 
 
 class _Level:

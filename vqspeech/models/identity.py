@@ -1,4 +1,4 @@
-"""What tells one set of weights from another: a hex digest of their names and values."""
+"""What distinguishes one set of weights from another: a hex digest of their names and values."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from vqspeech.models.prior import Prior
 from vqspeech.nn.bottleneck import Quantized, make_bottleneck
 from vqspeech.nn.conditioning import Conditioner, SpeakerAdversary, SpectralHead
 from vqspeech.nn.encoder import Encoder
-from vqspeech.nn.jitter import carry
+from vqspeech.nn.jitter import apply_jitter
 from vqspeech.nn.mel import LogMel
 from vqspeech.nn.mode import evaluating
 from vqspeech.nn.wavenet import WaveNet
@@ -150,7 +150,7 @@ class VQVAE(nn.Module):
         warm_start: bool = False,
         continuous: bool = False,
         frozen: bool = False,
-        carriers: Tensor | None = None,
+        jittered: Tensor | None = None,
         adversary_scale: float | None = None,
     ) -> VQVAEOutput:
         """One pass with teacher forcing.
@@ -167,15 +167,15 @@ class VQVAE(nn.Module):
             Do not quantize yet, see `VectorQuantizer.forward`.
         frozen : bool
             Encoder and bottleneck give the codes of inference and do not learn.
-        carriers : LongTensor, shape (B, F), the frame whose vector each frame's conditioning gets, see `draw_carriers`
+        jittered : LongTensor, shape (B, F), the frame whose vector each frame's conditioning gets, see `draw_jitter`
         adversary_scale : float
             Weight of the adversary's reversed gradient; None: the recipe's.
         """
         if frozen:
-            quantized = self.settled_codes(wav, frame_mask)
+            quantized = self.inference_codes(wav, frame_mask)
         else:
             quantized = self.bottleneck(self.encoder(wav, frame_mask), frame_mask, continuous)
-        z_q = quantized.z_q if carriers is None else carry(quantized.z_q, carriers)
+        z_q = quantized.z_q if jittered is None else apply_jitter(quantized.z_q, jittered)
         condition = self.decoder_condition(z_q, frame_mask, speaker)
         scale = self.recipe.loss.adversary if adversary_scale is None else adversary_scale
         return VQVAEOutput(
@@ -186,7 +186,7 @@ class VQVAE(nn.Module):
         )
 
     @torch.no_grad()
-    def settled_codes(self, wav: Tensor, frame_mask: Tensor) -> Quantized:
+    def inference_codes(self, wav: Tensor, frame_mask: Tensor) -> Quantized:
         """The codes that inference finds, in full precision and without updating anything; shapes as in `forward`."""
         with torch.autocast(wav.device.type, enabled=False), evaluating(self.encoder), evaluating(self.bottleneck):
             return self.bottleneck(self.encoder(wav), frame_mask)
@@ -195,7 +195,7 @@ class VQVAE(nn.Module):
         """Conditioning frames (B, N, C) from z_q (B, F, D), zeroed outside the utterance, and speakers (B,)."""
         return self.conditioner(z_q * frame_mask[..., None], self.speaker_vectors(speaker))
 
-    def forget_training(self) -> None:
+    def drop_training_parts(self) -> None:
         """Leave out what training alone uses: the spectral head and the adversary."""
         self.spectral_head = self.adversary = None
 

@@ -1,4 +1,4 @@
-"""What the decoder is told besides its own past: codes in their local context, and the speaker."""
+"""What conditions the decoder besides its own past: codes in their local context, and the speaker."""
 
 # B batch, N code frames, D code dimension, P speaker dimension, C conditioning channels, M mel bands.
 

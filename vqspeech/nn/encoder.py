@@ -124,16 +124,16 @@ class Encoder(nn.Module):
                 inside = None if mask is None else self._inside(mask, x.shape[-1], field, step)
                 x = norm(x.transpose(1, 2), inside).transpose(1, 2)
             if self.past is not None and step == self.hop_length:
-                x = self._against_its_past(x, wav, field, step)
+                x = self._normalize_by_past(x, wav, field, step)
             x = F.relu(x)
         return self.project(F.relu(self.residual(x))).transpose(1, 2)
 
-    def _against_its_past(self, x: Tensor, wav: Tensor, field: int, step: int) -> Tensor:
+    def _normalize_by_past(self, x: Tensor, wav: Tensor, field: int, step: int) -> Tensor:
         """(B, C, past - 1 + N) normalised: (B, C, N)."""
         assert self.past is not None
         # What lies beyond a recording's ends is zero to the last sample, and counts no more here than in training.
-        heard = F.max_pool1d(wav.float().abs()[:, None], field, step)[:, 0] > 0
-        return self.past(x.transpose(1, 2), heard).transpose(1, 2)
+        audible = F.max_pool1d(wav.float().abs()[:, None], field, step)[:, 0] > 0
+        return self.past(x.transpose(1, 2), audible).transpose(1, 2)
 
     def _inside(self, mask: Tensor, num: int, field: int, step: int) -> Tensor:
         """Which of a layer's `num` positions, each of `field` samples, are centred in a frame that counts: (B, num)."""

@@ -54,7 +54,7 @@ class FrameNorm(nn.Module):
 class PastNorm(FrameNorm):
     """Instance normalisation over a window of the past: what lasts in a recording, voice and microphone, is taken off.
 
-    The window is bounded, so a frame hangs on the `past` frames up to itself and on nothing else. Where few of them
+    The window is bounded, so a frame depends on the `past` frames up to itself and on nothing else. Where few of them
     count, at a recording's start, the running statistics of the training stand in, as `prior` frames would.
 
     Parameters

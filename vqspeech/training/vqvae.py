@@ -23,7 +23,7 @@ from vqspeech.evaluation.judges.probe import Conversion, VoiceClassifier, can_te
 from vqspeech.likelihood.gains import compute_gains, diagnose, held_out_batches, perplexity
 from vqspeech.losses import cross_entropy, previous_classes, vqvae_losses
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.nn.jitter import draw_carriers
+from vqspeech.nn.jitter import draw_jitter
 from vqspeech.nn.mel import LogMel
 from vqspeech.pretrained.checkpoint import TRAINING_PARTS
 from vqspeech.training.acceleration import Acceleration
@@ -112,7 +112,7 @@ class VQVAETask(Task):
         with torch.no_grad(), self.acceleration.autocast():
             for ahead in range(1000):
                 batch = self._batch(step + ahead)
-                vectors.append(self.vqvae.encoder(batch.heard, batch.frame_mask)[batch.frame_mask].float())
+                vectors.append(self.vqvae.encoder(batch.encoder_wav, batch.frame_mask)[batch.frame_mask].float())
                 # All processes leave together: the encoder's statistics are a conversation among them.
                 found = torch.tensor(float(sum(len(v) for v in vectors)), device=self.vqvae.device)
                 if float(all_reduce_sum(found)) >= needed * world_size():
@@ -130,21 +130,21 @@ class VQVAETask(Task):
         train, phase = self.recipe.train, phase_at(step, self.recipe.train)
         batch = self._batch(step)
         bottleneck, loss = self.recipe.bottleneck, self.recipe.loss
-        carriers = None
+        jittered = None
         if bottleneck.jitter or bottleneck.dropout:
             key = np.random.SeedSequence(train.seed, spawn_key=(step, rank())).generate_state(1, np.uint64)
             random = torch.Generator().manual_seed(int(key[0] >> np.uint64(1)))  # a resumed run repeats it
-            carriers = draw_carriers(batch.frame_mask, bottleneck.jitter, bottleneck.dropout, random)
+            jittered = draw_jitter(batch.frame_mask, bottleneck.jitter, bottleneck.dropout, random)
         with self.acceleration.autocast():
             out = self.model(
-                batch.heard,
+                batch.encoder_wav,
                 previous_classes(batch.classes),
                 batch.frame_mask,
                 batch.speaker,
                 warm_start=not phase.with_decoder,
                 continuous=not phase.quantized,
                 frozen=phase.encoder_frozen,
-                carriers=carriers,
+                jittered=jittered,
                 adversary_scale=loss.adversary * min(1.0, (step + 1) / max(1, loss.adversary_ramp)),
             )
             losses = vqvae_losses(self.vqvae, out, batch, self.log_mel, self.cross_entropy)
