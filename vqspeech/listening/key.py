@@ -33,7 +33,7 @@ class Stimulus(Frozen):
     item: str  # the utterance, or the joined utterances, that it says
     source: str | None = None  # speaker who spoke the item
     target: str | None = None  # speaker whose voice it should have
-    sexes: str | None = None  # "same", "cross", or None where the corpus does not tell
+    sexes: str | None = None  # "same", "cross", or None where it is not known
     sha256: str
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -35,7 +35,7 @@ from vqspeech.progress import Progress
 
 @dataclass(frozen=True)
 class PlannedItem:
-    """Utterances of one speaker, to be said in another's voice."""
+    """Utterances of one speaker, to be spoken in another's voice."""
 
     utterances: tuple[str, ...]
     speaker: str
@@ -98,7 +98,7 @@ def _joined(choices: Sequence[Pair], length_s: Mapping[str, float]) -> dict[str,
 
 
 def make_items(
-    subjects: Sequence[System],
+    candidates: Sequence[System],
     kind: Kind,
     split: str,
     num: int,
@@ -112,7 +112,7 @@ def make_items(
 
     Parameters
     ----------
-    subjects : models with their corpora; where reconstructions stand beside conversions they are the first one's
+    candidates : models with their corpora; where reconstructions stand beside conversions they are the first one's
     num, num_spare : items of the trials, and of training and attention checks; of the latter as many as there are
 
     Raises
@@ -120,15 +120,15 @@ def make_items(
     ListeningTestError
         If the corpus has fewer items than trials, or one voice where the kind asks for two.
     """
-    voices = common_voices(subjects)
+    voices = common_voices(candidates)
     if len(voices) < 2 and kind.speakers:
         raise ListeningTestError(
             f"one voice only ({voices[0]}): a test of kind {kind.name} asks whose voice it is, and needs two. "
             "Take --kind mos or mushra, or a model of more speakers"
         )
-    allowed = common_utterances(subjects, split) if len(subjects) > 1 else None
+    allowed = common_utterances(candidates, split) if len(candidates) > 1 else None
     # Real recordings are taken from where they are kept at the highest sample rate.
-    ground = max(subjects, key=lambda subject: subject.model.sample_rate)
+    ground = max(candidates, key=lambda candidate: candidate.model.sample_rate)
     rate = ground.model.sample_rate
     plans = plan_items(ground.store, split, voices, num + num_spare, sexes=sexes, seed=settings.seed, allowed=allowed)
     if len(plans) < num:
@@ -136,13 +136,16 @@ def make_items(
             f"{num} trials asked for, but the held-out speech gives {len(plans)} items of a second or more (short "
             f"utterances are joined). Ask for fewer with --trials {max(1, len(plans))}, or give more recordings"
         )
-    systems = kind.systems(distinct_names([subject.name for subject in subjects]), len(voices) > 1)
+    names = distinct_names([candidate.name for candidate in candidates])
+    systems = kind.systems(names, len(voices) > 1)
     real = _recordings(ground, split, plans)
     references = _References(ground.store, split, settings.seed)
     made: dict[str, list[Wav]] = {SOURCE: [join([real[name] for name in plan.utterances], rate) for plan in plans]}
-    for number, subject in enumerate(subjects):
-        for system, own_voice in _spoken_systems(systems, number, len(subjects), kind):
-            made[system] = _say(subject, split, plans, system, own_voice, settings, rate, watch)
+    if RECONSTRUCTION in systems:
+        made[RECONSTRUCTION] = _say(candidates[0], split, plans, RECONSTRUCTION, True, settings, rate, watch)
+    for candidate, name in zip(candidates, names):
+        if name in systems:
+            made[name] = _say(candidate, split, plans, name, kind.has_original, settings, rate, watch)
     items = []
     for number, plan in enumerate(plans):
         wavs = {system: wavs[number] for system, wavs in made.items()}
@@ -150,8 +153,8 @@ def make_items(
         beside = {title: references.take(speakers[title], plan) for title in kind.speakers}
         if TARGET in systems:
             wavs[TARGET] = references.take(plan.target, plan).wav
-        told = [sexes.get(name) for name in (plan.speaker, plan.target)]
-        relation = None if None in told else "same" if told[0] == told[1] else "cross"
+        one, other = sexes.get(plan.speaker), sexes.get(plan.target)
+        relation = None if None in (one, other) else "same" if one == other else "cross"
         items.append(Item(" + ".join(plan.utterances), wavs, plan.speaker, plan.target, relation, beside))
     return ItemSet(kind, systems, tuple(items[:num]), tuple(items[num:]), rate)
 
@@ -168,17 +171,8 @@ def distinct_names(models: Sequence[str]) -> list[str]:
     return names
 
 
-def _spoken_systems(systems: Sequence[str], number: int, of: int, kind: Kind) -> Iterator[tuple[str, bool]]:
-    """Systems that one of the models speaks, and whether in the speaker's own voice."""
-    if RECONSTRUCTION in systems and number == 0:
-        yield RECONSTRUCTION, True
-    models = [system for system in systems if system not in RESERVED]
-    if len(models) == of:
-        yield models[number], kind.has_original
-
-
 def _say(
-    subject: System,
+    candidate: System,
     split: str,
     plans: Sequence[PlannedItem],
     system: str,
@@ -190,15 +184,15 @@ def _say(
     """All items as one system says them, at a sample rate."""
     voices = [plan.speaker if own_voice else plan.target for plan in plans]
     wanted = sorted({(name, voice) for plan, voice in zip(plans, voices) for name in plan.utterances})
-    recordings = _recordings(subject, split, plans)
-    spoken = speak(subject.model, recordings, wanted, settings, lambda done: watch(system, done, len(wanted)))
-    rate = subject.model.sample_rate
+    recordings = _recordings(candidate, split, plans)
+    spoken = speak(candidate.model, recordings, wanted, settings, lambda done: watch(system, done, len(wanted)))
+    rate = candidate.model.sample_rate
     joined = [join([spoken[name, voice] for name in plan.utterances], rate) for plan, voice in zip(plans, voices)]
     return [resampled(wav, rate, sample_rate) for wav in joined]
 
 
-def _recordings(subject: System, split: str, plans: Sequence[PlannedItem]) -> dict[str, Wav]:
-    store = subject.store
+def _recordings(candidate: System, split: str, plans: Sequence[PlannedItem]) -> dict[str, Wav]:
+    store = candidate.store
     wanted = {name for plan in plans for name in plan.utterances}
     longest = int(LONGEST_S * store.sample_rate)
     named = ((store.utterance_id(index), index) for index in store.utterances(split))
@@ -207,7 +201,7 @@ def _recordings(subject: System, split: str, plans: Sequence[PlannedItem]) -> di
 
 class _References:
     """Real recordings of a speaker, one after the other, held-out ones first: never the item's own utterances, and of
-    other words where the corpus tells the words and has others."""
+    other words where the corpus has texts and others among them."""
 
     def __init__(self, store: Store, split: str, seed: int) -> None:
         self._store, self._seed = store, seed
@@ -222,8 +216,8 @@ class _References:
             shuffled = [generator.permutation(spoken_by(store, speaker, (split,))) for split in SPLITS[::-1]]
             self._own[speaker] = [int(index) for own in shuffled for index in own]
         own = self._own[speaker]
-        said = {self._text.get(name) for name in plan.utterances} - {None}
-        for avoided in (said, set()):
+        words = {self._text.get(name) for name in plan.utterances} - {None}
+        for avoided in (words, set()):
             names: list[str] = []
             wavs: list[Wav] = []
             for step in range(len(own)):

@@ -74,7 +74,7 @@ def export(
     formats : "webmushra", "csv": written into the folder, besides the page
     title, consent : heading, and a text file that takes the place of the consent's paragraphs
     seed : of choice, sampling and orders; blinded names are drawn anew each time
-    notify, watch : are told sentences for the user, and the progress
+    notify, watch : called with sentences for the user, and with the progress
 
     Raises
     ------
@@ -142,13 +142,13 @@ def _speak(
 
     # Speech that has to be prepared goes where `vqspeech evaluate` keeps it.
     files = [resolve(model) for model in models]
-    subjects = [open_system(file, data, report_folder(file), notify) for file in files]
-    first = subjects[0]
+    candidates = [open_system(file, data, report_folder(file), notify) for file in files]
+    first = candidates[0]
     split, note = choose_split(first.store, trained=trained)
     if note:
         notify(note)
     sexes = find_sexes(first.model.recipe.data, first.root, first.store.speakers)
-    return make_items(subjects, kind, split, trials, SPARE, settings, sexes=sexes, watch=watch)
+    return make_items(candidates, kind, split, trials, SPARE, settings, sexes=sexes, watch=watch)
 
 
 def _paragraphs(path: Path) -> tuple[str, ...]:

@@ -115,7 +115,7 @@ def matched(design: Design, sample_rate: int) -> dict[str, Wav]:
 
 
 def public(key: Key, volume: str, title: str | None, consent: Sequence[str]) -> dict[str, object]:
-    """What the page is told: nothing of systems, roles (but which page is for practice) and expected answers."""
+    """What the page gets: nothing of systems, roles (but which page is for practice) and expected answers."""
     kind = KINDS[key.kind]
     return {
         "test": key.test,

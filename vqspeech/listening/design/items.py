@@ -1,4 +1,4 @@
-"""What is heard: items, each said once and heard from several systems."""
+"""What is heard: items, each spoken once and heard from several systems."""
 
 # T samples.
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Item:
     name : the utterances
     wavs : system to waveform (T,): what is judged, and the real "source" where there is one
     source, target : the speaker who spoke it, and the one it was converted to
-    sexes : "same" or "cross"; None where nobody tells
+    sexes : "same" or "cross"; None where it is not known
     references : "source", "target": real recordings of these speakers, of other words
     """
 

@@ -130,7 +130,7 @@ class Kind(ABC):
 
     @abstractmethod
     def observe(self, key: Key, trial: ListeningTrial, listener: str, answer: Answer) -> list[Observation]:
-        """What an answer tells of systems."""
+        """The judgements of systems in an answer."""
 
     def hidden_originals(self, key: Key, trial: ListeningTrial) -> list[str]:
         """Which of the rated sounds are the original that the page shows."""

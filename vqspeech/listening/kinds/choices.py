@@ -45,7 +45,7 @@ class ChoiceKind(base.Kind):
                 "reference": path(first), "stimuli": {second: path(second)}}  # fmt: skip
 
     def mistake(self, trial: ListeningTrial, answer: Answer) -> str:
-        """A choice alone."""
+        """A choice, and no ratings."""
         return f"a rating, where {self.name} asks for a choice" if answer.ratings else ""
 
 
@@ -89,7 +89,7 @@ class Abx(ChoiceKind):
         return Page(rated, PageSound(condition[0]), choice=PageSound(TARGET, "beside"))
 
     def mistake(self, trial: ListeningTrial, answer: Answer) -> str:
-        """X is somebody's."""
+        """A choice has to be made."""
         return super().mistake(trial, answer) or ("no choice" if answer.choice is None else "")
 
     def observe(self, key: Key, trial: ListeningTrial, listener: str, answer: Answer) -> list[Observation]:

@@ -19,7 +19,7 @@ REMEDY = "Take the listener's download again, or remove the file"
 
 @dataclass(frozen=True)
 class Returned:
-    """What came back from listeners: one `Results` each, the key, and what has to be said about the files."""
+    """What came back from listeners: one `Results` each, the key, and notes on the files."""
 
     key: Key
     results: tuple[Results, ...]

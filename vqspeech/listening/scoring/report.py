@@ -130,14 +130,14 @@ def need_sentence(scored: ListeningScore) -> str:
     need = scored.need
     if need is None:
         return f"how many listeners a difference of {shown}{of} needs cannot be said: the variance is not known"
-    told = f"a difference of {shown}{of} is found with a chance of {need.power:.0%} (at p = {ALPHA:g} / {tests})"
+    found = f"a difference of {shown}{of} is found with a chance of {need.power:.0%} (at p = {ALPHA:g} / {tests})"
     if need.listeners is not None and need.listeners <= scored.kept:
-        return f"{told}: these {scored.kept} listeners are enough"
+        return f"{found}: these {scored.kept} listeners are enough"
     items = f"about {need.items} items with these listeners" if need.items else "both more listeners and more items"
     if need.listeners is None:
-        return f"{told}; more listeners alone do not bring {POWER:.0%}, the items differ too much: it needs {items}"
+        return f"{found}; more listeners alone do not bring {POWER:.0%}, the items differ too much: it needs {items}"
     more = need.listeners - scored.kept
-    return f"{told}; {POWER:.0%} needs about {need.listeners} listeners, {more} more, or {items}"
+    return f"{found}; {POWER:.0%} needs about {need.listeners} listeners, {more} more, or {items}"
 
 
 def show(one: Score, is_share: bool) -> str:

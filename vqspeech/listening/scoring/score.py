@@ -118,10 +118,10 @@ def score(
     verdicts = tuple(screen(key, one) for one in results)
     kept = [one for one, verdict in zip(results, verdicts) if verdict.counts]
     if not kept:
-        said = "; ".join(f"{verdict.listener}: {', '.join(verdict.reasons)}" for verdict in verdicts[:5])
+        why = "; ".join(f"{verdict.listener}: {', '.join(verdict.reasons)}" for verdict in verdicts[:5])
         more = f"; and {len(verdicts) - 5} more" if len(verdicts) > 5 else ""
         raise ListeningTestError(
-            f"all {len(verdicts)} listeners were screened out ({said}{more}). Nothing can be scored: ask more listeners"
+            f"all {len(verdicts)} listeners were screened out ({why}{more}). Nothing can be scored: ask more listeners"
         )
     screened = compute(key, kept, seed=seed, draws=draws, permutations=permutations)
     unscreened = screened

@@ -1,4 +1,4 @@
-"""Which listeners count: attention checks, repeated trials, hidden references, answers enough. Every reason is said."""
+"""Which listeners count: attention checks, repeated trials, hidden references, enough answers. All reasons are given."""
 
 from __future__ import annotations
 
