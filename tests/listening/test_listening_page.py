@@ -17,12 +17,11 @@ from listeners import a_test
 from patience import HUNG_S, wait_until
 from vqspeech.listening.answers import Results
 from vqspeech.listening.design.folder import answers_path
+from vqspeech.listening.kinds import KINDS
 from vqspeech.listening.serving.answer_store import AnswerStore, check_answer
 
 BROWSER, REASON = find_browser()
 pytestmark = pytest.mark.skipif(BROWSER is None, reason=REASON)
-
-KINDS = ("mos", "similarity", "abx", "preference", "mushra")
 
 
 @pytest.fixture(scope="module")

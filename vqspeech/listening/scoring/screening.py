@@ -1,4 +1,4 @@
-"""Which listeners count: attention checks, repeated trials, hidden references, enough answers. All reasons are given."""
+"""Which listeners count: attention checks, repeated trials, hidden references, enough answers, and why."""
 
 from __future__ import annotations
 
