@@ -67,6 +67,12 @@ def prepare(recipe: Path, **options: Any) -> None:
 @click.option("--out", type=PATH, help="Run folder [runs/<recipe>].")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe's value; repeatable.")
 @click.option(
+    "--init",
+    metavar="MODEL",
+    help="Start from this model's weights; shapes must be the recipe's. With --set train.warm_start_steps=0 and "
+    "train.continuous_steps=0 its codebook is kept and the decoder learns at once.",
+)
+@click.option(
     "--resume",
     is_flag=True,
     help="Go on exactly where the run stopped; to another end with --set train.steps=N or train.max_minutes=N.",

@@ -204,10 +204,11 @@ class Recipe(_Section):
                 f"train.steps = {self.train.steps}, but the decoder joins after {settling} steps "
                 "(train.warm_start_steps, train.continuous_steps): give more steps or a shorter start"
             )
-        if self.train.freeze_encoder and self.train.continuous_steps >= self.train.warm_start_steps:
+        # Without either the encoder is a given model's, see `vqspeech.training.initial`.
+        if self.train.freeze_encoder and settling and self.train.continuous_steps >= self.train.warm_start_steps:
             raise ValueError(
                 "train.freeze_encoder keeps what the warm start has learned: train.warm_start_steps must exceed "
-                "train.continuous_steps"
+                "train.continuous_steps. To keep the encoder of a model that is given with --init, set both to 0"
             )
         if len(set(self.data.voices)) < len(self.data.voices) or set(self.data.voices) & set(self.data.leave_out):
             raise ValueError(

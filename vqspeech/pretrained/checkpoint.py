@@ -26,6 +26,7 @@ MODEL_FILE = "model.safetensors"
 PRIOR_FILE = "prior.safetensors"
 FORMAT = 1  # raised when files of this version can no longer be read by older ones
 KEY, PRIOR_KEY = "vqspeech", "vqspeech prior"
+SPEAKER_TABLE = "speaker_vectors.weight"
 TRAINING_PARTS = ("spectral_head.", "adversary.")  # see `VQVAE.drop_training_parts`
 
 

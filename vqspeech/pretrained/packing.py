@@ -231,12 +231,13 @@ def _command(file: Path, recipe: Recipe) -> str:
     try:
         record = RunRecord.read(file.with_name("run.json"))
         name, sets = str(record.recipe["name"]), list(record.overrides)
+        init = f" --init {Path(record.origin.model).name}" if record.origin else ""
         if not record.names_optimizer:
             sets.append("train.optimizer=adam")  # the default when the run began
     except (OSError, ValueError, KeyError):
-        name, sets = recipe.name, []
+        name, sets, init = recipe.name, [], ""
     sets = [one for one in sets if not one.startswith("data.root=")]
-    return " ".join([f"vqspeech train recipes/{name} --data FOLDER", *(f"--set {one}" for one in sets)])
+    return " ".join([f"vqspeech train recipes/{name} --data FOLDER{init}", *(f"--set {one}" for one in sets)])
 
 
 def _validation(card: ModelCard) -> tuple[str, ...]:

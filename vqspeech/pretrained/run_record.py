@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from vqspeech.config import Recipe, parse_stored_recipe
 from vqspeech.errors import RunError
 from vqspeech.files import write_whole
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The model from whose weights a training started: its name as it was given, and its `weights_id`."""
+
+    model: str
+    weights: str
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,7 @@ class RunRecord:
     root : folder of the recordings
     fingerprint : of the prepared speech
     model : `codes_id` of the model whose codes a prior learns; None in the record of a model
+    origin : the model from whose weights it started; None for random ones
     """
 
     recipe: dict[str, Any]
@@ -30,6 +39,7 @@ class RunRecord:
     root: str
     fingerprint: str
     model: str | None = None
+    origin: Origin | None = None
 
     @classmethod
     def read(cls, file: Path) -> RunRecord:
@@ -44,15 +54,18 @@ class RunRecord:
         """
         try:
             stored = json.loads(file.read_text(encoding="utf-8"))
-            data, recipe = stored["data"], dict(stored["recipe"])
-            return cls(recipe, tuple(stored["overrides"]), data["root"], data["fingerprint"], data.get("model"))
+            data, recipe, init = stored["data"], dict(stored["recipe"]), stored.get("init")
+            origin = Origin(init["model"], init["weights"]) if init else None
+            overrides = tuple(stored["overrides"])
+            return cls(recipe, overrides, data["root"], data["fingerprint"], data.get("model"), origin)
         except (KeyError, TypeError) as reason:
             raise ValueError(f"it lacks {reason}" if isinstance(reason, KeyError) else str(reason)) from None
 
     def write(self, file: Path) -> None:
         """Write the record; raises RunError if it cannot be written."""
         data = {"root": self.root, "fingerprint": self.fingerprint} | ({"model": self.model} if self.model else {})
-        stored = {"recipe": self.recipe, "overrides": list(self.overrides), "data": data}
+        stored: dict[str, Any] = {"recipe": self.recipe, "overrides": list(self.overrides), "data": data}
+        stored |= {"init": asdict(self.origin)} if self.origin else {}
         with write_whole(file, RunError) as temporary:
             temporary.write_text(json.dumps(stored, indent=2), encoding="utf-8")
 

@@ -19,6 +19,7 @@ from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.pretrained.cards import PriorCard
 from vqspeech.pretrained.checkpoint import PRIOR_FILE, read_model, read_prior, save_prior
+from vqspeech.pretrained.run_record import RunRecord
 from vqspeech.progress import Notify
 from vqspeech.training.acceleration import Acceleration
 from vqspeech.training.prior import PriorTask, prior_training
@@ -44,7 +45,7 @@ class PriorStage(Stage):
 
     def __init__(self, folder: Path, device: str) -> None:
         self.run, self.vqvae, self.changeable = Run.of_prior(folder), read_model(folder, device), ()
-        self.model_id = self.vqvae.codes_id()
+        self.model_id, self.origin = self.vqvae.codes_id(), None
 
     @property
     def is_begun(self) -> bool:
@@ -67,14 +68,14 @@ class PriorStage(Stage):
         train = {"seed", "precision", "final_rate", "clip_norm"}
         return recipe.model_dump(mode="json", include={"prior": True, "train": train})
 
-    def open(self, recipe: Recipe, store: Store) -> TrainConfig:
+    def open(self, recipe: Recipe, store: Store, begun: RunRecord | None) -> TrainConfig:
         """See `Stage.open`."""
         _check_model(self.run.folder, self.vqvae, recipe, store)
         self.store = store
         self.recipe = self.vqvae.recipe.model_copy(update={"prior": recipe.prior, "train": recipe.train})
         return prior_training(self.recipe)
 
-    def make_model(self) -> nn.Module:
+    def make_model(self, notify: Notify) -> nn.Module:
         """See `Stage.make_model`."""
         return Prior(self.recipe, self.vqvae.num_codes, self.vqvae.speakers)
 

@@ -15,7 +15,7 @@ from vqspeech.data.preparation import prepare_store, store_folder
 from vqspeech.data.store import Store
 from vqspeech.distributed import barrier, local_device, rank
 from vqspeech.errors import RunError
-from vqspeech.pretrained.run_record import RunRecord
+from vqspeech.pretrained.run_record import Origin, RunRecord
 from vqspeech.progress import Notify
 from vqspeech.training.acceleration import Acceleration, find_acceleration
 from vqspeech.training.loop import fit
@@ -89,11 +89,13 @@ class Stage(Protocol):
     ----------
     run : its files
     model_id : of the model whose codes are learned, None in the model's own stage
+    origin : the model from whose weights the training starts, or started
     changeable : keys of the recipe that may change when the training goes on
     """
 
     run: Run
     model_id: str | None
+    origin: Origin | None
     changeable: tuple[str, ...]
 
     def make_room(self, notify: Notify) -> None:
@@ -102,11 +104,11 @@ class Stage(Protocol):
     def kept(self, recipe: Recipe) -> dict[str, Any]:
         """What of a recipe has to stay as it was when the training goes on; the changeable keys are no part of it."""
 
-    def open(self, recipe: Recipe, store: Store) -> TrainConfig:
+    def open(self, recipe: Recipe, store: Store, begun: RunRecord | None) -> TrainConfig:
         """Check that recipe and speech fit; returns what the loop has to know."""
 
-    def make_model(self) -> nn.Module:
-        """The model before its first step, from torch's random state."""
+    def make_model(self, notify: Notify) -> nn.Module:
+        """The model before its first step, from torch's random state, or with the weights that are given."""
 
     def make_task(self, model: nn.Module, acceleration: Acceleration, call: Call) -> Task:
         """Losses and figures of the model, whose weights are there by now."""
@@ -140,9 +142,9 @@ def run_stage(stage: Stage, call: Call, *, resume: bool) -> TrainingResult:
     if begun:
         _check_recipe(stage, begun, base, settled)
     root, store = call.corpus(settled)
-    train = stage.open(settled, store)
+    train = stage.open(settled, store, begun)
     record = RunRecord(
-        base.model_dump(mode="json"), overrides, str(root.resolve()), store.fingerprint, stage.model_id
+        base.model_dump(mode="json"), overrides, str(root.resolve()), store.fingerprint, stage.model_id, stage.origin
     )  # fmt: skip
     if begun:
         _check_data(run, begun, record)
@@ -150,7 +152,7 @@ def run_stage(stage: Stage, call: Call, *, resume: bool) -> TrainingResult:
     device = local_device()
     acceleration = find_acceleration(train, device)
     torch.manual_seed(train.seed)
-    model = stage.make_model().to(device)
+    model = stage.make_model(call.notify).to(device)
     state = new_state(model, train)
     if begun:
         _load(run, state, device)
@@ -165,6 +167,7 @@ def run_stage(stage: Stage, call: Call, *, resume: bool) -> TrainingResult:
     task = stage.make_task(model, acceleration, call)
     training = {"seed": train.seed, "data": store.fingerprint}
     training |= {"model": stage.model_id} if stage.model_id else {}
+    training |= {"init": stage.origin.weights} if stage.origin else {}
     training |= {"precision": "bfloat16" if acceleration.bfloat16 else "float32", "device": device}
     recorder = stage.make_recorder(task, training, call.progress)
     try:

@@ -25,13 +25,12 @@ from vqspeech.losses import cross_entropy, previous_classes, vqvae_losses
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.nn.jitter import draw_jitter
 from vqspeech.nn.mel import LogMel
-from vqspeech.pretrained.checkpoint import TRAINING_PARTS
+from vqspeech.pretrained.checkpoint import SPEAKER_TABLE, TRAINING_PARTS
 from vqspeech.training.acceleration import Acceleration
 from vqspeech.training.phases import Phase, phase_at
 from vqspeech.training.state import Task, TrainingState
 
 INITIAL_VECTORS_PER_CODE = 30  # encoder outputs from which k-means makes the first codebook
-SPEAKER_TABLE = "speaker_vectors.weight"
 GRACE_STEPS = 500  # full steps before figures are held against a training
 LEAST_STEPS = 500  # of the warm start, and of the decoder: with fewer it gives noise
 
@@ -45,17 +44,24 @@ class VQVAETask(Task):
     store : prepared corpus with the model's speakers
     acceleration : precision of the forward pass
     variants : perturbed copies of the training split, where the recipe asks for them
+    has_codebook : whether the model comes with a codebook that is to be kept
     """
 
     def __init__(
-        self, model: VQVAE, store: Store, acceleration: Acceleration, variants: Variants | None = None
+        self,
+        model: VQVAE,
+        store: Store,
+        acceleration: Acceleration,
+        variants: Variants | None = None,
+        *,
+        has_codebook: bool = False,
     ) -> None:
         self.recipe: Recipe = model.recipe
         self.least_steps = LEAST_STEPS
         self.store = store
         self.variants = variants
         self.acceleration = acceleration
-        self.vqvae = model
+        self.vqvae, self.has_codebook = model, has_codebook
         self.num_voices = store.num_voices
         self.warm_batches = self._batches("train", batch_size=phase_at(0, self.recipe.train).batch_size)
         self.train_batches = self._batches("train")
@@ -99,7 +105,7 @@ class VQVAETask(Task):
                 state.model.load_state_dict(state.average.module.state_dict())
             # The average starts anew with the decoder: codes of an older encoder would not be those it is taught with.
             state.average.n_averaged.zero_()
-        if phase.codes_begin:
+        if phase.codes_begin and not (self.has_codebook and phase.first == 0):
             self.initialise(phase.first)
 
     def initialise(self, step: int = 0) -> None:

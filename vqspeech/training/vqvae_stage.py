@@ -19,8 +19,10 @@ from vqspeech.models.vqvae import VQVAE
 from vqspeech.pictures import plot_spectrograms, save_picture
 from vqspeech.pretrained.cards import ModelCard
 from vqspeech.pretrained.checkpoint import save_model
+from vqspeech.pretrained.run_record import Origin, RunRecord
 from vqspeech.progress import Notify
 from vqspeech.training.acceleration import Acceleration, compile_model
+from vqspeech.training.initial import take_weights
 from vqspeech.training.phases import phase_at, samples_until
 from vqspeech.training.recorder import Recorder, best_of
 from vqspeech.training.run import Run
@@ -38,10 +40,13 @@ class VQVAEStage(Stage):
     Parameters
     ----------
     folder : of the run
+    source : a model whose weights the training starts from, None for random ones
+    name : of that model, as it was given
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.run, self.model_id = Run.of_model(folder), None
+    def __init__(self, folder: Path, source: VQVAE | None, name: str) -> None:
+        self.run, self.model_id, self.source = Run.of_model(folder), None, source
+        self.origin = Origin(name, source.weights_id()) if source else None
         self.changeable = tuple(f"train.{name}" for name in CHANGEABLE)
 
     def make_room(self, notify: Notify) -> None:
@@ -55,14 +60,22 @@ class VQVAEStage(Stage):
         """All but how long it lasts, what is kept of it, and what the prior's stage asks about."""
         return recipe.model_dump(mode="json", exclude={"prior": True, "train": set(CHANGEABLE)})
 
-    def open(self, recipe: Recipe, store: Store) -> TrainConfig:
+    def open(self, recipe: Recipe, store: Store, begun: RunRecord | None) -> TrainConfig:
         """See `Stage.open`."""
         self.recipe, self.store = recipe, store
+        self.origin = begun.origin if begun else self.origin
         return recipe.train
 
-    def make_model(self) -> nn.Module:
+    def make_model(self, notify: Notify) -> nn.Module:
         """See `Stage.make_model`."""
-        return VQVAE(self.recipe, self.store.speakers)
+        model = VQVAE(self.recipe, self.store.speakers)
+        if self.source and self.origin:
+            kept = take_weights(model, self.source)
+            notify(
+                f"starts from the weights of {self.origin.model}; {len(kept)} of {len(model.speakers)} speakers keep "
+                "their vectors"
+            )
+        return model
 
     def make_task(self, model: nn.Module, acceleration: Acceleration, call: Call) -> Task:
         """See `Stage.make_task`; where it pays, the model is compiled."""
@@ -71,7 +84,8 @@ class VQVAEStage(Stage):
             call.notify(notice)
         if acceleration.compile:
             compile_model(model)
-        return VQVAETask(model, self.store, acceleration, _open_variants(self.recipe, self.store, call.progress))
+        variants = _open_variants(self.recipe, self.store, call.progress)
+        return VQVAETask(model, self.store, acceleration, variants, has_codebook=self.origin is not None)
 
     def make_recorder(self, task: Task, training: dict[str, Any], visible: bool) -> Recorder:
         """See `Stage.make_recorder`."""
