@@ -11,7 +11,7 @@ import pytest
 
 from vqspeech.data import embedded, espeak
 from vqspeech.data.embedded import VOICES, build_embedded, read_labels
-from vqspeech.data.espeak import Sound, Voice, label_sounds
+from vqspeech.data.espeak import EspeakVoice, PhonemeEvent, label_phonemes
 from vqspeech.data.phonemes import ARPABET, PHONEMES, from_arpabet, from_espeak
 from vqspeech.data.sentences import make_sentence
 from vqspeech.errors import CorpusError, DependencyError, VQSpeechError
@@ -86,7 +86,7 @@ def test_pauses_are_silent_and_vowels_are_loud(corpus):
 
 
 def test_sibilants_cross_zero_far_more_often_than_vowels_and_nasals(corpus):
-    def crossings(voice: Voice, phonemes: set[str]) -> float:
+    def crossings(voice: EspeakVoice, phonemes: set[str]) -> float:
         sounds = sounds_of(corpus, voice.name, phonemes)
         return float(np.mean([np.mean(np.diff(np.signbit(wav)) != 0) for wav in sounds]))
 
@@ -129,7 +129,7 @@ def test_all_39_phonemes_occur_and_next_to_nothing_is_left_over(corpus):
 
 
 def test_every_fifth_sentence_is_the_same_for_all_voices_and_the_others_differ(corpus):
-    def text(voice: Voice, number: int) -> str:
+    def text(voice: EspeakVoice, number: int) -> str:
         return (corpus / "text" / voice.name / f"{voice.name}_{number:04d}.txt").read_text(encoding="utf-8")
 
     assert len({text(voice, 1) for voice in VOICES}) == len({text(voice, 6) for voice in VOICES}) == 1
@@ -195,7 +195,7 @@ def test_missing_espeak_names_the_extra(tmp_path, monkeypatch):
 def test_a_voice_that_espeak_lacks_is_named(tmp_path):
     pytest.importorskip("espeakng_loader", reason="needs the extra `demo`")
     with pytest.raises(VQSpeechError, match="voice 'ghost' failed: .*no voice 'nobody'"):
-        espeak.start_job(tmp_path, Voice("ghost", "nobody"), 1.0, RATE, 0)
+        espeak.start_job(tmp_path, EspeakVoice("ghost", "nobody"), 1.0, RATE, 0)
 
 
 def test_a_label_line_without_tabs_is_named(tmp_path):
@@ -207,21 +207,23 @@ def test_a_label_line_without_tabs_is_named(tmp_path):
 def test_the_zeros_before_a_stop_are_its_closure():
     wav = np.ones(22050, dtype=np.int16)
     wav[4410:6615] = 0  # 0.2 to 0.3 s
-    labels = label_sounds(wav, [Sound(0, "'aI"), Sound(6615, "t"), Sound(11025, "_:"), Sound(13230, "_")])
+    labels = label_phonemes(
+        wav, [PhonemeEvent(0, "'aI"), PhonemeEvent(6615, "t"), PhonemeEvent(11025, "_:"), PhonemeEvent(13230, "_")]
+    )
     assert labels == [(0.0, 0.2, "AY"), (0.2, 0.5, "T"), (0.5, 1.0, "SIL")]
 
 
 def test_a_silent_glottal_stop_is_a_sound_of_its_own():
     wav = np.ones(22050, dtype=np.int16)
     wav[4410:6615] = 0
-    labels = label_sounds(wav, [Sound(0, "'V"), Sound(4410, "?"), Sound(6615, "n-")])
+    labels = label_phonemes(wav, [PhonemeEvent(0, "'V"), PhonemeEvent(4410, "?"), PhonemeEvent(6615, "n-")])
     assert labels == [(0.0, 0.2, "AH"), (0.2, 0.3, "OTH"), (0.3, 1.0, "N")]
 
 
 def test_the_zeros_of_a_pause_stay_a_pause():
     wav = np.ones(22050, dtype=np.int16)
     wav[4410:6615] = 0
-    labels = label_sounds(wav, [Sound(0, "s"), Sound(4410, "_:"), Sound(6615, "b")])
+    labels = label_phonemes(wav, [PhonemeEvent(0, "s"), PhonemeEvent(4410, "_:"), PhonemeEvent(6615, "b")])
     assert labels == [(0.0, 0.2, "S"), (0.2, 0.3, "SIL"), (0.3, 1.0, "B")]
 
 

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vqspeech.data.espeak import SHARED_EVERY, Voice, find_espeak, start_job
+from vqspeech.data.espeak import SHARED_EVERY, EspeakVoice, find_espeak, start_job
 from vqspeech.data.phonemes import Label
 from vqspeech.errors import CorpusError
 
@@ -27,14 +27,14 @@ FORMAT = 1  # of the corpus; counted up when the same settings would give other 
 # One accent, so that all voices share one inventory of sounds; F0 from 75 to 275 Hz, formants from 75 to 145 %.
 # Volumes bring the louder variants near the others and keep them from clipping.
 VOICES = (
-    Voice("david", "david", rate=165),
-    Voice("m1", "m1", rate=175),
-    Voice("m7", "m7", pitch=60, volume=80),
-    Voice("nguyen", "Nguyen", pitch=53),
-    Voice("f1", "f1", rate=175, volume=80),
-    Voice("grandma", "grandma", rate=160),
-    Voice("linda", "linda", volume=70),
-    Voice("zac", "zac", pitch=20, rate=180, volume=65),
+    EspeakVoice("david", "david", rate=165),
+    EspeakVoice("m1", "m1", rate=175),
+    EspeakVoice("m7", "m7", pitch=60, volume=80),
+    EspeakVoice("nguyen", "Nguyen", pitch=53),
+    EspeakVoice("f1", "f1", rate=175, volume=80),
+    EspeakVoice("grandma", "grandma", rate=160),
+    EspeakVoice("linda", "linda", volume=70),
+    EspeakVoice("zac", "zac", pitch=20, rate=180, volume=65),
 )
 
 

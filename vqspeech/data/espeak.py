@@ -32,7 +32,7 @@ _LIST_TERMINATED, _PHONEME = 0, 7
 
 
 @dataclass(frozen=True)
-class Voice:
+class EspeakVoice:
     """An espeak-ng voice variant of American English and how it is set.
 
     Attributes
@@ -57,7 +57,7 @@ class Voice:
 
 
 @dataclass(frozen=True)
-class Sound:
+class PhonemeEvent:
     """A phoneme event: where the sound starts and espeak-ng's mnemonic for it."""
 
     start: int  # sample, at ESPEAK_RATE
@@ -122,7 +122,7 @@ class Espeak:
         self._callback = _Callback(self._receive)  # kept: the library holds only a pointer
         self._library.espeak_SetSynthCallback(self._callback)
         self._blocks: list[bytes] = []
-        self._sounds: list[Sound] = []
+        self._events: list[PhonemeEvent] = []
 
     def _receive(self, wav: Any, num_samples: int, events: Any) -> int:
         if wav and num_samples:
@@ -131,17 +131,17 @@ class Espeak:
         while events[index].type != _LIST_TERMINATED:
             event = events[index]
             if event.type == _PHONEME:
-                self._sounds.append(Sound(event.sample, event.id.string.decode()))
+                self._events.append(PhonemeEvent(event.sample, event.id.string.decode()))
             index += 1
         return 0
 
-    def speak(self, text: str, voice: Voice) -> tuple[NDArray[np.int16], list[Sound]]:
+    def speak(self, text: str, voice: EspeakVoice) -> tuple[NDArray[np.int16], list[PhonemeEvent]]:
         """Speak a sentence.
 
         Returns
         -------
         wav : int16 array, shape (T,), ESPEAK_RATE
-        sounds : list of Sound, in order
+        events : list of PhonemeEvent, in order
 
         Raises
         ------
@@ -156,7 +156,7 @@ class Espeak:
             raise DependencyError(f"this espeak-ng has no voice {voice.variant!r}; espeakng-loader 0.2.4 has it")
         for parameter, value in ((_RATE, voice.rate), (_VOLUME, voice.volume), (_PITCH, voice.pitch)):
             self._library.espeak_SetParameter(parameter, value, 0)
-        self._blocks, self._sounds = [], []
+        self._blocks, self._events = [], []
         encoded = text.encode()
         failed = self._library.espeak_Synth(
             encoded, ctypes.c_size_t(len(encoded) + 1), 0, 1, 0, _CHARS_UTF8, None, None
@@ -164,16 +164,16 @@ class Espeak:
         wav = np.frombuffer(b"".join(self._blocks), dtype=np.int16)
         if failed or not len(wav):
             raise DependencyError(f"espeak-ng gave no sound for {text!r}; install espeakng-loader again")
-        return wav, self._sounds
+        return wav, self._events
 
 
-def label_sounds(wav: NDArray[np.int16], sounds: list[Sound]) -> list[Label]:
+def label_phonemes(wav: NDArray[np.int16], events: list[PhonemeEvent]) -> list[Label]:
     """Turn phoneme events into labels that cover the whole recording.
 
     Parameters
     ----------
     wav : int16 array, shape (T,), ESPEAK_RATE
-    sounds : list of Sound
+    events : list of PhonemeEvent
 
     Returns
     -------
@@ -181,16 +181,16 @@ def label_sounds(wav: NDArray[np.int16], sounds: list[Sound]) -> list[Label]:
         Without gaps, from 0 to the recording's end; neighbouring pauses are one.
     """
     starts, phonemes = [0], [SILENCE]
-    for sound in sounds:
+    for event in events:
         # espeak-ng makes a stop's closure, 45 ms of zeros, before the event that announces the stop. As in hand-made
         # alignments it belongs to the stop: zeros that end a sound go to the next one.
-        start, end = sound.start, min(sound.start, len(wav))
+        start, end = event.start, min(event.start, len(wav))
         while phonemes[-1] != SILENCE and end > starts[-1] and wav[end - 1] == 0:
             end -= 1
         # Shorter runs are the waveform passing through zero; a sound of zeros alone (glottal stop) keeps them.
         if start - end > 10 and end > starts[-1]:
             start = end
-        phoneme = from_espeak(sound.mnemonic)
+        phoneme = from_espeak(event.mnemonic)
         if phonemes[-1] == phoneme == SILENCE:
             continue
         starts.append(start)
@@ -199,7 +199,7 @@ def label_sounds(wav: NDArray[np.int16], sounds: list[Sound]) -> list[Label]:
     return [(start, end, phoneme) for start, end, phoneme in zip(times, times[1:], phonemes) if end > start]
 
 
-def speak_voice(folder: Path, voice: Voice, duration_s: float, sample_rate: int, seed: int) -> dict[str, float]:
+def speak_voice(folder: Path, voice: EspeakVoice, duration_s: float, sample_rate: int, seed: int) -> dict[str, float]:
     """Write one voice's sentences, their text and their labels under `folder`, at least `duration_s` in all."""
     espeak = Espeak(seed)
     spoken_s, number = 0.0, 0
@@ -207,8 +207,8 @@ def speak_voice(folder: Path, voice: Voice, duration_s: float, sample_rate: int,
         number += 1
         shared = number % SHARED_EVERY == 1
         text = make_sentence(seed, f"{number}" if shared else f"{voice.name}/{number}")
-        wav, sounds = espeak.speak(text, voice)
-        labels = label_sounds(wav, sounds)
+        wav, events = espeak.speak(text, voice)
+        labels = label_phonemes(wav, events)
         # Resampling at HQ has no delay: times in seconds stay as they are.
         speech = resampled(wav.astype("float32") / 32768, ESPEAK_RATE, sample_rate)
         name = f"{voice.name}_{number:04d}"
@@ -222,7 +222,7 @@ def speak_voice(folder: Path, voice: Voice, duration_s: float, sample_rate: int,
     return {"utterances": number, "duration_s": round(spoken_s, 3)}
 
 
-def start_job(folder: Path, voice: Voice, duration_s: float, sample_rate: int, seed: int) -> dict[str, float]:
+def start_job(folder: Path, voice: EspeakVoice, duration_s: float, sample_rate: int, seed: int) -> dict[str, float]:
     """Run `speak_voice` in a fresh process and wait for it.
 
     Raises
@@ -250,7 +250,7 @@ def start_job(folder: Path, voice: Voice, duration_s: float, sample_rate: int, s
 
 
 def _run_job(job: dict[str, Any]) -> None:
-    voice = Voice(**job.pop("voice"))
+    voice = EspeakVoice(**job.pop("voice"))
     print(json.dumps(speak_voice(Path(job.pop("folder")), voice, **job)))
 
 

@@ -100,7 +100,7 @@ def _make_group(place: Path, config: PerturbationConfig, folder: Path, first: in
     utterances = range(first, min(first + GROUP, len(store.utterances("train"))))
     with write_whole(file_of(folder, first), CorpusError) as temporary, open(temporary, "wb") as file:
         for index in utterances:
-            speech = VocodedUtterance(store.read(index) / FULL_SCALE, store.sample_rate)
+            speech = VocodedUtterance(store.wav(index), store.sample_rate)
             for variant in range(config.variants):
                 key = np.random.SeedSequence([zlib.crc32(store.utterance_id(index).encode()), variant])
                 random = np.random.Generator(np.random.Philox(key))

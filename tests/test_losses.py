@@ -19,10 +19,8 @@ from vqspeech.losses import (
     vqvae_losses,
 )
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.nn.conditioning import SpeakerAdversary
 from vqspeech.nn.mel import LogMel
 from vqspeech.training.acceleration import Acceleration
-from vqspeech.training.vqvae import VQVAETask
 
 EAGER = Acceleration("cpu", bfloat16=False, compile=False, notices=())
 TERMS = ("reconstruction", "codebook", "commitment", "spectral", "adversary")
@@ -68,54 +66,6 @@ def losses_of(model, batch) -> Losses:
     log_mel = LogMel(model.sample_rate, model.hop_length, 40)
     out = model(batch.wav, previous_classes(batch.classes), batch.frame_mask, batch.speaker)
     return vqvae_losses(model, out, batch, log_mel)
-
-
-def test_an_adversary_of_the_crop_pools_mean_and_maximum_over_the_frames_inside():
-    adversary = SpeakerAdversary(3, 4, width=5, context="crop")
-    z_q = torch.randn(2, 8, 3)
-    mask = torch.arange(8) < torch.tensor([[8], [5]])
-    logits = adversary(z_q, mask, 1.0)
-    assert logits.shape == (2, 8, 4)
-    for row, z, length in zip(logits, z_q, (8, 5), strict=True):
-        x = z[:length].T[None]
-        for layer in adversary.layers[:-1]:
-            x = layer(x)
-        pooled = torch.cat([x[0].mean(1), x[0].max(1).values])
-        expected = adversary.layers[-1].weight[:, :, 0] @ pooled + adversary.layers[-1].bias
-        for found in row:  # one guess, the same at every frame
-            torch.testing.assert_close(found, expected)
-
-
-def test_an_adversary_of_the_crop_hears_what_no_nine_frames_tell():
-    # Speaker 0 makes one sound at frame 4, speaker 1 none: of speaker 0's frames 23 see nothing of it.
-    z_q, mask = torch.zeros(2, 32, 2), torch.ones(2, 32, dtype=torch.bool)
-    z_q[0, 4] = 1.0
-    bits_of = {}
-    for context in ("frames", "crop"):
-        torch.manual_seed(0)
-        adversary = SpeakerAdversary(2, 2, width=8, context=context)
-        optimizer = torch.optim.Adam(adversary.parameters(), 3e-2)
-        for _ in range(150):
-            loss = cross_entropy(adversary(z_q, mask, 1.0), torch.tensor([[0], [1]]).expand(-1, 32), mask)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        bits_of[context] = bits(float(loss.detach()))
-    # 23 of speaker 0's frames look as 30 of speaker 1's do (two hear their edge): 53 / 64 x H(23 / 53) = 0.817 bits
-    # cannot be told.
-    assert bits_of["frames"] > 0.81
-    assert bits_of["crop"] < 0.05
-
-
-def test_the_adversarys_ramp_starts_from_nearly_nothing(store, tiny_values):
-    values = tiny_values | {"loss": tiny_values["loss"] | {"adversary_ramp": 4}}
-    seen = []
-    torch.manual_seed(0)
-    task = VQVAETask(VQVAE(parse_recipe(values, "test"), store.speakers), store, EAGER)
-    task.vqvae.adversary.register_forward_pre_hook(lambda module, given: seen.append(given[2]))
-    for step in range(6):
-        task.losses(step)
-    assert seen == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.1])  # quarters of loss.adversary = 0.1
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -182,17 +132,3 @@ def test_warm_start_trains_encoder_and_conditioner_without_the_wavenet(model, st
     assert all(p.grad is None for p in model.wavenet.parameters())
     assert all(p.grad.abs().sum() > 0 for p in model.encoder.parameters())
     assert model.conditioner.local.weight.grad.abs().sum() > 0
-
-
-def test_adversary_learns_the_speaker_while_the_encoder_unlearns_it(model):
-    z_q = torch.randn(2, 9, 4, requires_grad=True)
-    mask = torch.ones(2, 9, dtype=torch.bool)
-    forward = model.adversary(z_q, mask, 0.0)
-    (still,) = torch.autograd.grad(forward.sum(), z_q)
-    assert not still.any()
-    (once,) = torch.autograd.grad(model.adversary(z_q, mask, 1.0).pow(2).sum(), z_q)
-    (half,) = torch.autograd.grad(model.adversary(z_q, mask, 0.5).pow(2).sum(), z_q)
-    plain = z_q.transpose(1, 2)
-    (ascent,) = torch.autograd.grad(model.adversary.layers(plain).pow(2).sum(), z_q)
-    torch.testing.assert_close(once, -ascent)
-    torch.testing.assert_close(half, -0.5 * ascent)
