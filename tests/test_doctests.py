@@ -9,6 +9,9 @@ import pytest
 import torch
 
 import vqspeech
+from vqspeech.audio import save_audio
+from vqspeech.pretrained.cards import ModelCard
+from vqspeech.pretrained.checkpoint import MODEL_FILE, save_model
 
 ROOT = Path(vqspeech.__file__).parent
 MODULES = [
@@ -18,10 +21,20 @@ MODULES = [
 ]
 
 
+@pytest.fixture
+def names(work, model, write_recipe, corpus, chirp) -> dict:
+    """What examples may name: the tests' model, a run and recordings in a working folder, its recipe and corpus."""
+    save_model(work / "tiny" / MODEL_FILE, model.state_dict(), ModelCard(model.recipe, model.speakers, step=8))
+    for take in range(16):
+        save_audio(work / "recordings" / f"{take}.wav", np.roll(chirp, 500 * take), 8000)
+    own = {"recipe": write_recipe(), "corpus": corpus, "run": work / "tiny", "recordings": work / "recordings"}
+    return own | {"model": model, "torch": torch, "np": np}
+
+
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_run_as_written(name, model):
+def test_examples_run_as_written(name, names, monkeypatch):
+    monkeypatch.delenv("VQSPEECH_MODEL", raising=False)
     module = importlib.import_module(name)
-    names = {"model": model, "torch": torch, "np": np}
     failed, _ = doctest.testmod(module, extraglobs=names, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert failed == 0
 

@@ -41,8 +41,10 @@ def load_audio(
 
     Examples
     --------
-    >>> load_audio("in.wav", 16000).dtype  # doctest: +SKIP
-    dtype('float32')
+    >>> import vqspeech
+    >>> wav = load_audio(vqspeech.example_recording(), 16000, duration_s=0.5)
+    >>> wav.shape, wav.dtype
+    ((8000,), dtype('float32'))
     """
     with open_audio(path, sample_rate, offset_s=offset_s, duration_s=duration_s) as reader:
         return np.concatenate([np.zeros(0, np.float32), *reader])

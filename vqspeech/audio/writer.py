@@ -18,11 +18,26 @@ FULL_SCALE = 32768  # int16 steps per unit of amplitude
 
 
 def save_audio(path: str | Path, wav: NDArray[np.floating], sample_rate: int, *, force: bool = True) -> None:
-    """Write a whole recording as 16-bit WAV or FLAC, by the suffix; see `AudioWriter`.
+    """Write a whole recording as 16-bit WAV or FLAC, by the suffix: the file is whole or absent.
+
+    Parameters
+    ----------
+    path : str or Path
+        File ending in .wav or .flac; "-" is standard output.
+    wav : float array, shape (T,), in [-1, 1]; what lies beyond is clipped
+    sample_rate : int
+        Hz.
+    force : bool
+        Whether an existing file is replaced.
+
+    Raises
+    ------
+    AudioError
+        As `AudioWriter`.
 
     Examples
     --------
-    >>> save_audio("out.wav", np.zeros(16000), 16000)  # doctest: +SKIP
+    >>> save_audio("out.wav", np.zeros(16000), 16000)
     """
     with AudioWriter(path, sample_rate, force=force) as writer:
         writer.write(wav)

@@ -236,17 +236,14 @@ def info(model: str | None) -> None:
 @click.option("--trained", is_flag=True, help="Evaluate on utterances the model was trained on; the report says so.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of all draws.")
 @click.option("--threads", "num_threads", type=click.IntRange(1, 256), help="Threads that sample [all cores].")
-def evaluate(model: str, out: Path | None, against: str | None, **options: Any) -> None:
+def evaluate(model: str, **options: Any) -> None:
     """Does the content stay, does the voice change? Judges, controls, intervals: report.html and report.json."""
     from vqspeech.cli.report import print_report, steps_bar
     from vqspeech.evaluation.evaluate import evaluate as evaluate_model
-    from vqspeech.pretrained.registry import report_folder, resolve
 
-    file = resolve(model)
-    options |= {"out": out or report_folder(file), "against": resolve(against) if against else None}
     try:
         with steps_bar() as watch:
-            report = evaluate_model(file, notify=tell, watch=watch, **options)
+            report = evaluate_model(model, notify=tell, watch=watch, **options)
     except KeyboardInterrupt:
         tell("stopped; what is done is kept. Go on with the same command")
         sys.exit(130)

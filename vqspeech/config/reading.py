@@ -20,15 +20,27 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
     Parameters
     ----------
-    path : file or folder
+    path : str or Path
+        File or folder.
     overrides : iterable of "section.key=value"
         Values are TOML (`8`, `0.5`, `true`, `[2, 2]`, `"vq"`); a bare word is taken as a string.
+
+    Returns
+    -------
+    recipe : Recipe
+        Frozen; sections as in the file, such as `recipe.train.steps`.
 
     Raises
     ------
     RecipeError
         If the file is missing or not TOML, or a key or value is not allowed: the message gives the key's path, what
         was given and what is allowed.
+
+    Examples
+    --------
+    >>> settled = load_recipe(recipe, ["train.steps=9"])  # `recipe`: a file, from conftest
+    >>> settled.train.steps, settled.encoder.hop_length
+    (9, 16)
     """
     path = Path(path)
     file = path / "recipe.toml" if path.is_dir() else path

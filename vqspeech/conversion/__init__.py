@@ -1,5 +1,6 @@
 """Another speaker's voice: for waveforms (`convert`, where the path begins), for codes (`decode`), for `files`."""
 
+from vqspeech.conversion.codes import encode
 from vqspeech.conversion.convert import Request, convert, convert_many, convert_stream
 from vqspeech.conversion.decode import CodesRequest, decode, decode_many
 from vqspeech.conversion.files import convert_file, convert_files, decode_file
@@ -19,6 +20,7 @@ __all__ = [
     "decode",
     "decode_file",
     "decode_many",
+    "encode",
     "plan_jobs",
     "target_name",
 ]

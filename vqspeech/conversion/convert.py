@@ -52,14 +52,17 @@ def convert(
     Parameters
     ----------
     model : VQVAE
-    wav : array, shape (T,), in [-1, 1], at the model's sample rate
-    speaker : one of `model.speakers`
-    seed, utterance : what determines the random numbers
-    temperature, engine, precision, split : see `SamplingOptions`
+    wav : array or Tensor, shape (T,), in [-1, 1], at the model's sample rate
+    speaker : str
+        One of `model.speakers`.
+    seed, utterance : int
+        What determines the random numbers.
+    temperature, engine, precision, split
+        See `SamplingOptions`.
 
     Returns
     -------
-    wav : float32 array, shape (T,)
+    wav : float32 array, shape (T,), in [-1, 1], at the model's sample rate
 
     Raises
     ------
@@ -67,6 +70,14 @@ def convert(
         If the model has no such speaker.
     AudioError
         If the waveform is empty or not finite.
+
+    Examples
+    --------
+    >>> import vqspeech
+    >>> fsdd = vqspeech.load_model("fsdd")
+    >>> wav = vqspeech.load_audio(vqspeech.example_recording(), fsdd.sample_rate, duration_s=0.5)
+    >>> convert(fsdd, wav, "theo", seed=1).shape
+    (4000,)
     """
     request = Request(wav, speaker, utterance)
     options = SamplingOptions(seed, temperature, engine, precision, split)
@@ -123,9 +134,39 @@ def convert_stream(
     utterance: int = 0,
     what: str = "the waveform",
 ) -> Iterator[NDArray[np.float32]]:
-    """Converted pieces of a waveform that arrives in pieces of any size, in one stream; as many samples as went in.
+    """Convert a waveform while it arrives, in one stream and constant memory [VQ-VAE §4.3].
 
-    `what` names it in errors.
+    Parameters
+    ----------
+    model : VQVAE
+    blocks : iterable of arrays or Tensors, shape (n,), in [-1, 1], at the model's sample rate
+        The waveform in pieces of any size.
+    speaker : str
+        One of `model.speakers`.
+    options : SamplingOptions
+        How the decoder samples.
+    utterance : int
+        With the options' seed it determines the random numbers.
+    what : str
+        Names the waveform in errors.
+
+    Yields
+    ------
+    piece : float32 array, shape (m,), in [-1, 1]
+        As many samples in all as went in.
+
+    Raises
+    ------
+    UnknownSpeakerError
+        If the model has no such speaker.
+    AudioError
+        If the waveform is empty or not finite.
+
+    Examples
+    --------
+    >>> blocks = [np.zeros(100, np.float32)] * 3
+    >>> sum(len(piece) for piece in convert_stream(model, blocks, "ada"))  # `model`: tiny, from conftest
+    300
     """
     source = Source(model, blocks, what)
 

@@ -41,7 +41,35 @@ def decode(
     engine: str = "auto",
     precision: str = "auto",
 ) -> NDArray[np.float32]:
-    """Sound of codes (N,) in a speaker's voice, shape (N * hop,); see `convert`."""
+    """Speak codes in a speaker's voice, p(x | z, speaker) of [VQ-VAE §4.3].
+
+    Parameters
+    ----------
+    model : VQVAE
+    codes : int array or Tensor, shape (N,), in [0, K)
+    speaker : str
+        One of `model.speakers`.
+    seed, utterance : int
+        What determines the random numbers.
+    temperature, engine, precision
+        See `SamplingOptions`.
+
+    Returns
+    -------
+    wav : float32 array, shape (N * hop,), in [-1, 1], at the model's sample rate
+
+    Raises
+    ------
+    UnknownSpeakerError
+        If the model has no such speaker.
+    CodesError
+        If there are none, or a code is outside the codebook.
+
+    Examples
+    --------
+    >>> decode(model, [0, 3, 1], "ada").shape  # `model`: tiny, 16 samples per code, from conftest
+    (48,)
+    """
     options = SamplingOptions(seed, temperature, engine, precision)
     return decode_many(model, [CodesRequest(codes, speaker, utterance)], options, num_threads=1)[0]
 

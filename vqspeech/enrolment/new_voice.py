@@ -90,19 +90,30 @@ def enroll(
 
     Parameters
     ----------
-    name : of the new speaker
-    recordings : files and folders, 30 s to 5 minutes of one voice
-    model : see `vqspeech.pretrained.registry.find`
-    out : folder for the voice file; runs/voices if None
-    seed : of the crops and of the conversions that are judged
-    max_minutes : for the fit
-    force : replace a voice of this name
-    notify : is told sentences for the user, as soon as they are known
-    advance : is told steps done, steps in all, and bits per sample so far
+    name : str
+        Of the new speaker.
+    recordings : sequence of str or Path
+        Files and folders, 30 s to 5 minutes of one voice.
+    model : str, Path or None
+        As `load_model` takes it.
+    out : Path or None
+        Folder for the voice file; None takes runs/voices.
+    seed : int
+        Of the crops and of the conversions that are judged.
+    max_minutes : float
+        For the fit.
+    force : bool
+        Replace a voice of this name.
+    notify : callable
+        Is told sentences for the user, as soon as they are known.
+    advance : callable
+        Is told steps done, steps in all, and bits per sample so far.
 
     Returns
     -------
-    enrolment : None if a signal stopped the fit; then nothing is written
+    enrolment : Enrolment or None
+        The voice's file, and bits per sample of held-out speech beside the nearest known voice's. None if a signal
+        stopped the fit; then nothing is written.
 
     Raises
     ------
@@ -117,6 +128,12 @@ def enroll(
     -----
     The vector starts as the known voice that makes the speech likeliest, or the mean of all where that is better, and
     descends on the bits per sample of random crops, given their own codes. The best vector on what is held out is kept.
+
+    Examples
+    --------
+    >>> enrolment = enroll("zoe", [recordings], run, max_minutes=0.01)  # 16 s of sounds, a tiny run, from conftest
+    >>> enrolment.file.as_posix()
+    'runs/voices/zoe.safetensors'
     """
     voices.check_name(name)
     target = voices.voice_file(name, out)

@@ -31,7 +31,7 @@ from vqspeech.evaluation.trials.systems import (
     open_system,
     work_ahead,
 )
-from vqspeech.pretrained.checkpoint import find_model_file
+from vqspeech.pretrained.registry import report_folder, resolve
 from vqspeech.progress import Notify, Progress
 
 PAIRS = 200
@@ -79,22 +79,35 @@ def evaluate(
 
     Parameters
     ----------
-    model, against : run folder or model file; the second is put beside the first, on the same trials
-    data : folder of the corpus; see `find_root` for what stands in for it
-    pairs : conversions to make, or `ALL`: every utterance to every other voice; `PAIRS` if None, or `QUICK_PAIRS`
-    out : folder of the report; `evaluation` beside the model file if None
-    trained : evaluate on training utterances; the report says so
-    seed : of the choice, sampling and bootstrap
-    num_threads : of sampling; all cores if None
-    measures : names of the modules that measure; all of `MEASURES` if None, or those of `QUICK`
-    quick : a rough look: fewer conversions and measures, unless they are given
-    language : of the corpus's texts, such as "de", for the judges of words; "" lets the texts tell
-    notify : is told sentences for the user
-    watch : is told the progress
+    model : str or Path
+        Run folder, model file, name of a bundled model, or Hub id, as `load_model` takes it.
+    data : Path or None
+        Folder of the corpus; see `find_root` for what stands in for it.
+    pairs : int, `ALL` or None
+        Conversions to make, or every utterance to every other voice; None takes `PAIRS`, or `QUICK_PAIRS`.
+    out : Path or None
+        Folder of the report; None takes `evaluation` beside a run's model, evaluations/NAME for a packed one.
+    against : str, Path or None
+        A model that is put beside the first, on the same trials.
+    trained : bool
+        Evaluate on training utterances; the report says so.
+    seed : int
+        Of the choice, sampling and bootstrap.
+    num_threads : int or None
+        Of sampling; None takes all cores.
+    measures : sequence of str or None
+        Names of the modules that measure; None takes all of `MEASURES`, or those of `QUICK`.
+    quick : bool
+        A rough look: fewer conversions and measures, unless they are given.
+    language : str
+        Of the corpus's texts, such as "de", for the judges of words; "" lets the texts tell.
+    notify, watch : callables
+        Are told sentences for the user, and the progress.
 
     Returns
     -------
-    report : Report, also written
+    report : Report
+        Sections of figures, each with its interval and controls; also written.
 
     Raises
     ------
@@ -102,17 +115,23 @@ def evaluate(
         If there is no such model.
     CorpusError
         If there is nothing held out to evaluate, or no speaker that the model knows.
+
+    Examples
+    --------
+    >>> report = evaluate(run, data=corpus, pairs=2, measures=["codebook"], num_threads=1)  # all tiny, from conftest
+    >>> [section.title for section in report.sections]
+    ['Codebook']
     """
     number = number_of(QUICK_PAIRS if quick else PAIRS) if pairs is None else number_of(pairs)
     measures = measures if measures is not None else [name for name in MEASURES if name in QUICK or not quick]
-    file = find_model_file(model)
-    out = Path(out) if out else file.parent / "evaluation"
+    file, other_file = resolve(model), resolve(against) if against else None
+    out = Path(out) if out else report_folder(file)
     if out.exists() and not out.is_dir():
         raise VQSpeechError(f"{out} is a file. Give a folder with --out")
     settings = Settings(seed=seed, num_threads=num_threads or num_cores())
     opened = [open_system(file, data, out, notify)]
-    if against:
-        opened.append(open_system(find_model_file(against), data, out / "against", notify))
+    if other_file:
+        opened.append(open_system(other_file, data, out / "against", notify))
     first, names = opened[0], names_of(opened)
     split, label = choose_split(first.store, trained=trained)
     sexes = find_sexes(first.model.recipe.data, first.root, first.store.speakers)

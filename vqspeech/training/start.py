@@ -42,22 +42,36 @@ def train(
 
     Parameters
     ----------
-    recipe : folder with recipe.toml, or a TOML file
-    data : folder of the corpus; see `find_root` for what stands in for it
-    out : run folder; runs/<recipe's name> if None
-    overrides : "section.key=value" each
-    init : a model whose weights the training starts from: a run, a file, the name of a bundled model or one of the Hub.
+    recipe : str or Path
+        Folder with recipe.toml, or a TOML file.
+    data : Path or None
+        Folder of the corpus; see `find_root` for what stands in for it.
+    out : Path or None
+        Run folder; None takes runs/<recipe's name>.
+    overrides : sequence of str
+        "section.key=value" each.
+    init : str, Path or None
+        A model whose weights the training starts from: a run, a file, the name of a bundled model or one of the Hub.
         Encoder, codebook and decoder must have the recipe's shapes. Speakers of the same name keep their vectors, new
         ones begin as usual, and so does the optimizer. The phases are the recipe's: after `train.continuous_steps` a
         new codebook is made, with 0 of them the model's is kept and learns on. With `train.warm_start_steps` and
         `train.continuous_steps` both 0 the decoder learns from the first step on; `train.freeze_encoder` then keeps
-        the model's encoder and codebook, and its codes stay the same
-    resume : go on with the training in `out`, exactly where it stopped. With overrides of train.steps or
-        train.max_minutes also beyond its end, or to an earlier one: the learning rate then falls towards the new end.
-        Beside these two only train.keep, train.validate_every and train.checkpoint_every may change
-    stage : the VQ-VAE alone, or the prior of the model in `out` alone; both if None
-    progress : show bars
-    notify : is told sentences for the user
+        the model's encoder and codebook, and its codes stay the same.
+    resume : bool
+        Go on with the training in `out`, exactly where it stopped. With overrides of train.steps or train.max_minutes
+        also beyond its end, or to an earlier one: the learning rate then falls towards the new end. Beside these two
+        only train.keep, train.validate_every and train.checkpoint_every may change.
+    stage : "vqvae", "prior" or None
+        The VQ-VAE alone, or the prior of the model in `out` alone; both if None.
+    progress : bool
+        Show bars.
+    notify : callable
+        Is told sentences for the user.
+
+    Returns
+    -------
+    result : TrainingResult
+        The run folder, steps, whether it is finished, and figures of the last validation.
 
     Raises
     ------
@@ -73,6 +87,12 @@ def train(
     Notes
     -----
     Preparation starts processes: a script that calls this needs `if __name__ == "__main__":`.
+
+    Examples
+    --------
+    >>> result = train(recipe, data=corpus, out="run", stage="vqvae")  # of 8 steps, three voices, from conftest
+    >>> result.finished, result.step
+    (True, 8)
     """
     settled = load_recipe(recipe, overrides)
     if init is not None and (resume or stage == "prior"):
