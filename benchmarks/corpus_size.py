@@ -28,6 +28,7 @@ from scipy.signal import lfilter
 from vqspeech.evaluation.figures.types import Evaluation, Trial
 from vqspeech.evaluation.judges import probe, speakers
 from vqspeech.evaluation.measures import code_speakers
+from vqspeech.evaluation.measures.speakers import measure_speakers
 from vqspeech.evaluation.trials.pairs import choose_pairs
 from vqspeech.evaluation.trials.synthesis import pass_mu_law
 from vqspeech.evaluation.trials.systems import heard_voices
@@ -162,7 +163,7 @@ def measure(size: int, keep_all: bool, quick: bool) -> dict[str, Any]:
 
     def judge_voices() -> tuple[float, int]:
         classifier = speakers.train_speaker_classifier(evaluation, steps=20 if quick else None)
-        figures, _ = speakers.measure_speakers(evaluation, classifier)
+        figures, _ = measure_speakers(evaluation, classifier)
         return figures[2].value, len(classifier.judge.classes)
 
     def probe_codes() -> tuple[float, int]:

@@ -17,6 +17,7 @@ from vqspeech.errors import VQSpeechError
 from vqspeech.evaluation.evaluate import number_of
 from vqspeech.evaluation.judges import sequence_probe, speakers
 from vqspeech.evaluation.measures import code_speakers, pitch
+from vqspeech.evaluation.measures.speakers import measure_speakers
 from vqspeech.evaluation.report import stages
 from vqspeech.evaluation.trials.pairs import MOST_VOICES, choose_pairs, draw_voices
 from vqspeech.evaluation.trials.systems import heard_voices, notes_on, work_ahead
@@ -60,7 +61,7 @@ def quick(monkeypatch):
 
 def hear_voices(evaluation):
     classifier = speakers.train_speaker_classifier(evaluation, seconds=40, steps=10)
-    figures, notes = speakers.measure_speakers(evaluation, classifier)
+    figures, notes = measure_speakers(evaluation, classifier)
     return classifier, {one.name: one for one in figures}, notes
 
 
@@ -100,7 +101,7 @@ def test_110_voices_are_told_apart_as_well_as_a_few(crowd):
     store = crowd.Crowd(110)
     evaluation = crowd.make_evaluation(store, Tones(store.speakers), keep_all=True)
     classifier = speakers.train_speaker_classifier(evaluation)
-    figures, _ = speakers.measure_speakers(evaluation, classifier)
+    figures, _ = measure_speakers(evaluation, classifier)
     assert len(classifier.judge.classes) == 110
     assert figures[0].value >= 0.8 and figures[2].value >= 0.8
 
@@ -122,7 +123,7 @@ def test_a_conversion_to_a_voice_that_is_not_known_is_not_judged(crowd, quick):
     store = crowd.Crowd(3, train=8, test=3, seconds=1.0)
     evaluation = crowd.make_evaluation(store, Tones(store.speakers), pairs=6)
     classifier = speakers.train_speaker_classifier(replace(evaluation, common=("s0000", "s0001")), seconds=40, steps=10)
-    figures, _ = speakers.measure_speakers(evaluation, classifier)
+    figures, _ = measure_speakers(evaluation, classifier)
     known = [t for t in evaluation.trials if {t.speaker, t.target} <= {"s0000", "s0001"}]
     assert figures[2].count == len(known) < len(evaluation.trials)
 
@@ -131,7 +132,7 @@ def test_one_speaker_has_notes_and_no_figures(crowd):
     store = crowd.Crowd(1, train=8, test=3, seconds=1.0)
     evaluation = crowd.make_evaluation(store, Tones(store.speakers), pairs=3)
     assert {trial.target for trial in evaluation.trials} == {"s0000"}
-    figures, notes = speakers.measure_speakers(evaluation)
+    figures, notes = measure_speakers(evaluation)
     assert not any(one.is_measured for one in figures) and "one voice" in notes[0]
     section = code_speakers.measure(evaluation)
     assert not any(one.is_measured for one in section.figures) and "nobody to tell apart" in section.notes[0]
@@ -141,7 +142,7 @@ def test_one_speaker_has_notes_and_no_figures(crowd):
 def test_two_speakers_with_one_recording_each_have_notes(crowd):
     store = crowd.Crowd(2, train=1, test=1, seconds=1.0)
     evaluation = crowd.make_evaluation(store, Tones(store.speakers), pairs=2)
-    figures, notes = speakers.measure_speakers(evaluation)
+    figures, notes = measure_speakers(evaluation)
     assert not any(one.is_measured for one in figures) and "1 training recordings" in notes[0]
     assert "too few utterances" in code_speakers.measure(evaluation).notes[0]
 

@@ -19,19 +19,18 @@ from voices import PITCHES, RATE, hum, make_evaluation, make_store, voice_of
 from vqspeech.errors import CorpusError, DependencyError
 from vqspeech.evaluation.figures.statistics import equal_error_rate
 from vqspeech.evaluation.figures.types import Figure
-from vqspeech.evaluation.judges import speakers
 from vqspeech.evaluation.judges.frozen import load_judges
 from vqspeech.evaluation.judges.speakers import (
     SpeakerClassifier,
     cut,
     find_speaker_classifier,
     frozen_judges,
-    measure_speakers,
     train_speaker_classifier,
 )
 from vqspeech.evaluation.judges.voiceprint import Voiceprints, join_recordings, join_trials, raised
-from vqspeech.evaluation.measures import similarity, voice
+from vqspeech.evaluation.measures import similarity, speakers, voice
 from vqspeech.evaluation.measures.similarity import measure_similarity
+from vqspeech.evaluation.measures.speakers import measure_speakers
 from vqspeech.evaluation.trials.real_speech import real_speech
 from vqspeech.evaluation.trials.signals import CONVERSION, is_audible
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from vqspeech.evaluation.figures.types import Evaluation, Section
-from vqspeech.evaluation.judges.speakers import measure_speakers
 from vqspeech.evaluation.measures.similarity import measure_similarity
+from vqspeech.evaluation.measures.speakers import measure_speakers
 
 TITLE = "Conversion: voice"
 
