@@ -6,7 +6,6 @@ import hashlib
 import importlib
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from vqspeech.data.processes import num_cores
@@ -153,9 +152,8 @@ def evaluate(
             evaluation = make_evaluation(
                 system.model, system.store, chosen, folder / "material", settings,
                 split=split, sexes=sexes, trained_on=trained, common=common, prior=system.prior,
-                prior_missing=system.prior_missing, root=system.root, advance=advance,
+                prior_missing=system.prior_missing, root=system.root, language=language, advance=advance,
             )  # fmt: skip
-        evaluation = replace(evaluation, language=language)
         sections = _measure(evaluation, folder, _key(evaluation, chosen), measures, name, notify, watch, stages)
         notify(f"{name}: {stages.describe([CONVERSIONS, *measures])}")
         return evaluation, sections

@@ -54,6 +54,7 @@ def make_evaluation(
     prior: Prior | None = None,
     prior_missing: str = NO_PRIOR,
     root: Path | None = None,
+    language: str = "",
     advance: Advance | None = None,
 ) -> Evaluation:
     """Reconstruct and convert the chosen utterances free-running, and make the controls.
@@ -62,7 +63,7 @@ def make_evaluation(
     ----------
     pairs : from `pairs.choose_pairs`; their ids are looked up in `split` of the store
     folder : keeps one file a conversion; those of the same model, recording, target and seed are read, not made again
-    trained_on, common, prior, prior_missing, root : see `Evaluation`
+    trained_on, common, prior, prior_missing, root, language : see `Evaluation`
     advance : is told the number of conversions that are there
     """
     index_of = {store.utterance_id(index): index for index in store.utterances(split)}
@@ -106,7 +107,7 @@ def make_evaluation(
         )
     return Evaluation(
         model, store, split, tuple(trials), settings.seed, model.sample_rate, model.hop_length, dict(sexes),
-        trained_on, tuple(common), prior, prior_missing, root,
+        trained_on, tuple(common), prior, prior_missing, root, language,
     )  # fmt: skip
 
 
