@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from vqspeech.audio import save_audio
 from vqspeech.conversion import Request, SamplingOptions, convert_many
 from vqspeech.data.preparation import prepare_store
+from vqspeech.data.selection import golden_order
 from vqspeech.data.store import Store
 from vqspeech.enrolment import enroll
 from vqspeech.errors import VQSpeechError
@@ -51,10 +52,9 @@ def recordings_of(store: Store, speaker: str, seconds: float, folder: Path) -> l
     """Training takes of a speaker, in the order of their ids spread over all, until they last long enough."""
     number = store.speakers.index(speaker)
     own = [index for index in store.utterances("train") if store.speaker(index) == number]
-    order = np.argsort([place * 0.6180339887498949 % 1.0 for place in range(len(own))])
     paths: list[Path] = []
     length = 0
-    for place in order:
+    for place in golden_order(len(own)):
         if length >= seconds * store.sample_rate:
             break
         wav = store.wav(own[place])

@@ -21,7 +21,7 @@ from vqspeech.units.quality import (
     phone_normalised_information,
     phone_purity,
 )
-from vqspeech.units.segmentation import Boundaries, changes, compare_boundaries, edit_distance, error_rate
+from vqspeech.units.segmentation import Boundaries, changes, compare_boundaries, edit_distance, phoneme_error_rate
 
 # Phones
 
@@ -187,8 +187,8 @@ def test_edits_equal_the_recursion(a, b):
 
 
 def test_error_rate_is_of_all_edits():
-    assert error_rate([(1, 4), (3, 4)]) == 0.5
-    assert math.isnan(error_rate([]))
+    assert phoneme_error_rate([(1, 4), (3, 4)]) == 0.5
+    assert math.isnan(phoneme_error_rate([]))
 
 
 def test_merged_phones_are_what_frames_could_tell():

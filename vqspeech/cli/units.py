@@ -50,14 +50,14 @@ def units(
     with loading():
         from vqspeech.units.encoding import encode_recordings, find_sources
         from vqspeech.units.files import UnitsWriter
-        from vqspeech.units.summary import Summary
+        from vqspeech.units.summary import UnitsSummary
 
         found, problems = find_sources(sources)
         loaded = load_model(model)
     writer = UnitsWriter(out, form, dedup=dedup, vectors=vectors, model=loaded, force=force)
     writer.check(found)
     items = free_target(out / "units.item", out, force) if labels else None
-    summary, lasts = Summary(), []
+    summary, lasts = UnitsSummary(), []
     if found:
         with writer, seconds_bar() as advance:
             encoded = encode_recordings(

@@ -121,7 +121,7 @@ def _edits(found: np.ndarray, true: np.ndarray) -> int:
     return row[len(true)]
 
 
-def error_rate(errors: Sequence[tuple[int, int]]) -> float:
+def phoneme_error_rate(errors: Sequence[tuple[int, int]]) -> float:
     """Edits over the true sequences' lengths, of (edits, length) of each recording; nan without a length."""
     edits, lengths = np.asarray(errors, np.float64).reshape(-1, 2).sum(axis=0)
     return float(edits / lengths) if lengths else math.nan

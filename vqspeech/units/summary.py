@@ -10,7 +10,7 @@ from vqspeech.units.encoding import Encoded
 from vqspeech.units.quality import deduplicate, entropy
 
 
-class Summary:
+class UnitsSummary:
     """Recordings, seconds, units a second and bit rates.
 
     Attributes
