@@ -138,7 +138,7 @@ def probe(model: VQVAE, store: Store, seed: int, step: int) -> dict[str, float]:
 
 
 @torch.no_grad()
-def judge_spectra(model: VQVAE, store: Store, judges: FrozenJudges, step: int) -> dict[str, float]:
+def score_spectra(model: VQVAE, store: Store, judges: FrozenJudges, step: int) -> dict[str, float]:
     """Conversions by the warm start's spectral head and Griffin-Lim, heard by the judges."""
     import librosa
 
@@ -200,7 +200,7 @@ def measure(setting: Setting, seed: int, options: argparse.Namespace, judges: Fr
         figures |= {"digit": other.content, "target": other.speaker, "both": other.both, "source": other.source}
         figures |= {"own_digit": own.content, "own_speaker": own.speaker, "own_both": own.both}
     figures |= probe(model, store, seed, step)
-    return figures | judge_spectra(model, store, judges, step)
+    return figures | score_spectra(model, store, judges, step)
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -55,22 +55,22 @@ def texts_of(store: Store, sphinx: Sphinx, indices: list[int], seed: int) -> dic
 
 
 def shifted_as_far(
-    source: Wav, converted: Wav, ears: Voiceprints, rate: int, shifts: dict[int, Any]
+    source: Wav, converted: Wav, voiceprints: Voiceprints, rate: int, shifts: dict[int, Any]
 ) -> tuple[Wav, float]:
     """The shifted source whose likeness to the source is nearest to the conversion's, and its semitones."""
-    own = ears.of(source, rate)
+    own = voiceprints.of(source, rate)
     if not shifts:
         for semitones in SHIFTS:
             wav = shift_pitch(source, rate, 2 ** (semitones / 12))
-            shifts[semitones] = (wav, float(own @ ears.of(wav, rate)))
-    likeness = float(own @ ears.of(converted, rate))
+            shifts[semitones] = (wav, float(own @ voiceprints.of(wav, rate)))
+    likeness = float(own @ voiceprints.of(converted, rate))
     semitones = min(shifts, key=lambda each: abs(shifts[each][1] - likeness))
     return shifts[semitones][0], semitones
 
 
 def run(model: VQVAE, store: Store, options: argparse.Namespace) -> list[dict[str, Any]]:
     """One row for each conversion: who, what, and the rank of each way of saying it."""
-    sphinx, ears = Sphinx(), Voiceprints()
+    sphinx, voiceprints = Sphinx(), Voiceprints()
     found = [index for index in store.utterances(options.split) if store.text(index)]
     chains = texts_of(store, sphinx, found, options.seed)
     chosen = [index for index in found if words_of(store.text(index) or "") in chains]
@@ -106,12 +106,12 @@ def run(model: VQVAE, store: Store, options: argparse.Namespace) -> list[dict[st
 
         for (index, target), wav, noise in zip(jobs, converted, random, strict=True):
             words = words_of(store.text(index) or "")
-            shifted, semitones = shifted_as_far(wavs[index], wav, ears, store.sample_rate, shifts[index])
-            own = ears.of(wavs[index], store.sample_rate)
+            shifted, semitones = shifted_as_far(wavs[index], wav, voiceprints, store.sample_rate, shifts[index])
+            own = voiceprints.of(wavs[index], store.sample_rate)
             rows.append({
                 "text": " ".join(words), "utterance": store.utterance_id(index),
                 "speaker": store.speakers[store.speaker(index)], "target": target, "semitones": semitones,
-                "likeness": {name: float(own @ ears.of(each, store.sample_rate))
+                "likeness": {name: float(own @ voiceprints.of(each, store.sample_rate))
                              for name, each in (("conversion", wav), ("shifted", shifted))},
                 "rank": {"conversion": ranked(wav, words), "shifted": ranked(shifted, words),
                          "random": ranked(noise, words), "source": ranked(wavs[index], words)},

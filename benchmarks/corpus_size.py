@@ -161,7 +161,7 @@ def measure(size: int, keep_all: bool, quick: bool) -> dict[str, Any]:
     before = megabytes()
     found: dict[str, Any] = {"speakers": size, "voices": len(evaluation.voices), "all": keep_all}
 
-    def judge_voices() -> tuple[float, int]:
+    def score_voices() -> tuple[float, int]:
         classifier = speakers.train_speaker_classifier(evaluation, steps=20 if quick else None)
         figures, _ = measure_speakers(evaluation, classifier)
         return figures[2].value, len(classifier.judge.classes)
@@ -176,7 +176,7 @@ def measure(size: int, keep_all: bool, quick: bool) -> dict[str, Any]:
         right = np.equal(voices.hear([store.wav(index) for index in heard]), [*map(store.speaker, heard)])
         return float(right.mean()), len(voices.speakers)
 
-    jobs = {"voice classifier": judge_voices, "probe of codes": probe_codes, "probe while training": probe_training}
+    jobs = {"voice classifier": score_voices, "probe of codes": probe_codes, "probe while training": probe_training}
     for name, job in jobs.items():
         begun = time.process_time()
         right, told = job()

@@ -43,7 +43,7 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Subject:
+class DigitSystem:
     """A model with its prior, and the corpus it learned from."""
 
     model: VQVAE
@@ -81,22 +81,22 @@ def digit_of(utterance: str) -> str:
     return utterance.split("_")[0]
 
 
-def make_nothings(subject: Subject, split: str, num: int) -> dict[str, list[NDArray[np.float32]]]:
+def make_nothings(system: DigitSystem, split: str, num: int) -> dict[str, list[NDArray[np.float32]]]:
     """Noise, babble and shuffled codes of a split, `num` of each."""
-    own, seed = subject.recordings(split), SEEDS[split]
+    own, seed = system.recordings(split), SEEDS[split]
     wavs = [said.wav for said in own]
     chosen = [own[(2 * i + 1) * len(own) // (2 * num)] for i in range(num)]
-    shuffled = subject.speak(
+    shuffled = system.speak(
         "shuffled", shuffle_codes([said.codes for said in chosen], seed), [said.speaker for said in chosen], seed
     )
     return {
-        "noise": make_noise(wavs, num, subject.model.sample_rate, seed),
+        "noise": make_noise(wavs, num, system.model.sample_rate, seed),
         "babble": make_babble(wavs, num, seed),
         SHUFFLED: [said.wav for said in shuffled],
     }
 
 
-def train(subject: Subject, *, with_codes: bool, quick: bool) -> FrozenJudge:
+def train(system: DigitSystem, *, with_codes: bool, quick: bool) -> FrozenJudge:
     """Train a judge and write what it does on the validation split into its report.
 
     Parameters
@@ -104,16 +104,16 @@ def train(subject: Subject, *, with_codes: bool, quick: bool) -> FrozenJudge:
     with_codes : whether shuffled codes are among what it is taught to be no digit
     quick : two epochs on a tenth of the nothings
     """
-    real = subject.recordings("train")
-    nothings = make_nothings(subject, "train", 60 if quick else NOTHINGS)
+    real = system.recordings("train")
+    nothings = make_nothings(system, "train", 60 if quick else NOTHINGS)
     if not with_codes:
         del nothings[SHUFFLED]
     judge = train_rejecting_judge(
-        [said.wav for said in real], [digit_of(said.name) for said in real], nothings, subject.model.sample_rate,
+        [said.wav for said in real], [digit_of(said.name) for said in real], nothings, system.model.sample_rate,
         epochs=2 if quick else 24, progress=print,
     )  # fmt: skip
-    valid = examine(judge, subject, "valid", real_takes(subject, "valid", 10 if quick else 1))
-    facts = {"shuffled_by": subject.model.codes_id()} if with_codes else {}
+    valid = examine(judge, system, "valid", real_takes(system, "valid", 10 if quick else 1))
+    facts = {"shuffled_by": system.model.codes_id()} if with_codes else {}
     return with_report(judge, **facts, validation=valid)
 
 
@@ -123,16 +123,16 @@ def name_of(judge: FrozenJudge) -> str:
     return f"taught {', '.join(kinds[:-1])} and {kinds[-1]}"
 
 
-def real_takes(subject: Subject, split: str, every: int) -> dict[str, list[Said]]:
+def real_takes(system: DigitSystem, split: str, every: int) -> dict[str, list[Said]]:
     """Real recordings of a split, their mu-law copies, and their codes spoken again."""
-    real = subject.recordings(split, every)
+    real = system.recordings(split, every)
     copies = [Said(said.name, said.speaker, pass_mu_law(said.wav)) for said in real]
-    again = subject.speak("", [said.codes for said in real], [said.speaker for said in real], SEEDS[split])
+    again = system.speak("", [said.codes for said in real], [said.speaker for said in real], SEEDS[split])
     again = [Said(said.name, said.speaker, other.wav) for said, other in zip(real, again, strict=True)]
     return {"real recordings": real, "mu-law copies": copies, "their codes, spoken again": again}
 
 
-def examine(judge: FrozenJudge, subject: Subject, split: str, takes: dict[str, list[Said]]) -> dict[str, float]:
+def examine(judge: FrozenJudge, system: DigitSystem, split: str, takes: dict[str, list[Said]]) -> dict[str, float]:
     """Shares of real takes heard right and as any digit, and of what is nothing heard as a digit all the same."""
     found = {}
     for name, own in takes.items():
@@ -140,7 +140,7 @@ def examine(judge: FrozenJudge, subject: Subject, split: str, takes: dict[str, l
         right = [word == digit_of(said.name) for word, said in zip(heard, own, strict=True)]
         found[f"{name}: the right digit"] = float(np.mean(right))
         found[f"{name}: a digit"] = share(heard)
-    for name, wavs in make_nothings(subject, split, len(takes["real recordings"])).items():
+    for name, wavs in make_nothings(system, split, len(takes["real recordings"])).items():
         found[f"{name}: a digit"] = share(hear(judge, wavs))
     return found
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from digit_judges import FROZEN, Said, Subject, examine, name_of, real_takes, train
+from digit_judges import FROZEN, DigitSystem, Said, examine, name_of, real_takes, train
 from numpy.typing import NDArray
 
 from vqspeech.data.code_store import FOLDER, CodeStore, open_code_store
@@ -52,10 +52,10 @@ WHAT = {
 
 
 def draw_all(
-    subject: Subject, num: int, draws: CodeSamplingOptions, temperature: tuple[float, float]
+    system: DigitSystem, num: int, draws: CodeSamplingOptions, temperature: tuple[float, float]
 ) -> dict[str, list[Said]]:
     """`num` utterances of the prior and of each n-gram, spoken by the same voices in turn."""
-    model, codes = subject.model, subject.codes
+    model, codes = system.model, system.codes
     speakers = [model.speakers[number % len(model.speakers)] for number in range(num)]
     longest = max(1, int(LONGEST_S * model.code_rate))
 
@@ -65,7 +65,7 @@ def draw_all(
             places = [number for number, speaker in enumerate(speakers) if speaker == name]
             who = model.speaker_index(name) if by_speaker else None
             own = CodeSamplingOptions(settings.seed + position, settings.temperature, settings.top_p)
-            drawn |= {places[i]: each for i, each in draw_codes(subject.prior, who, len(places), longest, own)}
+            drawn |= {places[i]: each for i, each in draw_codes(system.prior, who, len(places), longest, own)}
         return [drawn[number] for number in range(num)]
 
     train, valid = ([codes.read(int(number)) for number in codes.sequences(split)] for split in ("train", "valid"))
@@ -78,10 +78,10 @@ def draw_all(
     random = np.random.default_rng([draws.seed, 3])
     lengths = [len(train[place]) for place in random.integers(len(train), size=num)]
     made["chance"] = [random.integers(model.num_codes, size=length) for length in lengths]
-    return {name: subject.speak(name, each, speakers, draws.seed) for name, each in made.items()}
+    return {name: system.speak(name, each, speakers, draws.seed) for name, each in made.items()}
 
 
-def judge_rows(
+def score_rows(
     judge: FrozenJudge, rows: dict[str, list[Said]], sample_rate: int, seed: int
 ) -> dict[str, dict[str, Any]]:
     """Of each row: share heard as a digit with its interval, how often each digit, mean length."""
@@ -175,12 +175,12 @@ def main() -> int:
     every, num = (10, min(24, options.num)) if options.quick else (1, options.num)
     try:
         model = read_model(options.model)
-        subject_prior = model.prior
+        system_prior = model.prior
         store = Store.open(options.store or store_folder(model.recipe.name))
-        codes = open_code_store(options.model / FOLDER, model, store, subject_prior.recipe.prior.shifts)
-        subject = Subject(model, subject_prior, store, codes, options.threads)
+        codes = open_code_store(options.model / FOLDER, model, store, system_prior.recipe.prior.shifts)
+        system = DigitSystem(model, system_prior, store, codes, options.threads)
         if options.train:
-            judge = train(subject, with_codes=not options.without_codes, quick=options.quick)
+            judge = train(system, with_codes=not options.without_codes, quick=options.quick)
             save_judge(options.train, judge)
             for name, value in judge.report["validation"].items():
                 print(f"{name:40}{value:8.1%}")
@@ -190,11 +190,11 @@ def main() -> int:
             load_judge(file, JUDGE, f"Train it with: python benchmarks/generation.py --train {file}")
             for file in options.judge or FROZEN
         ]
-        rows = real_takes(subject, "test", every)
-        reliability = [examine(judge, subject, "test", rows) for judge in judges]
+        rows = real_takes(system, "test", every)
+        reliability = [examine(judge, system, "test", rows) for judge in judges]
         draws = CodeSamplingOptions(options.seed, options.temperature, options.top_p)
-        rows |= draw_all(subject, num, draws, (0.9, 0.95))
-        heard = [judge_rows(judge, rows, model.sample_rate, options.seed) for judge in judges]
+        rows |= draw_all(system, num, draws, (0.9, 0.95))
+        heard = [score_rows(judge, rows, model.sample_rate, options.seed) for judge in judges]
         novelty = measure_novelty(codes, rows[PRIOR], rows["real recordings"])
     except VQSpeechError as error:
         print(f"Error: {error}", file=sys.stderr)

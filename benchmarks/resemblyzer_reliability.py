@@ -43,9 +43,9 @@ def measure(data: Path, each: int | None) -> dict[str, dict[str, float]]:
     if len(found) < 2 or min(map(len, found.values())) < 2:
         raise CorpusError(f"two speakers with two recordings each are needed; {data} has {len(found)} speakers")
     sexes = find_sexes(config, data, sorted(found))
-    ears = Voiceprints()
+    voiceprints = Voiceprints()
     heard = [
-        (speaker, ears.of(raised(load_audio(path, SAMPLE_RATE)), SAMPLE_RATE))
+        (speaker, voiceprints.of(raised(load_audio(path, SAMPLE_RATE)), SAMPLE_RATE))
         for speaker, paths in found.items()
         for path in paths[:each]
     ]

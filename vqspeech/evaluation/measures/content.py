@@ -125,7 +125,7 @@ def _rank(
     if len(chains) <= NUM_DECOYS:
         return [missing(_FIRST, f"needs {NUM_DECOYS} decoys, has {max(0, len(chains) - 1)}", unit="%")], notes
 
-    def judge(own: WordedTrial, wav: Wav) -> float:
+    def place_of(own: WordedTrial, wav: Wav) -> float:
         decoys = choose_decoys(own.words, chains, evaluation.seed)
         costs = senones.costs(to_pcm(wav, evaluation.sample_rate))
         if costs is None:
@@ -134,7 +134,7 @@ def _rank(
         return rank(totals[0], totals[1:])
 
     with Senones() as senones:
-        ranks = score_signals(judged, judge, lambda own: float(NUM_DECOYS + 1))
+        ranks = score_signals(judged, place_of, lambda own: float(NUM_DECOYS + 1))
     first: Samples = {
         signal: [(float(place < 1.5), *trial) for place, *trial in own]  # type: ignore[misc]
         for signal, own in ranks.items()
