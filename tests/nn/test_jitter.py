@@ -67,7 +67,7 @@ def test_the_conditioner_gets_the_jittered_vectors_and_the_adversary_all(model, 
     dropped = torch.full_like(batch.frame_mask, DROPPED, dtype=torch.long)
 
     def outputs(jittered):
-        return model(batch.wav, batch.classes, batch.frame_mask, batch.speaker, warm_start=True, jittered=jittered)
+        return model(batch.wav, batch.classes, batch.frame_mask, batch.speaker, with_decoder=False, jittered=jittered)
 
     plain, silent = outputs(None), outputs(dropped)
     nothing = torch.zeros_like(plain.quantized.z_q)

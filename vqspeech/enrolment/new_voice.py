@@ -15,6 +15,7 @@ from vqspeech.enrolment.recordings import WANTED_S, Recording, Stretches, read_r
 from vqspeech.enrolment.similarity import Agreement, Likeness, compare_recordings, measure_likeness
 from vqspeech.errors import DependencyError, VQSpeechError
 from vqspeech.evaluation.judges.voiceprint import Voiceprints
+from vqspeech.models.vqvae import VQVAE
 from vqspeech.pretrained import voices
 from vqspeech.pretrained.bundled import sha256_of
 from vqspeech.pretrained.checkpoint import read_model
@@ -135,22 +136,10 @@ def enroll(
     >>> enrolment.file.as_posix()
     'runs/voices/zoe.safetensors'
     """
-    voices.check_name(name)
-    target = voices.voice_file(name, out)
-    if target.exists() and not force:
-        raise VQSpeechError(f"{target} exists: there is a voice {name!r} already. Replace it with --force, or rename")
+    target = _free_file(name, out, force)
     base = find(model).file
     vqvae = read_model(base)
-    if name in vqvae.speakers:
-        raise VQSpeechError(
-            f"{base} knows a speaker {name!r} already, and would not be told apart from the new voice. Choose another "
-            "--name"
-        )
-    if target == voices.voice_file(name) and (owner := owner_of(name)):
-        raise VQSpeechError(
-            f"{owner} has a speaker {name!r}, whom the new voice would hide from --speaker. Choose another "
-            "--name, or keep the voice elsewhere with --out"
-        )
+    _check_new(name, target, base, vqvae)
     started = time.monotonic()
     usable, problems = read_recordings([Path(source) for source in recordings], vqvae.recipe.data)
     store = Stretches(usable, vqvae.sample_rate)
@@ -186,6 +175,29 @@ def enroll(
     )  # fmt: skip
     voices.save_voice(target, found.vector, _card(enrolment, seed, begin, started, len(usable)))
     return enrolment
+
+
+def _free_file(name: str, out: Path | None, force: bool) -> Path:
+    """Where the voice will lie."""
+    voices.check_name(name)
+    target = voices.voice_file(name, out)
+    if target.exists() and not force:
+        raise VQSpeechError(f"{target} exists: there is a voice {name!r} already. Replace it with --force, or rename")
+    return target
+
+
+def _check_new(name: str, target: Path, base: Path, vqvae: VQVAE) -> None:
+    """Neither the model nor another one that --speaker finds may have a speaker of this name."""
+    if name in vqvae.speakers:
+        raise VQSpeechError(
+            f"{base} knows a speaker {name!r} already, and would not be told apart from the new voice. Choose another "
+            "--name"
+        )
+    if target == voices.voice_file(name) and (owner := owner_of(name)):
+        raise VQSpeechError(
+            f"{owner} has a speaker {name!r}, whom the new voice would hide from --speaker. Choose another "
+            "--name, or keep the voice elsewhere with --out"
+        )
 
 
 def _compare(

@@ -147,9 +147,9 @@ class VQVAE(nn.Module):
         frame_mask: Tensor,
         speaker: Tensor,
         *,
-        warm_start: bool = False,
-        continuous: bool = False,
-        frozen: bool = False,
+        with_decoder: bool = True,
+        quantize: bool = True,
+        encoder_frozen: bool = False,
         jittered: Tensor | None = None,
         adversary_scale: float | None = None,
     ) -> VQVAEOutput:
@@ -161,28 +161,30 @@ class VQVAE(nn.Module):
         previous : LongTensor, shape (B, T), mu-law class one sample earlier
         frame_mask : BoolTensor, shape (B, F), frames that lie inside the utterance
         speaker : LongTensor, shape (B,)
-        warm_start : bool
-            Leave the WaveNet out.
-        continuous : bool
-            Do not quantize yet, see `VectorQuantizer.forward`.
-        frozen : bool
+        with_decoder : bool
+            Whether the WaveNet takes part; in a warm start it does not.
+        quantize : bool
+            Whether vectors become codes; if not, they are only normalised, see `VectorQuantizer.forward`.
+        encoder_frozen : bool
             Encoder and bottleneck give the codes of inference and do not learn.
         jittered : LongTensor, shape (B, F), the frame whose vector each frame's conditioning gets, see `draw_jitter`
         adversary_scale : float
             Weight of the adversary's reversed gradient; None: the recipe's.
         """
-        if frozen:
+        if encoder_frozen:
             quantized = self.inference_codes(wav, frame_mask)
         else:
-            quantized = self.bottleneck(self.encoder(wav, frame_mask), frame_mask, continuous)
+            quantized = self.bottleneck(self.encoder(wav, frame_mask), frame_mask, not quantize)
         z_q = quantized.z_q if jittered is None else apply_jitter(quantized.z_q, jittered)
         condition = self.decoder_condition(z_q, frame_mask, speaker)
         scale = self.recipe.loss.adversary if adversary_scale is None else adversary_scale
         return VQVAEOutput(
-            logits=None if warm_start else self.wavenet(previous, condition),
+            logits=self.wavenet(previous, condition) if with_decoder else None,
             quantized=quantized,
             spectrum=self.spectral_head(condition) if self.spectral_head else None,
-            speaker_logits=self.adversary(quantized.z_q, frame_mask, scale) if self.adversary and not frozen else None,
+            speaker_logits=self.adversary(quantized.z_q, frame_mask, scale)
+            if self.adversary and not encoder_frozen
+            else None,
         )
 
     @torch.no_grad()

@@ -147,9 +147,9 @@ class VQVAETask(Task):
                 previous_classes(batch.classes),
                 batch.frame_mask,
                 batch.speaker,
-                warm_start=not phase.with_decoder,
-                continuous=not phase.quantized,
-                frozen=phase.encoder_frozen,
+                with_decoder=phase.with_decoder,
+                quantize=phase.quantized,
+                encoder_frozen=phase.encoder_frozen,
                 jittered=jittered,
                 adversary_scale=loss.adversary * min(1.0, (step + 1) / max(1, loss.adversary_ramp)),
             )
