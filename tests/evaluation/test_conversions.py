@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from vqspeech.errors import CorpusError
-from vqspeech.evaluation.measures import conversions
 from vqspeech.evaluation.measures.conversions import Shares, measure_conversions
+from vqspeech.evaluation.trials import synthesis
 
 
 def always(answer: str) -> SimpleNamespace:
@@ -38,7 +38,7 @@ def asked(monkeypatch) -> list[tuple[str, str]]:
         calls.extend((request.wav.tobytes(), request.speaker) for request in requests)
         return [np.full(10, model.speakers.index(request.speaker), np.float32) for request in requests]
 
-    monkeypatch.setattr(conversions, "convert_many", convert_many)
+    monkeypatch.setattr(synthesis, "convert_many", convert_many)
     return calls
 
 
@@ -84,7 +84,7 @@ def test_shares_are_counted(model, store, asked):
 
 
 def test_a_model_that_keeps_the_voice_is_found_out(model, store, monkeypatch):
-    monkeypatch.setattr(conversions, "convert_many", lambda model, requests, *_, **__: [r.wav for r in requests])
+    monkeypatch.setattr(synthesis, "convert_many", lambda model, requests, *_, **__: [r.wav for r in requests])
     own = {store.wav(i).tobytes(): store.speakers[store.speaker(i)] for i in store.utterances("train")}
     classifier = SimpleNamespace(predict=lambda wavs: [own[wav.tobytes()] for wav in wavs])
     shares = listen(model, store, always("?"), classifier)

@@ -71,17 +71,22 @@ class Classifier(nn.Module):
 
     def features(self, wav: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Log-mel bands, each utterance's own mean level taken off: (B, M, N) and the number of frames (B,)."""
-        spectrum = torch.stft(
-            wav, len(self.window), self.hop_length, window=self.window, pad_mode="constant", return_complex=True
-        )
-        num_frames = lengths // self.hop_length + 1
-        inside = mask_samples(num_frames, spectrum.shape[2])[:, None]  # (B, 1, N)
-        power = self.mel @ spectrum.abs().square()  # (B, M, N)
-        # A floor 50 dB below the utterance's mean band: how silent its silence is says which microphone it was.
-        mean_power = (power * inside).sum((1, 2), keepdim=True) / (num_frames[:, None, None] * NUM_MELS)
-        bands = torch.log(power + 1e-5 * mean_power + 1e-10)
+        bands, inside, num_frames = log_bands(wav, lengths, self.mel, self.window, self.hop_length)
         level = (bands * inside).sum((1, 2), keepdim=True) / (num_frames[:, None, None] * NUM_MELS)
         return (bands - level) * inside / 3.0, num_frames
+
+
+def log_bands(
+    wav: Tensor, lengths: Tensor, mel: Tensor, window: Tensor, hop_length: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-mel bands (B, M, N), which frames are the utterance's own (B, 1, N), and how many (B,)."""
+    spectrum = torch.stft(wav, len(window), hop_length, window=window, pad_mode="constant", return_complex=True)
+    num_frames = lengths // hop_length + 1
+    inside = mask_samples(num_frames, spectrum.shape[2])[:, None]
+    power = mel @ spectrum.abs().square()
+    # A floor 50 dB below the utterance's mean band: how silent its silence is says which microphone it was.
+    mean_power = (power * inside).sum((1, 2), keepdim=True) / (num_frames[:, None, None] * len(mel))
+    return torch.log(power + 1e-5 * mean_power + 1e-10), inside, num_frames
 
 
 def mel_filters(sample_rate: int, num_fft: int, num_mels: int) -> np.ndarray:
@@ -147,20 +152,9 @@ class RecurrentClassifier(nn.Module):
     def features(self, wav: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised cepstra and slopes (B, N, 2Q), and the number of frames (B,)."""
         wav = torch.cat([wav[:, :1], wav[:, 1:] - 0.97 * wav[:, :-1]], 1)
-        inside = mask_samples(lengths, wav.shape[1])
-        spectrum = torch.stft(
-            wav * inside,
-            len(self.window),
-            self.hop_length,
-            window=self.window,
-            pad_mode="constant",
-            return_complex=True,
-        )
-        num_frames = lengths // self.hop_length + 1
-        mask = mask_samples(num_frames, spectrum.shape[2])[:, None]  # (B, 1, N)
-        power = self.mel @ spectrum.abs().square()
-        mean_power = (power * mask).sum((1, 2), keepdim=True) / (num_frames[:, None, None] * NARROW_MELS)
-        cepstra = self.cosines @ torch.log(power + 1e-5 * mean_power + 1e-10)  # (B, Q, N)
+        wav = wav * mask_samples(lengths, wav.shape[1])
+        bands, mask, num_frames = log_bands(wav, lengths, self.mel, self.window, self.hop_length)
+        cepstra = self.cosines @ bands  # (B, Q, N)
         level = (cepstra[:, :1] * mask).sum(2, keepdim=True) / num_frames[:, None, None]
         cepstra = torch.cat([cepstra[:, :1] - level, cepstra[:, 1:]], 1) * mask
         x = torch.cat([cepstra, _slopes(cepstra) * mask], 1)  # (B, 2Q, N)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.conversion import Request, SamplingOptions, convert_many
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError
 from vqspeech.evaluation.judges.frozen import FrozenJudges
+from vqspeech.evaluation.trials.synthesis import Settings, speak
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.progress import Advance
 
@@ -86,15 +85,10 @@ def measure_conversions(
     speakers = [store.speaker(index) for index in chosen]
     num_speakers = len(model.speakers)
     targets = [(s + 1 + number % (num_speakers - 1)) % num_speakers for number, s in enumerate(speakers)]
-    sources = [store.wav(index) for index in chosen]
-    requests = [
-        Request(wav, model.speakers[voice], zlib.crc32(store.utterance_id(index).encode()))
-        for voices in (speakers, targets)
-        for index, wav, voice in zip(chosen, sources, voices, strict=True)
-    ]
-    options = SamplingOptions(seed, temperature, precision=precision)
-    spoken = convert_many(model, requests, options, num_threads=num_threads, advance=advance)
-    said = [content_of(store.utterance_id(index)) for index in chosen]
+    recordings = {store.utterance_id(index): store.wav(index) for index in chosen}
+    own, other = ([(name, model.speakers[v]) for name, v in zip(recordings, of)] for of in (speakers, targets))
+    spoken = speak(model, recordings, [*own, *other], Settings(seed, temperature, precision, num_threads), advance)
+    said = list(map(content_of, recordings))
 
     def shares(wavs: list[NDArray[np.float32]], voices: list[int]) -> Shares:
         content = np.array([a == b for a, b in zip(judges.content.predict(wavs), said, strict=True)])
@@ -110,7 +104,7 @@ def measure_conversions(
         )
 
     return {
-        "recordings": shares(sources, speakers),
-        "reconstructions": shares(spoken[: len(chosen)], speakers),
-        "conversions": shares(spoken[len(chosen) :], targets),
+        "recordings": shares(list(recordings.values()), speakers),
+        "reconstructions": shares([spoken[one] for one in own], speakers),
+        "conversions": shares([spoken[one] for one in other], targets),
     }
