@@ -13,10 +13,10 @@ import numpy as np
 import soxr
 
 from vqspeech.audio import save_audio
-from vqspeech.data.espeak import ESPEAK_RATE, Espeak, Voice
+from vqspeech.data.espeak import ESPEAK_RATE, Espeak, EspeakVoice
 from vqspeech.pretrained.example import SENTENCES
 
-VOICES = {"": Voice("woman", "belinda", rate=165), "-man": Voice("man", "ed", rate=165)}
+VOICES = {"": EspeakVoice("woman", "belinda", rate=165), "-man": EspeakVoice("man", "ed", rate=165)}
 RATE, PEAK, MARGIN_S = 16000, 0.35, 0.1
 
 
