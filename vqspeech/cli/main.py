@@ -65,12 +65,18 @@ def prepare(recipe: Path, **options: Any) -> None:
 @click.argument("recipe", type=PATH)
 @click.option("--data", type=PATH, help="Folder of the corpus [the recipe's data.root, else VQSPEECH_DATA].")
 @click.option("--out", type=PATH, help="Run folder [runs/<recipe>].")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe's value; repeatable.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a recipe's value; repeatable. train.keep=3 keeps the last three checkpoints, and the best.",
+)
 @click.option(
     "--init",
     metavar="MODEL",
-    help="Start from this model's weights; shapes must be the recipe's. With --set train.warm_start_steps=0 and "
-    "train.continuous_steps=0 its codebook is kept and the decoder learns at once.",
+    help="Start from this model's weights; shapes must be the recipe's, speakers it knows keep their vectors. With "
+    "--set train.warm_start_steps=0 and train.continuous_steps=0 its codebook is kept and the decoder learns at once.",
 )
 @click.option(
     "--resume",
