@@ -8,15 +8,19 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from vqspeech.errors import VQSpeechError
 from vqspeech.files import is_pipe
 from vqspeech.processor import check_limit
+from vqspeech.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 PATH = click.Path(path_type=Path)
 model_option = click.option(
@@ -133,45 +137,73 @@ class Notices(logging.Handler):
         tell(record.getMessage())
 
 
-class seconds_bar:  # noqa: N801 - a context manager, named like what it shows
-    """A counter of seconds of speech written, shown where stderr is a terminal."""
+@contextlib.contextmanager
+def seconds_bar() -> Iterator[Callable[[float], None]]:
+    """A counter of seconds of speech written; gives what advances it."""
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    def __enter__(self) -> Callable[[float], None]:
+    with _bar(SpinnerColumn(), TextColumn("{task.completed:.1f} s of speech"), TimeElapsedColumn()) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda seconds: bar.advance(task, seconds)
+
+
+@contextlib.contextmanager
+def fitting_bar(title: str, unit: str) -> Iterator[Callable[[int, int, float], None]]:
+    """A bar of steps with one figure beside it; gives what is told steps done, steps in all, and the figure."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    shown = TextColumn("{task.fields[figure]}")
+    with _bar(TextColumn(title), BarColumn(), MofNCompleteColumn(), shown, TimeRemainingColumn()) as bar:
+        task = bar.add_task("", total=None, figure="")
+        yield lambda done, of, value: bar.update(task, completed=done, total=of, figure=f"{value:.3f} {unit}")
+
+
+@contextlib.contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A bar of what is being done; gives `evaluate`'s `watch`."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+
+    with _bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of)
+
+
+def _bar(*columns: Any) -> Any:
+    """A bar on stderr, shown where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    return Bar(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+
+
+class Row(NamedTuple):
+    """A table's cells, their style, and whether a line is drawn below."""
+
+    cells: tuple[str, ...]
+    style: str = ""
+    ends_section: bool = False
+
+
+class Printer:
+    """Prints tables and lines as they are said: what looks like rich's markup in them is none."""
+
+    def __init__(self, console: Console | None = None) -> None:
         from rich.console import Console
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        columns = SpinnerColumn(), TextColumn("{task.completed:.1f} s of speech"), TimeElapsedColumn()
-        self.bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-        self.bar.start()
-        task = self.bar.add_task("", total=None)
-        return lambda seconds: self.bar.advance(task, seconds)
+        self._console = console or Console()
 
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+    def line(self, text: str, *, soft_wrap: bool = False) -> None:
+        """One line; with `soft_wrap` the terminal breaks it, so that paths can be copied."""
+        from rich.markup import escape
 
+        self._console.print(escape(text), highlight=False, soft_wrap=soft_wrap)
 
-class steps_bar:  # noqa: N801 - likewise
-    """A bar of steps with one figure beside it, shown where stderr is a terminal."""
+    def table(self, columns: Sequence[str], rows: Iterable[Row], **looks: Any) -> None:
+        """A table; `looks` as rich's Table takes them."""
+        from rich.markup import escape
+        from rich.table import Table
 
-    def __init__(self, title: str, unit: str) -> None:
-        self.title, self.unit = title, unit
-
-    def __enter__(self) -> Callable[[int, int, float], None]:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (
-            TextColumn(self.title), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[figure]}"),
-            TimeRemainingColumn(),
-        )  # fmt: skip
-        self.bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-        self.bar.start()
-        task = self.bar.add_task("", total=None, figure="")
-
-        def advance(done: int, total: int, figure: float) -> None:
-            self.bar.update(task, completed=done, total=total, figure=f"{figure:.3f} {self.unit}")
-
-        return advance
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+        table = Table(*columns, **looks)
+        for row in rows:
+            table.add_row(*map(escape, row.cells), style=row.style, end_section=row.ends_section)
+        self._console.print(table)

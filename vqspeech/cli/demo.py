@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vqspeech.audio import save_audio
-from vqspeech.cli.report import steps_bar
+from vqspeech.cli.console import Printer, Row, progress_bar
 from vqspeech.config import load_recipe
 from vqspeech.conversion import convert
 from vqspeech.data.preparation import store_folder
@@ -79,7 +79,7 @@ def run_demo(recipe: Path, out: Path, overrides: Sequence[str] = (), notify: Not
     model = read_model(out)
     store = Store.open(store_folder(settled.name))
     samples_per_s = make_conversions(model, store, out / "listen", notify)
-    with steps_bar() as watch:
+    with progress_bar() as watch:
         report = evaluate(out, pairs=JUDGED, measures=MEASURES, notify=notify, watch=watch)
     rows = headlines(report)
     for label in [label for _, label, _ in HEADLINES if label not in {row[0] for row in rows}]:
@@ -101,13 +101,13 @@ def run_demo(recipe: Path, out: Path, overrides: Sequence[str] = (), notify: Not
     return figures
 
 
-Row = tuple[str, Figure, list[Figure]]
+Headline = tuple[str, Figure, list[Figure]]
 
 
-def headlines(report: Report) -> list[Row]:
+def headlines(report: Report) -> list[Headline]:
     """What the table shows: each figure's name here, the figure, and the controls beside it; what is missing is not."""
     named = {found.name: found for section in report.sections for found in section.figures}
-    rows: list[Row] = []
+    rows: list[Headline] = []
     for name, label, beside in HEADLINES:
         if name in named and named[name].is_measured:
             rows.append((label, named[name], [one for one in named[name].controls if one.name in beside]))
@@ -146,20 +146,18 @@ def make_conversions(model: VQVAE, store: Store, folder: Path, notify: Notify) -
     return samples / seconds
 
 
-def print_table(model: VQVAE, rows: Sequence[Row], figures: dict[str, Any], out: Path) -> None:
+def print_table(model: VQVAE, rows: Sequence[Headline], figures: dict[str, Any], out: Path) -> None:
     """The figures for people, and what to listen to."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
+    printer = Printer()
     warm = figures["warm_start_steps"]
     title = f"{model.recipe.name}: {figures['steps']:,} steps, {warm:,} of them the warm start"
-    table = Table("test split", "value [95 %]", "beside", title=title)
-    for label, found, beside in rows:
-        table.add_row(label, show(found), "; ".join(f"{one.name} {show(one, interval=False)}" for one in beside))
+    cells = [
+        (label, show(found), "; ".join(f"{one.name} {show(one, interval=False)}" for one in beside))
+        for label, found, beside in rows
+    ]
     speed = figures["samples_per_s"]
-    table.add_row("sampling, one thread", f"{speed:,.0f} samples/s", f"{speed / model.sample_rate:.1f} x real time")
-    console.print(table)
-    console.print(f"Took {figures['minutes']:.1f} minutes. All that was measured: {out}/evaluation/report.html",
-                  highlight=False, soft_wrap=True)  # fmt: skip
-    console.print(f"Listen to {out}/listen/*.wav, look at {out}/listen/*.png", highlight=False, soft_wrap=True)
+    cells.append(("sampling, one thread", f"{speed:,.0f} samples/s", f"{speed / model.sample_rate:.1f} x real time"))
+    printer.table(("test split", "value [95 %]", "beside"), map(Row, cells), title=title)
+    took = f"Took {figures['minutes']:.1f} minutes. All that was measured: {out}/evaluation/report.html"
+    printer.line(took, soft_wrap=True)
+    printer.line(f"Listen to {out}/listen/*.wav, look at {out}/listen/*.png", soft_wrap=True)

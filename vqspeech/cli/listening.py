@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import click
 
-from vqspeech.cli.console import PATH, Group, listed, say, tell
+from vqspeech.cli.console import PATH, Group, listed, progress_bar, say, tell
 from vqspeech.listening import KindName
 
 
@@ -43,10 +43,9 @@ def export(model: str | None, **options: Any) -> None:
     preference  which of two sounds more natural?
     mushra      how close to the reference? 0 to 100, for reconstructions
     """
-    from vqspeech.cli.report import steps_bar
     from vqspeech.listening.design.export import export as export_test
 
-    with steps_bar() as watch:
+    with progress_bar() as watch:
         test = export_test(model, notify=tell, watch=watch, **options)
     pages = len(test.key.orders[0])
     say(f"{test.folder / 'index.html'}: {pages} pages a listener, {test.minutes:.1f} minutes of sound, "

@@ -18,6 +18,7 @@ from vqspeech.cli.console import (
     listed,
     loading,
     model_option,
+    progress_bar,
     say,
     say_written,
     seconds_bar,
@@ -244,11 +245,11 @@ def info(model: str | None) -> None:
 @click.option("--threads", "num_threads", type=click.IntRange(1, 256), help="Threads that sample [all cores].")
 def evaluate(model: str, **options: Any) -> None:
     """Does the content stay, does the voice change? Judges, controls, intervals: report.html and report.json."""
-    from vqspeech.cli.report import print_report, steps_bar
+    from vqspeech.cli.report import print_report
     from vqspeech.evaluation.evaluate import evaluate as evaluate_model
 
     try:
-        with steps_bar() as watch:
+        with progress_bar() as watch:
             report = evaluate_model(model, notify=tell, watch=watch, **options)
     except KeyboardInterrupt:
         tell("stopped; what is done is kept. Go on with the same command")

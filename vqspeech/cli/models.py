@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from vqspeech.cli.console import PATH, force_option, model_option, say, tell
+from vqspeech.cli.console import PATH, fitting_bar, force_option, model_option, say, tell
 
 
 @click.command()
@@ -59,10 +59,9 @@ def enroll(recordings: tuple[Path, ...], **options: Any) -> None:
 
     Enroll a voice only with the consent of the person whose it is.
     """
-    from vqspeech.cli.console import steps_bar
     from vqspeech.enrolment import enroll as enroll_voice
 
-    with steps_bar("fitting the voice", "bits/sample") as advance:
+    with fitting_bar("fitting the voice", "bits/sample") as advance:
         enrolment = enroll_voice(recordings=recordings, notify=tell, advance=advance, **options)
     if enrolment is None:
         tell("stopped; nothing was written")

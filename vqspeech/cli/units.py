@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vqspeech.cli.console import PATH, force_option, free_target, say, tell
+from vqspeech.cli.console import PATH, force_option, free_target, loading, say, seconds_bar, tell
 from vqspeech.errors import VQSpeechError
 
 
@@ -44,7 +44,6 @@ def units(
     force: bool,
 ) -> None:
     """Write recordings (files, folders) as unit sequences, for benchmarks of units and for language models."""
-    from vqspeech.cli.console import loading, seconds_bar
     from vqspeech.pretrained.registry import load_model
 
     with loading():
