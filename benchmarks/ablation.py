@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from judged_conversions import measure_conversions
 
 from vqspeech.config import load_recipe
 from vqspeech.data.preparation import prepare_store, store_folder
@@ -38,7 +39,6 @@ from vqspeech.data.variants import make_variants
 from vqspeech.errors import RecipeError, VQSpeechError
 from vqspeech.evaluation.judges.frozen import FrozenJudges, load_judges
 from vqspeech.evaluation.judges.sequence_probe import probe_sequences
-from vqspeech.evaluation.measures.conversions import measure_conversions
 from vqspeech.likelihood.gains import compute_gains, held_out_batches
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.nn.mel import LogMel

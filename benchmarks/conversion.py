@@ -15,11 +15,12 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from judged_conversions import measure_conversions
+
 from vqspeech.data.preparation import prepare_store, store_folder
 from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
 from vqspeech.evaluation.judges.frozen import load_judges
-from vqspeech.evaluation.measures.conversions import measure_conversions
 from vqspeech.likelihood.gains import compute_gains, held_out_batches
 from vqspeech.pretrained.checkpoint import read_model
 from vqspeech.sampling.engines import PRECISIONS

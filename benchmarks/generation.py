@@ -26,7 +26,9 @@ from typing import Any
 import numpy as np
 import torch
 from digit_judges import FROZEN, DigitSystem, Said, examine, name_of, real_takes, train
+from novelty import nearest_codes
 from numpy.typing import NDArray
+from rejecting_judge import JUDGE, NOTHING, hear
 
 from vqspeech.data.code_store import FOLDER, CodeStore, open_code_store
 from vqspeech.data.preparation import store_folder
@@ -35,8 +37,6 @@ from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
 from vqspeech.evaluation.figures.statistics import figure
 from vqspeech.evaluation.judges.frozen import FrozenJudge, load_judge, save_judge
-from vqspeech.evaluation.judges.rejection import JUDGE, NOTHING, hear
-from vqspeech.evaluation.tools.novelty import nearest_codes
 from vqspeech.generation import CodeSamplingOptions, draw_codes
 from vqspeech.likelihood import ngrams
 from vqspeech.pretrained.checkpoint import read_model

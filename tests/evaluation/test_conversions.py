@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from judged_conversions import Shares, measure_conversions
 
 from vqspeech.errors import CorpusError
-from vqspeech.evaluation.measures.conversions import Shares, measure_conversions
 from vqspeech.evaluation.trials import synthesis
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from vqspeech.evaluation.tools.novelty import nearest_codes
+from novelty import nearest_codes
 
 codes = st.lists(st.sampled_from([0, 1, 2, 500, 60_000]), max_size=8).map(np.array)
 

@@ -6,10 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from vqspeech.errors import CheckpointError
-from vqspeech.evaluation.judges.frozen import load_judge, load_judges, save_judge
-from vqspeech.evaluation.judges.rejection import (
+from rejecting_judge import (
     JUDGE,
     NOTHING,
     VOICES,
@@ -19,6 +16,9 @@ from vqspeech.evaluation.judges.rejection import (
     shuffle_codes,
     train_rejecting_judge,
 )
+
+from vqspeech.errors import CheckpointError
+from vqspeech.evaluation.judges.frozen import load_judge, load_judges, save_judge
 from vqspeech.evaluation.trials.synthesis import pass_mu_law
 
 REPOSITORY = Path(__file__).resolve().parents[2]
