@@ -1,4 +1,4 @@
-"""What the verbs of the command line share: options, how results and errors are said, where results may go."""
+"""What the verbs of the command line share: options, how results and errors are printed, where results may go."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Notices(logging.Handler):
 
 @contextlib.contextmanager
 def seconds_bar() -> Iterator[Callable[[float], None]]:
-    """A counter of seconds of speech written; gives what advances it."""
+    """A counter of seconds of speech written; gives a function of further seconds."""
     from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
     with _bar(SpinnerColumn(), TextColumn("{task.completed:.1f} s of speech"), TimeElapsedColumn()) as bar:
@@ -149,7 +149,7 @@ def seconds_bar() -> Iterator[Callable[[float], None]]:
 
 @contextlib.contextmanager
 def fitting_bar(title: str, unit: str) -> Iterator[Callable[[int, int, float], None]]:
-    """A bar of steps with one figure beside it; gives what is told steps done, steps in all, and the figure."""
+    """A bar of steps with one figure beside it; gives a function of steps done, steps in all, and the figure."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     shown = TextColumn("{task.fields[figure]}")
@@ -185,7 +185,7 @@ class Row(NamedTuple):
 
 
 class Printer:
-    """Prints tables and lines as they are said: what looks like rich's markup in them is none."""
+    """Prints tables and lines as plain text: rich's markup in them means nothing."""
 
     def __init__(self, console: Console | None = None) -> None:
         from rich.console import Console

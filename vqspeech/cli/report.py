@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def print_report(report: Report, console: Console | None = None) -> None:
-    """The table in the terminal: every figure, its interval, its controls, what has to be said."""
+    """The table in the terminal: every figure, its interval, its controls and remarks."""
     printer = Printer(console)
     for note in report.notes:
         printer.line(note)

@@ -51,8 +51,7 @@ class VQVAE(nn.Module):
 
     Attributes
     ----------
-    card : what the file it was loaded from says of it; None for a model that was made in memory
-    read_prior : reads the prior that lies beside that file; None likewise
+    card, read_prior : what the model's file says of it, and what reads the prior beside it; None for one made in memory
     """
 
     card: Any = None

@@ -1,4 +1,4 @@
-"""Recordings that come with vqspeech, for who has none at hand: short sentences in two voices of espeak-ng.
+"""Recordings that come with vqspeech, for a first try: short sentences in two voices of espeak-ng.
 
 `egs/make_recordings.py` makes them.
 """
@@ -62,7 +62,7 @@ def example_recording() -> Path:
 
 
 def take_example(sources: Collection[Path], notify: Notify) -> Path:
-    """The recording of `convert --example`; the user is told what is said in it.
+    """The recording of `convert --example`; the user is told its sentence.
 
     Raises
     ------

@@ -21,7 +21,7 @@ class Entry:
     ----------
     name : what --model takes; of a voice, what --speaker takes
     place : where it is, in words
-    facts : (what, words) in the order in which they are told
+    facts : (what, words) in the order in which they are printed
     """
 
     name: str
@@ -34,7 +34,7 @@ class Entry:
 
 
 def list_models(runs: Path = registry.RUNS) -> Iterator[Entry]:
-    """Bundled models, those of `runs`, then enrolled voices; what cannot be read is told so."""
+    """Bundled models, those of `runs`, then enrolled voices; what cannot be read is listed with the reason."""
     files = registry.candidates(runs)
     packed = [file for file in files if bundled.is_bundled(file)]
     for file in [*packed, *(file for file in files if file not in packed)]:

@@ -62,7 +62,7 @@ def pack(
     out : folder; its last part is the model's name unless `name` says otherwise
     data : sentence on the training's speech and where it is from
     licence : of the weights, for example "CC BY-SA 4.0"
-    quality : sentences on what was measured, and how; the last validation is always told, and the summary of the
+    quality : sentences on what was measured, and how; the last validation is always added, and the summary of the
         run's evaluation where there is one of these weights
 
     Raises

@@ -71,11 +71,7 @@ def load_model(name_or_path: str | Path | None = None, speaker: str | None = Non
     >>> model.sample_rate, model.speakers
     (8000, ('george', 'jackson', 'lucas', 'nicolas', 'theo', 'yweweler'))
     """
-    found = find(name_or_path, speaker)
-    model = found.load(device)
-    if found.speaker is not None:
-        model.speaker_index(found.speaker)
-    return model
+    return _open(name_or_path, speaker, device)[0]
 
 
 def open_model(given: str | Path | None, speaker: str) -> tuple[VQVAE, str]:
@@ -85,10 +81,16 @@ def open_model(given: str | Path | None, speaker: str) -> tuple[VQVAE, str]:
     -------
     model, speaker : the model, and the name by which it knows the speaker
     """
+    model, found = _open(given, speaker)
+    return model, found.speaker or speaker
+
+
+def _open(given: str | Path | None, speaker: str | None, device: str = "cpu") -> tuple[VQVAE, Found]:
     found = find(given, speaker)
-    model, name = found.load(), found.speaker or speaker
-    model.speaker_index(name)  # an unknown speaker is told before any work
-    return model, name
+    model = found.load(device)
+    if found.speaker is not None:
+        model.speaker_index(found.speaker)  # an unknown speaker is refused before any work
+    return model, found
 
 
 def find(given: str | Path | None = None, speaker: str | None = None, runs: Path = RUNS) -> Found:
@@ -126,7 +128,7 @@ def find(given: str | Path | None = None, speaker: str | None = None, runs: Path
 
 
 def find_sampling(given: str | Path | None, seed: int, runs: Path = RUNS) -> tuple[Path, str]:
-    """File of a model that can make up utterances, and one of its voices, drawn by the seed; both are told to the user.
+    """File of a model that can make up utterances, and one of its voices, drawn by the seed; both are reported.
 
     Parameters
     ----------

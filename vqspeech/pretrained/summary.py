@@ -48,10 +48,10 @@ class Line:
 
     def shown(self) -> str:
         """The value with its interval, for people: "74.3 % [70.1, 78.0]"."""
-        said = " ".join(filter(None, (_number(self.value, self.unit), self.unit)))
+        shown = " ".join(filter(None, (_number(self.value, self.unit), self.unit)))
         if math.isfinite(self.low) and math.isfinite(self.high):
-            said += f" [{_number(self.low, self.unit)}, {_number(self.high, self.unit)}]"
-        return said
+            shown += f" [{_number(self.low, self.unit)}, {_number(self.high, self.unit)}]"
+        return shown
 
     def shown_beside(self) -> str:
         """The controls, for people: "real speech 94.0, random codes 5.1"."""

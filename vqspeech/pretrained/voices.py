@@ -1,6 +1,6 @@
 """Enrolled voices on disk: a vector for the speaker's place in a model, which stays as it is.
 
-One safetensors file a voice, runs/voices/NAME.safetensors unless told otherwise: the vector, and as JSON the hash of
+One safetensors file a voice, runs/voices/NAME.safetensors by default: the vector, and as JSON the hash of
 the model file it was fitted to. It means nothing to another model.
 """
 
