@@ -5,5 +5,5 @@ from __future__ import annotations
 from collections.abc import Callable
 
 Notify = Callable[[str], None]  # a sentence for the user
-Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
+ProgressCallback = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
 Advance = Callable[[int], None]  # how many are done

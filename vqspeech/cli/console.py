@@ -17,7 +17,7 @@ import click
 from vqspeech.errors import VQSpeechError
 from vqspeech.files import is_pipe
 from vqspeech.processor import check_limit
-from vqspeech.progress import Progress
+from vqspeech.progress import ProgressCallback
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -159,7 +159,7 @@ def fitting_bar(title: str, unit: str) -> Iterator[Callable[[int, int, float], N
 
 
 @contextlib.contextmanager
-def progress_bar() -> Iterator[Progress]:
+def progress_bar() -> Iterator[ProgressCallback]:
     """A bar of what is being done; gives `evaluate`'s `watch`."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
@@ -171,9 +171,9 @@ def progress_bar() -> Iterator[Progress]:
 def _bar(*columns: Any) -> Any:
     """A bar on stderr, shown where that is a terminal."""
     from rich.console import Console
-    from rich.progress import Progress as Bar
+    from rich.progress import Progress
 
-    return Bar(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
 
 
 class Row(NamedTuple):

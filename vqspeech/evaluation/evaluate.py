@@ -31,7 +31,7 @@ from vqspeech.evaluation.trials.systems import (
     work_ahead,
 )
 from vqspeech.pretrained.registry import report_folder, resolve
-from vqspeech.progress import Notify, Progress
+from vqspeech.progress import Notify, ProgressCallback
 
 PAIRS = 200
 QUICK_PAIRS = 20
@@ -72,7 +72,7 @@ def evaluate(
     quick: bool = False,
     language: str = "",
     notify: Notify = lambda line: None,
-    watch: Progress = lambda what, done, of: None,
+    watch: ProgressCallback = lambda what, done, of: None,
 ) -> Report:
     """Measure whether the codes carry the content and the voice became the target's; write report.json and .html.
 
@@ -217,7 +217,7 @@ def _measure(
     measures: Sequence[str],
     name: str,
     notify: Notify,
-    watch: Progress,
+    watch: ProgressCallback,
     stages: Stages,
 ) -> tuple[Section, ...]:
     sections = []

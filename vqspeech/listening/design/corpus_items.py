@@ -30,7 +30,7 @@ from vqspeech.listening.design.items import (
     join,
 )
 from vqspeech.listening.kinds.base import RECONSTRUCTION, SOURCE, TARGET, Kind
-from vqspeech.progress import Progress
+from vqspeech.progress import ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def make_items(
     settings: Settings,
     *,
     sexes: Mapping[str, str],
-    watch: Progress = lambda what, done, of: None,
+    watch: ProgressCallback = lambda what, done, of: None,
 ) -> ItemSet:
     """Choose items and let every model say them.
 
@@ -179,7 +179,7 @@ def _say(
     own_voice: bool,
     settings: Settings,
     sample_rate: int,
-    watch: Progress,
+    watch: ProgressCallback,
 ) -> list[Wav]:
     """All items as one system says them, at a sample rate."""
     voices = [plan.speaker if own_voice else plan.target for plan in plans]

@@ -17,7 +17,7 @@ from vqspeech.listening.kinds.base import RECONSTRUCTION, SOURCE, Kind
 from vqspeech.pretrained import checkpoint, registry
 from vqspeech.pretrained.bundled import read_packed_card
 from vqspeech.pretrained.example import MAN, list_recordings
-from vqspeech.progress import Progress
+from vqspeech.progress import ProgressCallback
 
 
 def speak_items(
@@ -25,7 +25,7 @@ def speak_items(
     kind: Kind,
     num: int | None,
     settings: Settings,
-    watch: Progress = lambda what, done, of: None,
+    watch: ProgressCallback = lambda what, done, of: None,
 ) -> ItemSet:
     """Each recording as it came and as every model says it in one voice, which the seed draws and all models have.
 

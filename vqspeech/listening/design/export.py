@@ -17,7 +17,7 @@ from vqspeech.listening.design.trials import design_trials
 from vqspeech.listening.key import Key
 from vqspeech.listening.kinds import KINDS
 from vqspeech.listening.kinds.base import Kind
-from vqspeech.progress import Notify, Progress
+from vqspeech.progress import Notify, ProgressCallback
 
 if TYPE_CHECKING:
     from vqspeech.evaluation.trials.synthesis import Settings
@@ -56,7 +56,7 @@ def export(
     seed: int = 0,
     num_threads: int | None = None,
     notify: Notify = lambda line: None,
-    watch: Progress = lambda what, done, of: None,
+    watch: ProgressCallback = lambda what, done, of: None,
 ) -> Exported:
     """Write a listening test into a new folder, and its key beside it.
 
@@ -132,7 +132,7 @@ def _speak(
     trained: bool,
     settings: Settings,
     notify: Notify,
-    watch: Progress,
+    watch: ProgressCallback,
 ) -> ItemSet:
     from vqspeech.evaluation.trials.pairs import choose_split
     from vqspeech.evaluation.trials.sexes import find_sexes
