@@ -9,10 +9,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-Item = TypeVar("Item")
+Element = TypeVar("Element")
 
 
-def spread(items: Sequence[Item], most: int) -> list[Item]:
+def spread(items: Sequence[Element], most: int) -> list[Element]:
     """At most so many of the items, evenly spread, first and last among them.
 
     Examples
@@ -36,7 +36,7 @@ def middles(num: int, most: int) -> NDArray[np.int64]:
     return (2 * np.arange(count, dtype=np.int64) + 1) * num // (2 * max(1, count))
 
 
-def thin(items: Sequence[Item], amount: float, most: float) -> Sequence[Item]:
+def thin(items: Sequence[Element], amount: float, most: float) -> Sequence[Element]:
     """Every so many items, from the first on, so that of an `amount` of work about `most` is left.
 
     Examples
