@@ -44,9 +44,9 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
 
 
 def taking_turns(entries: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Every speaker's first recording, then every speaker's second, and so on; what is tested comes before all."""
+    """Every speaker's first recording, then every speaker's second, and so on, in the manifest's order."""
     by_speaker: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for entry in sorted(entries, key=lambda entry: entry.get("split", "train") == "train"):
+    for entry in entries:
         by_speaker[entry["speaker"]].append(entry)
     for turn in range(max(map(len, by_speaker.values()), default=0)):
         yield from (own[turn] for own in by_speaker.values() if turn < len(own))
