@@ -66,10 +66,10 @@ def share(value: T) -> T:
     import torch
     import torch.distributed as dist
 
-    box = [value]
+    shared = [value]
     if dist.is_available() and dist.is_initialized():
-        dist.broadcast_object_list(box, src=0, device=torch.device(local_device()))
-    return box[0]
+        dist.broadcast_object_list(shared, src=0, device=torch.device(local_device()))
+    return shared[0]
 
 
 def all_reduce_sum(x: Tensor) -> Tensor:
