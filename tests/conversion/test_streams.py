@@ -207,12 +207,18 @@ def test_a_packed_matrix_times_unit_vectors_is_the_matrix(precision, inputs, out
     units = np.eye(inputs, pad(inputs, PARTIAL_SUMS * inputs_of_row(dtype)), dtype=np.float32)
     units = to_bfloat16(units) if precision == "bfloat16" else units  # each input is a stream
     start, out = np.ones((1, pad(outputs, NARROW)), np.float32), np.zeros((inputs, pad(outputs, NARROW)), np.float32)
-    rows = units.shape[1] // inputs_of_row(dtype)
-    assert product(inputs, weights, 0, units, 0, rows, start * 0, 0, 0, out) == len(weights)
+    assert product(weights, 0, units, start * 0, out) == len(weights)
     assert np.array_equal(out[:, :outputs], round_like(torch.from_numpy(matrix), precision).numpy())
     assert not out[:, outputs:].any()
-    product(inputs, weights, 0, units, 0, rows, start, 0, 0, out)
-    assert np.array_equal(out[:, :outputs], (round_like(torch.from_numpy(matrix), precision).float() + 1).numpy())
+    ones_added = (round_like(torch.from_numpy(matrix), precision).float() + 1).numpy()
+    product(weights, 0, units, start, out)  # one row for all streams
+    assert np.array_equal(out[:, :outputs], ones_added)
+    product(weights, 0, units, np.repeat(start, inputs, axis=0), out)  # a row for each
+    assert np.array_equal(out[:, :outputs], ones_added)
+    wide = np.zeros((inputs, 3 + out.shape[1]), np.float32)
+    product(weights, 0, units, start, wide[:, 3:])  # into columns of a larger matrix
+    assert np.array_equal(wide[:, 3 : 3 + outputs], ones_added)
+    assert not wide[:, :3].any()
 
 
 def test_bfloat16_where_the_processor_lacks_it_is_told(monkeypatch):

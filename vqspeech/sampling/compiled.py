@@ -18,6 +18,7 @@ from vqspeech.sampling.layout import (
     HAS_BFLOAT16,
     PARTIAL_SUMS,
     Buffers,
+    Choice,
     Weights,
     make_buffers,
     pack_weights,
@@ -135,17 +136,7 @@ class NumbaStreams:
         frames = padded(condition, pad(self._condition_channels, PARTIAL_SUMS)).swapaxes(0, 1)
         classes = np.zeros((len(streams), condition.shape[1] * self._hop_length), np.int32)
         logits = np.zeros((*forced.shape, len(self._buffers.masses)), np.float32)
-        run(
-            self._weights,
-            self._buffers,
-            np.array(streams, np.int64),
-            np.ascontiguousarray(frames),
-            self._hop_length,
-            numbers,
-            self._temperature,
-            self._top_p,
-            forced,
-            classes,
-            logits,
-        )
+        choice = Choice(numbers, self._temperature, self._top_p, forced)
+        slots, frames = np.array(streams, np.int64), np.ascontiguousarray(frames)
+        run(self._weights, self._buffers, slots, frames, self._hop_length, choice, classes, logits)
         return classes, logits

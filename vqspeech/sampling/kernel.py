@@ -22,7 +22,7 @@ import numpy as np
 from numba.core.registry import cpu_target
 
 from vqspeech.sampling.arithmetic import as_input, draw, draw_likely, gate
-from vqspeech.sampling.layout import Buffers, Weights
+from vqspeech.sampling.layout import Buffers, Choice, Weights
 from vqspeech.sampling.tile import product
 
 SQRT_HALF = np.float32(math.sqrt(0.5))
@@ -34,56 +34,39 @@ def _run(
     slots: np.ndarray,
     condition: np.ndarray,
     hop_length: int,
-    uniforms: np.ndarray,
-    temperature: float,
-    top_p: float,
-    forced: np.ndarray,
+    choice: Choice,
     classes: np.ndarray,
     logits: np.ndarray,
 ) -> None:
-    """Advance streams by N * hop_length samples.
-
-    Parameters
-    ----------
-    weights : Weights
-    buffers : Buffers, changed in place
-    slots : int64 array, shape (U,), the streams' rows in `buffers.history` and `buffers.position`
-    condition : float32 array, shape (N, U, C padded to a multiple of PARTIAL_SUMS)
-    hop_length : int
-    temperature, top_p : float
-    uniforms : float64 array, shape (U, T), or empty where `forced` is given
-    temperature : float
-    forced : int32 array, shape (U, T): the classes to take instead of drawing, or (U, 0)
-    classes : int32 array, shape (U, T): receives the classes
-    logits : float32 array, shape (U, T, Q): receives the logits, or shape (U, 0, Q)
-    """
-    stream, history, position = weights.stream, buffers.history, buffers.position
-    frame, taps, gates, gated = buffers.frame, buffers.taps, buffers.gates, buffers.gated
-    residual, skip, hidden, inner = buffers.residual, buffers.skip, buffers.hidden, buffers.inner
-    num_streams, num_layers = slots.shape[0], weights.dilations.shape[0]
-    channels, num_outputs = weights.embedding.shape[1], buffers.masses.shape[0]
-    row = 2 if stream.itemsize == 2 else 1  # inputs of a row of weights
-    layer_inputs = gated.shape[1] // num_layers
-    skip_scale = np.float32(1 / math.sqrt(num_layers))
-    # `product` is compiled anew for every combination of types: biases become matrices of one row, and zero an integer
-    # like any other (a literal has a type of its own), so that one combination serves all calls.
+    """See `run`. One function, although it is long: a call for every layer and stream takes a fifth more time."""
+    # `product` is compiled anew for every combination of types. So it gets slices of matrices everywhere (whether a
+    # slice is contiguous is no part of its type), and zero as an integer like any other (a literal has a type of its
+    # own).
     zero = np.int64(0)
-    condition_bias, skip_bias = weights.condition_bias.reshape(1, -1), weights.skip_bias.reshape(1, -1)
-    hidden_bias, head_bias = weights.hidden_bias.reshape(1, -1), weights.head_bias.reshape(1, -1)
-    t = 0
+    num, num_layers, channels = slots.shape[0], weights.dilations.shape[0], weights.embedding.shape[1]
+    stream, history, position, frame = weights.stream, buffers.history, buffers.position, buffers.frame
+    taps, gates, gated, residual = buffers.taps, buffers.gates, buffers.gated, buffers.residual
+    skip, hidden, inner = buffers.skip, buffers.hidden, buffers.inner
+    frame_rows, taps_rows, gates_rows, gated_rows = frame[:num, :], taps[:num, :], gates[:num, :], gated[:num, :]
+    residual_rows, skip_rows, hidden_rows = residual[:num, :], skip[:num, :], hidden[:num, :]
+    inner_rows, logits_rows = inner[:num, :], buffers.logits[:num, :]
+    condition_bias, skip_bias = weights.condition_bias.reshape(1, -1)[:, :], weights.skip_bias.reshape(1, -1)[:, :]
+    hidden_bias, head_bias = weights.hidden_bias.reshape(1, -1)[:, :], weights.head_bias.reshape(1, -1)[:, :]
+    layer_inputs, skip_scale = gated.shape[1] // num_layers, np.float32(1 / math.sqrt(num_layers))
+    num_outputs, t = buffers.masses.shape[0], 0
+    uniforms, temperature, top_p, forced = choice
     for n in range(condition.shape[0]):
         # The conditioning of all layers changes once per frame.
-        columns = condition.shape[2]
-        product(num_streams, weights.condition, zero, condition[n], zero, columns, condition_bias, zero, zero, frame)
+        product(weights.condition, zero, condition[n, :, :], condition_bias, frame_rows)
         for _ in range(hop_length):
-            for u in range(num_streams):
+            for u in range(num):
                 previous = position[slots[u], 1]
                 for r in range(channels):
                     residual[u, r] = weights.embedding[previous, r]
             at, ring = zero, zero
             for layer in range(num_layers):
-                dilation = weights.dilations[layer]
-                for u in range(num_streams):
+                dilation, begin = weights.dilations[layer], layer * layer_inputs
+                for u in range(num):
                     slot = slots[u]
                     place = ring + position[slot, 0] % dilation * channels
                     delayed, now, then = history[slot, place : place + channels], residual[u], taps[u]
@@ -92,31 +75,26 @@ def _run(
                         delayed[r] = as_input(now[r], taps)
                         then[channels + r] = delayed[r]
                 ring += dilation * channels
-                rows = taps.shape[1] // row
                 bias = layer * 2 * channels
-                at = product(num_streams, stream, at, taps, zero, rows, frame, bias, frame.shape[1], gates)
-                begin = layer * layer_inputs
-                for u in range(num_streams):
+                at = product(stream, at, taps_rows, frame_rows[:, bias:], gates_rows)
+                for u in range(num):
                     gate(gates[u], gated[u, begin : begin + channels])
-                if layer == num_layers - 1:
-                    continue
-                rows = layer_inputs // row
-                at = product(num_streams, stream, at, gated, begin, rows, residual, zero, residual.shape[1], residual)
-                for u in range(num_streams):
-                    for r in range(channels):
-                        residual[u, r] *= SQRT_HALF
-            rows = gated.shape[1] // row
-            at = product(num_streams, stream, at, gated, zero, rows, skip_bias, zero, zero, skip)
-            rows = inner.shape[1] // row
-            for u in range(num_streams):
+                if layer < num_layers - 1:
+                    layer_rows = gated_rows[:, begin : begin + layer_inputs]
+                    at = product(stream, at, layer_rows, residual_rows, residual_rows)
+                    for u in range(num):
+                        for r in range(channels):
+                            residual[u, r] *= SQRT_HALF
+            at = product(stream, at, gated_rows, skip_bias, skip_rows)
+            for u in range(num):
                 for s in range(inner.shape[1]):
                     inner[u, s] = as_input(max(skip[u, s] * skip_scale, np.float32(0)), inner)
-            at = product(num_streams, stream, at, inner, zero, rows, hidden_bias, zero, zero, hidden)
-            for u in range(num_streams):
+            at = product(stream, at, inner_rows, hidden_bias, hidden_rows)
+            for u in range(num):
                 for s in range(inner.shape[1]):
                     inner[u, s] = as_input(max(hidden[u, s], np.float32(0)), inner)
-            product(num_streams, stream, at, inner, zero, rows, head_bias, zero, zero, buffers.logits)
-            for u in range(num_streams):
+            product(stream, at, inner_rows, head_bias, logits_rows)
+            for u in range(num):
                 slot = slots[u]
                 if logits.shape[1]:
                     for q in range(num_outputs):
@@ -166,7 +144,19 @@ def _in_memory() -> Callable[..., None]:
 
 
 def run(weights: Weights, *arguments: Any) -> None:
-    """Call the compiled loop; see `_run` for the arguments."""
+    """Advance streams by N * hop_length samples; the arguments are those of `_run`, in its order.
+
+    Parameters
+    ----------
+    weights : Weights
+    buffers : Buffers, changed in place
+    slots : int64 array, shape (U,), the streams' rows in `buffers.history` and `buffers.position`
+    condition : float32 array, shape (N, U, C padded to a multiple of PARTIAL_SUMS)
+    hop_length : int
+    choice : Choice
+    classes : int32 array, shape (U, T): receives the classes
+    logits : float32 array, shape (U, T, Q): receives the logits, or shape (U, 0, Q)
+    """
     element = weights.stream.dtype.name
     try:
         _kept(element)(weights, *arguments)

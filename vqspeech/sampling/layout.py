@@ -67,6 +67,15 @@ class Buffers(NamedTuple):
     masses: np.ndarray  # (Q,) exponentials of the logits
 
 
+class Choice(NamedTuple):
+    """How the classes of T samples are chosen; `uniforms` is empty where `forced` is given, and the reverse."""
+
+    uniforms: np.ndarray  # (U, T) float64
+    temperature: float
+    top_p: float
+    forced: np.ndarray  # (U, T) int32: the classes to take instead of drawing, or (U, 0)
+
+
 def pad(size: int, multiple: int) -> int:
     """The next multiple at or above `size`."""
     return -(-size // multiple) * multiple
