@@ -38,7 +38,7 @@ def _run(
     classes: np.ndarray,
     logits: np.ndarray,
 ) -> None:
-    """See `run`. One function, although it is long: a call for every layer and stream takes a fifth more time."""
+    """See `run`. One function, although it is long: calls for every layer and stream take up to a fifth more time."""
     # `product` is compiled anew for every combination of types. So it gets slices of matrices everywhere (whether a
     # slice is contiguous is no part of its type), and zero as an integer like any other (a literal has a type of its
     # own).

@@ -15,16 +15,16 @@ What is in registers
     spread out, of 32 in all. AVX2 has 16, so one stream goes at a time.
 
 What is in cache
-    The weights, and nothing larger. One stream alone is bound by the pace at which weights come from the caches: 1.2 MB
-    in float32 for 64 residual and 128 skip channels and 20 layers. In step, all streams use a tile while it lies in
-    the first-level cache, so each further stream costs arithmetic alone. `layout.pack` cuts the matrices into tiles
+    The weights, and nothing larger. One stream alone is bound by the pace at which weights come from the caches: 2.5 MB
+    in float32 for 64 residual and 128 skip channels and 20 layers, half of it in bfloat16. In step, all streams use a
+    tile while it lies in the first-level cache, so each further stream costs arithmetic alone. `layout.pack` cuts the matrices into tiles
     and puts these in the order of use, so that a sample reads one array from end to end, which the processor's
     prefetching likes best. A stream's inputs and outputs are a few hundred floats and stay in the first-level cache.
 
 Why LLVM IR
-    In numba's Python the compiler swaps the loops as it thinks best. It walks over the outputs inside the loop over
-    rows, and stores and loads every partial sum for each row: three times as slow. In IR each register of sums is a
-    variable of its own, so nothing is left to choose. bfloat16 needs IR in any case: `vdpbf16ps` multiplies pairs of
+    From numba's Python the compiler makes loops as it thinks best. It walks over the outputs inside the loop over
+    rows, and stores and loads every partial sum for each row. In IR each register of sums is a variable of its own, so
+    nothing is left to choose. bfloat16 needs IR in any case: `vdpbf16ps` multiplies pairs of
     bfloat16 and adds them to float32 sums. LLVM has no portable name for it, so it is written as inline assembly.
 
 Why the draws are equal, bit for bit
@@ -33,12 +33,14 @@ Why the draws are equal, bit for bit
     tests hold that. The order of the sums does differ between AVX2 and AVX-512, and so may a draw.
 
 How to change it
-    - Another tile width: `layout.WIDTHS`, widest first, with a case in `product` and a call of `_tiles_of`. Rows are padded to PARTIAL_SUMS.
+    - Another tile width: `layout.WIDTHS`, widest first, with a case in `product` and a call of `_tiles_of`. Rows are
+      padded to PARTIAL_SUMS.
     - Another processor: `LANES` in layout and STREAMS_AT_ONCE here. Sums, one row and the inputs have to fit into the
       registers, else the compiler spills them to the stack and the gain is lost. Look at the inner loop with
-      `kernel._kept("float32").inspect_asm()`: it should hold multiply-adds and loads, and no vector stores.
+      `kernel._kept("float32").inspect_asm()` after a first call (and an empty NUMBA_CACHE_DIR: what comes from disk
+      shows nothing). It should hold multiply-adds and loads, and no vector stores.
     - Another element type: `pack`, `inputs_of_row`, `_Tile.dot`, and `arithmetic.as_input`.
-    - Afterwards: `pytest tests/sampling` (every engine against the reference, every width and number of streams), then
+    - Afterwards: `pytest tests/sampling` (every engine against the reference, streams in step against one alone), then
       `python benchmarks/sampling.py`, beside the version before on the same machine.
 """
 
