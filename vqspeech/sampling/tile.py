@@ -17,9 +17,10 @@ What is in registers
 What is in cache
     The weights, and nothing larger. One stream alone is bound by the pace at which weights come from the caches: 2.5 MB
     in float32 for 64 residual and 128 skip channels and 20 layers, half of it in bfloat16. In step, all streams use a
-    tile while it lies in the first-level cache, so each further stream costs arithmetic alone. `layout.pack` cuts the matrices into tiles
-    and puts these in the order of use, so that a sample reads one array from end to end, which the processor's
-    prefetching likes best. A stream's inputs and outputs are a few hundred floats and stay in the first-level cache.
+    tile while it lies in the first-level cache, so each further stream costs arithmetic alone. `layout.pack` cuts the
+    matrices into tiles and puts these in the order of use. So a sample reads one array from end to end, which the
+    processor's prefetching likes best. A stream's inputs and outputs are a few hundred floats and stay in the
+    first-level cache.
 
 Why LLVM IR
     From numba's Python the compiler makes loops as it thinks best. It walks over the outputs inside the loop over
