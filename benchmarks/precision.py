@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vqspeech.audio import mu_law_encode
 from vqspeech.data.preparation import prepare_store, store_folder
 from vqspeech.data.store import Store
 from vqspeech.errors import VQSpeechError
 from vqspeech.models.vqvae import VQVAE
+from vqspeech.mu_law import mu_law_encode
 from vqspeech.pretrained.checkpoint import read_model
 from vqspeech.sampling.engines import get_engine
 from vqspeech.sampling.interface import Sampler

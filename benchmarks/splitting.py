@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from scipy.stats import wilcoxon
 
-from vqspeech.audio import AUDIO_SUFFIXES, load_audio, mu_law_encode
+from vqspeech.audio import AUDIO_SUFFIXES, load_audio
 from vqspeech.conversion import Request, SamplingOptions, convert_many
 from vqspeech.conversion.cuts import Cuts
 from vqspeech.conversion.parts import find_parts
 from vqspeech.files import find_files
 from vqspeech.models.vqvae import VQVAE
+from vqspeech.mu_law import mu_law_encode
 from vqspeech.nn.mode import evaluating
 from vqspeech.pretrained.checkpoint import read_model
 from vqspeech.sampling.engines import get_engine

@@ -13,17 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media import write_media
-from vqspeech.audio import (
-    AUDIO_SUFFIXES,
-    AudioWriter,
-    find_recordings,
-    load_audio,
-    mu_law_decode,
-    mu_law_encode,
-    open_audio,
-    save_audio,
-)
+from vqspeech.audio import AUDIO_SUFFIXES, AudioWriter, find_recordings, load_audio, open_audio, save_audio
 from vqspeech.errors import AudioError
+from vqspeech.mu_law import mu_law_decode, mu_law_encode
 
 EVERY_INT16 = np.arange(-32768, 32768, dtype=np.float32) / 32768
 

@@ -13,7 +13,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqspeech.audio import mu_law_decode
 from vqspeech.conversion import (
     Job,
     Request,
@@ -28,6 +27,7 @@ from vqspeech.conversion.cuts import Cuts
 from vqspeech.conversion.parts import find_parts
 from vqspeech.conversion.pipeline import Pipeline, PipelineQueue, run_pipelines
 from vqspeech.errors import AudioError
+from vqspeech.mu_law import mu_law_decode
 from vqspeech.sampling.engines import get_engine
 
 OPTIONS = SamplingOptions(seed=3)

@@ -12,12 +12,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqspeech.audio import mu_law_encode
 from vqspeech.config import DataConfig
 from vqspeech.data.batches import Batch, Batches
 from vqspeech.data.preparation import prepare_store
 from vqspeech.data.store import Store
 from vqspeech.errors import CorpusError
+from vqspeech.mu_law import mu_law_encode
 
 HOP = 40
 LENGTHS = (900, 1600, 4000, 13_500)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from priors import make_flat_prior, make_prior
-from vqspeech.audio import FULL_SCALE, mu_law_encode
+from vqspeech.audio import FULL_SCALE
 from vqspeech.errors import CorpusError
 from vqspeech.likelihood import nats
 from vqspeech.likelihood.bound import (
@@ -21,6 +21,7 @@ from vqspeech.likelihood.bound import (
     utterance_batches,
 )
 from vqspeech.likelihood.nats import code_nats
+from vqspeech.mu_law import mu_law_encode
 
 
 def batches_of(model, store, split="valid", at_a_time=3):

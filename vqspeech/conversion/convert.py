@@ -103,7 +103,7 @@ def convert_many(
 ) -> list[NDArray[np.float32]]:
     """What `convert` gives for each request, all sampled side by side.
 
-    `advance` is told the number of requests that are done.
+    `advance` receives the number of requests that are done.
     """
     pieces: list[list[NDArray[np.float32]]] = [[] for _ in requests]
     done = 0

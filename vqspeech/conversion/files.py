@@ -73,7 +73,7 @@ def convert_file(
     options: SamplingOptions = DEFAULT_OPTIONS,
     advance: Callable[[float], None] | None = None,
 ) -> None:
-    """Convert one file; `advance` is told the seconds written so far, piece by piece.
+    """Convert one file; `advance` receives the seconds of each piece that is written.
 
     Raises
     ------

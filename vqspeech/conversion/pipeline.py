@@ -107,7 +107,7 @@ class PipelineQueue:
     Parameters
     ----------
     upcoming : gives recordings; opening one may take its time
-    finished : is told each recording that has been written (None) or has failed (its error)
+    finished : receives each recording that has been written (with None) or has failed (with its error)
     """
 
     def __init__(

@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vqspeech.audio import FULL_SCALE, mu_law_encode
+from vqspeech.audio import FULL_SCALE
 from vqspeech.data.selection import middles
 from vqspeech.data.store import Store
 from vqspeech.data.variants import Variants
 from vqspeech.errors import CorpusError
 from vqspeech.models.vqvae import VQVAE
+from vqspeech.mu_law import mu_law_encode
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vqspeech.audio import mu_law_decode
 from vqspeech.data.batches import Batch, Batches
 from vqspeech.data.store import Store
 from vqspeech.likelihood.nats import sample_nats
 from vqspeech.losses import bits
 from vqspeech.models.vqvae import VQVAE
+from vqspeech.mu_law import mu_law_decode
 from vqspeech.nn.mode import evaluating
 
 SILENCE_DB = -50.0  # a code frame below this level, dB full scale, counts as silence

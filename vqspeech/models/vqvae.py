@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vqspeech.audio import MU_LAW_CLASSES
 from vqspeech.config import Recipe
 from vqspeech.errors import AudioError, CheckpointError, CodesError, UnknownSpeakerError
 from vqspeech.models.blocks import Blocks
 from vqspeech.models.identity import weights_digest
 from vqspeech.models.prior import Prior
+from vqspeech.mu_law import MU_LAW_CLASSES
 from vqspeech.nn.bottleneck import Quantized, make_bottleneck
 from vqspeech.nn.conditioning import Conditioner, SpeakerAdversary, SpectralHead
 from vqspeech.nn.encoder import Encoder

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vqspeech.audio import SILENCE_CLASS
 from vqspeech.errors import VQSpeechError
+from vqspeech.mu_law import SILENCE_CLASS
 from vqspeech.nn.wavenet import WaveNet
 from vqspeech.numba_cache import guard
 from vqspeech.sampling.interface import Engine, Sampler

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from vqspeech.audio import SILENCE_CLASS
+from vqspeech.mu_law import SILENCE_CLASS
 from vqspeech.nn.wavenet import WaveNet
 
 

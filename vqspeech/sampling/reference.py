@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from vqspeech.audio import SILENCE_CLASS
 from vqspeech.errors import VQSpeechError
+from vqspeech.mu_law import SILENCE_CLASS
 from vqspeech.nn.wavenet import WaveNet, WaveNetState
 from vqspeech.sampling.interface import Engine, Sampler
 from vqspeech.sampling.random import check_seed, uniforms

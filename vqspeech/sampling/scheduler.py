@@ -31,7 +31,7 @@ class Stream:
     utterance, first_sample : see `Streams.open`
     frames : gives the conditioning frames in pieces (n, C), n > 0, each when it is needed; its end is the stream's
     receive : takes the classes drawn, in order, in pieces (m * hop_length,) of any m > 0
-    fail : is told the error that either of the two raised; re-raises what should end all streams
+    fail : receives the error that either of the two raised; re-raises what should end all streams
     """
 
     utterance: int
