@@ -6,10 +6,12 @@ import math
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from vqspeech.audio import open_audio
+from vqspeech.conversion.source import Source
 from vqspeech.errors import AudioError, CodesError
 from vqspeech.files import write_whole
 from vqspeech.models.vqvae import VQVAE
@@ -130,23 +132,17 @@ def encode_recording(model: VQVAE, source: Path, *, longest_s: float | None = No
     AudioError
         If the recording cannot be read, is empty, or lasts longer than `longest_s` seconds.
     """
-    import torch
-
     longest = math.inf if longest_s is None else longest_s * model.sample_rate
-    stream = model.encoding()
+    encoding = model.encoding()
     pieces = []
     with torch.no_grad(), evaluating(model), open_audio(source, model.sample_rate) as reader:
-        for block in reader:
-            if stream.received + len(block) > longest:
+        recording = Source(model, reader, reader.name)
+        for samples in recording:
+            if recording.received > longest:
                 raise AudioError(
                     f"{reader.name} lasts longer than {longest / model.sample_rate / 3600:g} hours. Cut it into "
                     "shorter ones"
                 )
-            pieces += [codes.cpu() for codes in stream.push(torch.as_tensor(block, device=model.device))]
-        num_samples = stream.received
-        pieces += [codes.cpu() for codes in stream.finish()]
-    if not num_samples:
-        raise AudioError(
-            f"{reader.name} is empty or shorter than one sample at {model.sample_rate} Hz. Give a longer recording"
-        )
-    return torch.cat(pieces).numpy(), num_samples
+            pieces += [codes.cpu() for codes in encoding.push(samples)]
+        pieces += [codes.cpu() for codes in encoding.finish()]
+    return torch.cat(pieces).numpy(), recording.received
