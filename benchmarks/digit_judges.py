@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from judges import with_report
 from numpy.typing import NDArray
 from rejecting_judge import hear, make_babble, make_noise, shuffle_codes, train_rejecting_judge
 
@@ -19,7 +20,6 @@ from vqspeech.conversion import SamplingOptions
 from vqspeech.data.code_store import CodeStore
 from vqspeech.data.store import Store
 from vqspeech.evaluation.judges.frozen import FrozenJudge
-from vqspeech.evaluation.judges.training import with_report
 from vqspeech.evaluation.trials.synthesis import pass_mu_law
 from vqspeech.generation import speak_many
 from vqspeech.models.prior import Prior

@@ -17,15 +17,20 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from vqspeech.audio import load_audio
 from vqspeech.errors import CorpusError, VQSpeechError
-from vqspeech.evaluation.judges.frozen import FrozenJudges, load_judges, save_judges
-from vqspeech.evaluation.judges.training import examine, train_judges, with_report
+from vqspeech.evaluation.judges import augmentation
+from vqspeech.evaluation.judges.frozen import FrozenJudge, FrozenJudges, load_judges, save_judge
+from vqspeech.evaluation.judges.networks import pad
+from vqspeech.evaluation.judges.training import disturb_for_content, disturb_for_speaker, train_judge
 
 SAMPLE_RATE = 8000  # Hz
 TEST_TAKES = range(0, 5)
@@ -45,6 +50,45 @@ def load_takes(data: Path, takes: range) -> tuple[list[np.ndarray], list[str], l
         raise CorpusError(f"no takes {takes.start}-{takes.stop - 1} under {data / 'recordings'}. Give FSDD with --data")
     wavs, digits, speakers = zip(*found, strict=True)
     return list(wavs), list(digits), list(speakers)
+
+
+def train_judges(
+    wavs: Sequence[np.ndarray], contents: Sequence[str], speakers: Sequence[str], sample_rate: int, **options: Any
+) -> FrozenJudges:
+    """Train the two judges of a closed corpus on the same recordings; `options` are `train_judge`'s."""
+    return FrozenJudges(
+        train_judge("content", wavs, contents, sample_rate, disturb_for_content, **options),
+        train_judge("speaker", wavs, speakers, sample_rate, disturb_for_speaker, **options),
+    )
+
+
+def examine(
+    judge: FrozenJudge, wavs: Sequence[np.ndarray], labels: Sequence[str], *, seed: int = 0
+) -> dict[str, float]:
+    """Accuracy of a judge on real recordings and on disturbed copies of them: condition -> share heard right."""
+    generator = torch.Generator().manual_seed(seed)
+    wav, lengths = pad(wavs, judge.network.hop_length)
+    filtered = augmentation.equalise(wav, 6.0, generator) * augmentation.mask_samples(lengths, wav.shape[1])
+    worst = augmentation.add_noise(filtered, lengths, (20.0, 20.0), generator)
+    conditions = {
+        "clean": wav,
+        "mu-law": augmentation.pass_mu_law(wav, 1.0, generator),
+        "20 dB quieter, mu-law": augmentation.pass_mu_law(wav * 0.1, 1.0, generator),
+        "noise at 20 dB": augmentation.add_noise(wav, lengths, (20.0, 20.0), generator),
+        "noise at 10 dB": augmentation.add_noise(wav, lengths, (10.0, 10.0), generator),
+        "random filter, 6 dB": filtered,
+        "filter, noise at 20 dB, mu-law": augmentation.pass_mu_law(worst, 1.0, generator),
+    }
+    heard = {}
+    for condition, copies in conditions.items():
+        trimmed = [copy[:length].numpy() for copy, length in zip(copies, lengths.tolist(), strict=True)]
+        heard[condition] = judge.accuracy(trimmed, labels)
+    return heard
+
+
+def with_report(judge: FrozenJudge, **facts: object) -> FrozenJudge:
+    """The same judge with more facts in its report."""
+    return replace(judge, report={**judge.report, **facts})
 
 
 def measure(judges: FrozenJudges, data: Path, step: int) -> dict[str, dict[str, float]]:
@@ -85,7 +129,8 @@ def main() -> int:
     torch.set_num_threads(1)
     try:
         if options.train:
-            save_judges(options.train, train(options.data, 2 if options.quick else options.epochs, options.kind))
+            new = train(options.data, 2 if options.quick else options.epochs, options.kind)
+            save_judge(options.train, new.content, new.speaker)
         judges = load_judges(options.train or options.judges)
         accuracy = measure(judges, options.data, 5 if options.quick else 1)
     except VQSpeechError as error:

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from judges import with_report
 
 from vqspeech.evaluation.figures.types import Wav
 from vqspeech.evaluation.judges import augmentation
 from vqspeech.evaluation.judges.frozen import FrozenJudge
-from vqspeech.evaluation.judges.training import disturb_for_content, train_judge, with_report
+from vqspeech.evaluation.judges.training import disturb_for_content, train_judge
 
 JUDGE = "rejecting"  # its name in a file
 NOTHING = "nothing"  # the class of what is no word

@@ -14,12 +14,13 @@ import scipy.fft
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from judges import examine, train_judges
 
 from vqspeech.errors import CheckpointError
 from vqspeech.evaluation.judges import augmentation
-from vqspeech.evaluation.judges.frozen import FrozenJudges, load_judges, save_judges
+from vqspeech.evaluation.judges.frozen import FrozenJudges, load_judges, save_judge
 from vqspeech.evaluation.judges.networks import RecurrentClassifier, mel_filters, pad
-from vqspeech.evaluation.judges.training import disturb_for_content, disturb_for_speaker, examine, train_judges
+from vqspeech.evaluation.judges.training import disturb_for_content, disturb_for_speaker
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FROZEN = REPOSITORY / "recipes" / "fsdd" / "judges.safetensors"
@@ -98,7 +99,7 @@ def test_the_second_pair_hears_with_other_features(recurrent, tmp_path):
     wavs, words, speakers = corpus_of_tones()
     assert recurrent.content.accuracy(wavs[80:], words[80:]) == 1.0
     assert recurrent.speaker.accuracy(wavs[80:], speakers[80:]) >= 0.9
-    save_judges(tmp_path / "second.safetensors", recurrent)
+    save_judge(tmp_path / "second.safetensors", recurrent.content, recurrent.speaker)
     loaded = load_judges(tmp_path / "second.safetensors")
     assert (loaded.content.kind, loaded.content.sha256) == ("recurrent", recurrent.content.sha256)
     np.testing.assert_array_equal(loaded.content.probabilities(wavs), recurrent.content.probabilities(wavs))
@@ -160,7 +161,7 @@ def test_no_waveforms_get_no_verdicts(frozen):
 
 def test_saved_judges_answer_as_before(judges, tmp_path):
     wavs, _, _ = corpus_of_tones()
-    save_judges(tmp_path / "judges.safetensors", judges)
+    save_judge(tmp_path / "judges.safetensors", judges.content, judges.speaker)
     loaded = load_judges(tmp_path / "judges.safetensors")
     for before, after in ((judges.content, loaded.content), (judges.speaker, loaded.speaker)):
         assert (before.sha256, before.classes, before.name) == (after.sha256, after.classes, after.name)
@@ -169,7 +170,7 @@ def test_saved_judges_answer_as_before(judges, tmp_path):
 
 def test_one_changed_weight_is_noticed(judges, tmp_path):
     file = tmp_path / "judges.safetensors"
-    save_judges(file, judges)
+    save_judge(file, judges.content, judges.speaker)
     damaged = bytearray(file.read_bytes())
     damaged[-10] ^= 1
     file.write_bytes(damaged)

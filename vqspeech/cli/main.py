@@ -124,12 +124,9 @@ def convert(
     example: bool,
     out: Path | None,
     threads: int | None,
-    seed: int,
-    temperature: float,
-    engine: str,
-    precision: str,
     no_split: bool,
     force: bool,
+    **drawing: Any,
 ) -> None:
     """Say recordings (files, folders, or - for standard input) in another speaker's voice: in.wav becomes
     in.SPEAKER.wav."""
@@ -150,7 +147,7 @@ def convert(
     jobs, problems = plan_jobs(sources, speaker, out, force=force, speakers=loaded.speakers)
     cores = threads or num_cores()
     with seconds_bar() as advance:
-        options = SamplingOptions(seed, temperature, engine, precision, split=not no_split)
+        options = SamplingOptions(split=not no_split, **drawing)
         failed = convert_files(loaded, jobs, speaker, options, num_threads=cores, advance=advance)
     for job in jobs:
         if job.source not in failed:
@@ -187,24 +184,14 @@ def encode(source: Path, model: str | None, out: Path | None, force: bool) -> No
 @click.option("--out", type=PATH, help="File for the sound [beside the codes: <name>.SPEAKER.wav].")
 @voice_options
 @force_option
-def decode(
-    source: Path,
-    speaker: str,
-    model: str | None,
-    out: Path | None,
-    seed: int,
-    temperature: float,
-    engine: str,
-    precision: str,
-    force: bool,
-) -> None:
+def decode(source: Path, speaker: str, model: str | None, out: Path | None, force: bool, **drawing: Any) -> None:
     """Speak the codes of an .npz file in a speaker's voice."""
     from vqspeech.conversion import SamplingOptions, decode_file, target_name
     from vqspeech.pretrained.registry import open_model
 
     loaded, speaker = open_model(model, speaker)
     target = free_target(out or beside(source, target_name(source, speaker)), source, force, is_sound=True)
-    decode_file(loaded, source, target, speaker, SamplingOptions(seed, temperature, engine, precision))
+    decode_file(loaded, source, target, speaker, SamplingOptions(**drawing))
     say_written(target)
 
 

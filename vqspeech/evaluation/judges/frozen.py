@@ -115,11 +115,6 @@ def _hash(weights: Mapping[str, Tensor], classes: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def save_judges(path: str | Path, judges: FrozenJudges) -> None:
-    """Write both judges of a corpus; see `save_judge`."""
-    save_judge(path, judges.content, judges.speaker)
-
-
 def save_judge(path: str | Path, *judges: FrozenJudge) -> None:
     """Write judges as safetensors of float16, their classes, hashes and measurements in the metadata."""
     from safetensors.torch import save

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vqspeech.evaluation.judges import augmentation
-from vqspeech.evaluation.judges.frozen import FrozenJudge, FrozenJudges, freeze
+from vqspeech.evaluation.judges.frozen import FrozenJudge, freeze
 from vqspeech.evaluation.judges.networks import NETWORKS, pad
 from vqspeech.progress import Notify
 
@@ -116,42 +114,3 @@ def train_for_steps(
     batch = min(SMALL_BATCH, len(wavs))
     epochs = max(1, round(steps / (len(wavs) // batch)))
     return train_judge(name, wavs, labels, sample_rate, disturb, epochs=epochs, batch_size=batch, seed=seed)
-
-
-def train_judges(
-    wavs: Sequence[np.ndarray], contents: Sequence[str], speakers: Sequence[str], sample_rate: int, **options: Any
-) -> FrozenJudges:
-    """Train the two judges of a closed corpus on the same recordings; `options` are `train_judge`'s."""
-    return FrozenJudges(
-        train_judge("content", wavs, contents, sample_rate, disturb_for_content, **options),
-        train_judge("speaker", wavs, speakers, sample_rate, disturb_for_speaker, **options),
-    )
-
-
-def examine(
-    judge: FrozenJudge, wavs: Sequence[np.ndarray], labels: Sequence[str], *, seed: int = 0
-) -> dict[str, float]:
-    """Accuracy of a judge on real recordings and on disturbed copies of them: condition -> share heard right."""
-    generator = torch.Generator().manual_seed(seed)
-    wav, lengths = pad(wavs, judge.network.hop_length)
-    filtered = augmentation.equalise(wav, 6.0, generator) * augmentation.mask_samples(lengths, wav.shape[1])
-    worst = augmentation.add_noise(filtered, lengths, (20.0, 20.0), generator)
-    conditions = {
-        "clean": wav,
-        "mu-law": augmentation.pass_mu_law(wav, 1.0, generator),
-        "20 dB quieter, mu-law": augmentation.pass_mu_law(wav * 0.1, 1.0, generator),
-        "noise at 20 dB": augmentation.add_noise(wav, lengths, (20.0, 20.0), generator),
-        "noise at 10 dB": augmentation.add_noise(wav, lengths, (10.0, 10.0), generator),
-        "random filter, 6 dB": filtered,
-        "filter, noise at 20 dB, mu-law": augmentation.pass_mu_law(worst, 1.0, generator),
-    }
-    heard = {}
-    for condition, copies in conditions.items():
-        trimmed = [copy[:length].numpy() for copy, length in zip(copies, lengths.tolist(), strict=True)]
-        heard[condition] = judge.accuracy(trimmed, labels)
-    return heard
-
-
-def with_report(judge: FrozenJudge, **facts: object) -> FrozenJudge:
-    """The same judge with more facts in its report."""
-    return replace(judge, report={**judge.report, **facts})
