@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import runpy
@@ -17,6 +16,7 @@ from vqspeech.audio import load_audio, save_audio
 from vqspeech.config import DataConfig
 from vqspeech.conversion import convert
 from vqspeech.data.corpora import find_utterances
+from vqspeech.pictures import plot_training
 from vqspeech.pretrained.example import list_recordings
 
 EGS = Path(__file__).resolve().parent.parent / "egs"
@@ -92,7 +92,7 @@ def test_inspect_codes_counts_what_the_encoder_gave(runs, tiny_model, chirp):
     assert Path("in.codes.png").is_file() and Path("more.codes.png").is_file()
 
 
-def test_plot_training_draws_every_validation_of_a_run(runs, run, monkeypatch):
+def test_plot_training_draws_every_validation_of_a_run(runs, run):
     probe = {"content": 0.2, "content_control": 0.0, "target": 0.5, "still_source": 0.2, "own": 0.9}
     figures = {"bits": 4.5, "bits_silence": 2.0, "code_gain": 1.2, "speaker_gain": 0.8, "perplexity": 80.0}
     rows = [{"kind": "train", "step": step, "seconds": 60.0 * step, "bits": 5.0 * (step > 1)} for step in (1, 2, 3)]
@@ -102,8 +102,7 @@ def test_plot_training_draws_every_validation_of_a_run(runs, run, monkeypatch):
     run(*usage(EGS / "plot_training.py"))
     assert (runs / "curves.png").read_bytes().startswith(b"\x89PNG")
 
-    monkeypatch.syspath_prepend(EGS)
-    curves = importlib.import_module("plot_training").plot_training(rows).axes[1]
+    curves = plot_training(rows).axes[1]
     assert [line.get_xdata().tolist() for line in curves.lines] == [[3.0], [3.0]]  # minutes; the warm start left out
     assert [line.get_ydata().tolist() for line in curves.lines] == [[1.2], [0.8]]
 
