@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -33,6 +34,7 @@ LIMITS = (
     "languages than the training's make it worse.",
     "Conversions keep some of the source's rhythm and pitch movement, and sometimes of its voice.",
 )
+PAGE_WIDTH = 118  # columns of its prose
 INTENDED_USE = (
     "Research, teaching and play with learned speech units and voice conversion. Convert to a voice, and enroll one, "
     "only with the consent of the person whose it is, and say of a converted recording that it was converted. Not for "
@@ -177,10 +179,9 @@ def model_page(packed: PackedCard, card: ModelCard) -> str:
     }
     rows = "\n".join(f"| {key} | {value} |" for key, value in facts.items())
     hashes = "\n".join(f"| {file} | `{digest}` |" for file, digest in packed.sha256.items())
-    quality = "\n".join(f"- {sentence}" for sentence in packed.quality) or "- Nothing was measured."
+    quality = _bullets(packed.quality or ("Nothing was measured.",))
     if packed.summary:
         quality = f"{packed.summary.markdown()}\n\n{quality}"
-    limits = "\n".join(f"- {sentence}" for sentence in packed.limits)
     return f"""---
 license: {packed.licence.lower().replace(" ", "-")}
 library_name: vqspeech
@@ -205,11 +206,11 @@ vqspeech convert --model {packed.name} --speaker {packed.speakers[0]} in.wav
 
 ## Limits
 
-{limits}
+{_bullets(packed.limits)}
 
 ## Intended use
 
-{INTENDED_USE}
+{_wrapped(INTENDED_USE)}
 
 ## Files
 
@@ -219,6 +220,17 @@ Weights are safetensors, matrices in float16; loading them runs no code.
 |---|---|
 {hashes}
 """
+
+
+def _wrapped(sentence: str, first: str = "", then: str = "") -> str:
+    return textwrap.fill(
+        sentence, PAGE_WIDTH, initial_indent=first, subsequent_indent=then, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def _bullets(sentences: Sequence[str]) -> str:
+    return "\n".join(_wrapped(sentence, "- ", "  ") for sentence in sentences)
 
 
 def _clean(recipe: Recipe) -> Recipe:
