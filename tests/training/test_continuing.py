@@ -10,7 +10,7 @@ import torch
 
 from trainings import after_step, assert_same, state_of, steps_of, stop
 from vqspeech.config import load_recipe
-from vqspeech.errors import RunError
+from vqspeech.errors import RecipeError, RunError
 from vqspeech.pretrained.checkpoint import read_card, read_model, read_prior_card
 from vqspeech.training.schedule import learning_rate
 from vqspeech.training.start import train
@@ -54,6 +54,21 @@ def test_the_new_end_is_remembered_by_the_next_resume(work, corpus, write_recipe
     record = json.loads(Path("run/run.json").read_text())
     assert record["overrides"] == ["train.seed=5", "train.steps=6"]
     assert read_card("run").training["seed"] == 5
+
+
+def test_the_new_end_is_read_beside_what_the_run_was_begun_with(work, corpus, write_recipe):
+    """An end that is too early for the recipe's file alone may do for the run."""
+    recipe = write_recipe({"train.warm_start_steps": 30, "train.continuous_steps": 0, "train.steps": 40})
+    train(recipe, data=corpus, out=Path("run"), stage="vqvae", overrides=["train.steps=3", "train.warm_start_steps=0"])
+    result = more(recipe, "train.steps=6", stage="vqvae")
+    assert (result.step, result.total_steps, result.finished) == (6, 6, True)
+
+
+def test_an_end_before_the_decoder_joins_is_refused(work, corpus, write_recipe):
+    recipe = write_recipe({"train.warm_start_steps": 3, "train.steps": 6})
+    train(recipe, data=corpus, out=Path("run"), stage="vqvae")
+    with pytest.raises(RecipeError, match="train.steps = 2, but the decoder joins after 3 steps"):
+        more(recipe, "train.steps=2", stage="vqvae")
 
 
 def test_an_unfinished_training_may_end_earlier(work, corpus, write_recipe, monkeypatch):

@@ -94,7 +94,9 @@ def train(
     >>> result.finished, result.step
     (True, 8)
     """
-    settled = load_recipe(recipe, overrides)
+    # What goes on is only whole with the overrides that it was begun with; here its name is all that counts.
+    named = [override for override in overrides if override.partition("=")[0].strip() == "name"]
+    settled = load_recipe(recipe, named if resume else overrides)
     if init is not None and (resume or stage == "prior"):
         raise RunError("--init begins the training of a model. Leave it out with --resume and with --stage prior")
     source = load_model(init) if init is not None else None
