@@ -124,9 +124,7 @@ def evaluate(
     number = number_of(QUICK_PAIRS if quick else PAIRS) if pairs is None else number_of(pairs)
     measures = measures if measures is not None else [name for name in MEASURES if name in QUICK or not quick]
     file, other_file = resolve(model), resolve(against) if against else None
-    out = Path(out) if out else report_folder(file)
-    if out.exists() and not out.is_dir():
-        raise VQSpeechError(f"{out} is a file. Give a folder with --out")
+    out = _folder(Path(out) if out else report_folder(file))
     settings = Settings(seed=seed, num_threads=num_threads or num_cores())
     opened = [open_system(file, data, out, notify)]
     if other_file:
@@ -166,11 +164,21 @@ def evaluate(
     )
     notes = [label, *notes_on(first, chosen, number, sexes, voices), *(notes_on_two(opened, names) if against else [])]
     report = Report(facts, sections, tuple(filter(None, notes)), rest[0] if rest else {}, other_sections, out)
-    write_json(out / "report.json", to_json(report))
-    watch("report", 0, 1)
-    write_html(out / "report.html", report, evaluation, other)
-    watch("report", 1, 1)
+    _write(report, evaluation, other, watch)
     return report
+
+
+def _folder(out: Path) -> Path:
+    if out.exists() and not out.is_dir():
+        raise VQSpeechError(f"{out} is a file. Give a folder with --out")
+    return out
+
+
+def _write(report: Report, evaluation: Evaluation, other: Evaluation | None, watch: ProgressCallback) -> None:
+    write_json(report.folder / "report.json", to_json(report))
+    watch("report", 0, 1)
+    write_html(report.folder / "report.html", report, evaluation, other)
+    watch("report", 1, 1)
 
 
 def number_of(pairs: int | str) -> int | None:

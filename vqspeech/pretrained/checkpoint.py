@@ -7,10 +7,11 @@ Loading one runs no code. What resuming needs besides (optimiser, live weights) 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,8 @@ from vqspeech.files import write_whole
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.pretrained.cards import ModelCard, PriorCard
+
+Card = TypeVar("Card")
 
 MODEL_FILE = "model.safetensors"
 PRIOR_FILE = "prior.safetensors"
@@ -82,12 +85,16 @@ def read_card(path: str | Path) -> ModelCard:
         If the file is missing, truncated, from a newer version, or not one of ours.
     """
     file = find_model_file(path)
-    header = _read_header(file, KEY, "model")
+    return _read_card(ModelCard, file, KEY, "model", "Copy it again, or train again")
+
+
+def _read_card(kind: Callable[..., Card], file: Path, key: str, what: str, remedy: str) -> Card:
+    header = _read_header(file, key, what)
     try:
         recipe = parse_stored_recipe(header.pop("recipe"), str(file))
-        return ModelCard(recipe=recipe, speakers=tuple(header.pop("speakers")), **header)
+        return kind(recipe=recipe, speakers=tuple(header.pop("speakers")), **header)
     except (KeyError, TypeError, RecipeError) as reason:
-        raise CheckpointError(f"{file} has an incomplete header ({reason}). Copy it again, or train again") from None
+        raise CheckpointError(f"{file} has an incomplete header ({reason}). {remedy}") from None
 
 
 def _read_header(file: Path, key: str, what: str) -> dict[str, Any]:
@@ -179,12 +186,7 @@ def find_prior_file(path: str | Path) -> Path:
 def read_prior_card(path: str | Path) -> PriorCard:
     """The prior's card alone; paths as in `find_prior_file`, errors as in `read_card`."""
     file = find_prior_file(path)
-    header = _read_header(file, PRIOR_KEY, "prior")
-    try:
-        recipe = parse_stored_recipe(header.pop("recipe"), str(file))
-        return PriorCard(recipe=recipe, speakers=tuple(header.pop("speakers")), **header)
-    except (KeyError, TypeError, RecipeError) as reason:
-        raise CheckpointError(f"{file} has an incomplete header ({reason}). {_how_to_train(file)}") from None
+    return _read_card(PriorCard, file, PRIOR_KEY, "prior", _how_to_train(file))
 
 
 def read_prior(path: str | Path, model: VQVAE) -> Prior:

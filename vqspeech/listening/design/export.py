@@ -83,14 +83,7 @@ def export(
     """
     out = Path(out).resolve()
     check_free(out)
-    if (model is None) == (stimuli is None):
-        raise ListeningTestError("give either a MODEL, whose speech is tested, or a folder of sounds with --stimuli")
-    if stimuli and against:
-        raise ListeningTestError("--against compares models; with --stimuli put each system into a subfolder instead")
-    if example and (data or stimuli or trained):
-        raise ListeningTestError(
-            "--example takes the sentences that came with vqspeech. Leave it out, or --data, --stimuli and --trained"
-        )
+    _check_call(model, against, stimuli, example, bool(data or stimuli or trained))
     asked = KINDS[kind]
     paragraphs = _paragraphs(consent) if consent else CONSENT
     if stimuli:
@@ -149,6 +142,19 @@ def _speak(
         notify(note)
     sexes = find_sexes(first.model.recipe.data, first.root, first.store.speakers)
     return make_items(candidates, kind, split, trials, SPARE, settings, sexes=sexes, watch=watch)
+
+
+def _check_call(
+    model: str | Path | None, against: Sequence[str | Path], stimuli: Path | None, example: bool, has_corpus: bool
+) -> None:
+    if (model is None) == (stimuli is None):
+        raise ListeningTestError("give either a MODEL, whose speech is tested, or a folder of sounds with --stimuli")
+    if stimuli and against:
+        raise ListeningTestError("--against compares models; with --stimuli put each system into a subfolder instead")
+    if example and has_corpus:
+        raise ListeningTestError(
+            "--example takes the sentences that came with vqspeech. Leave it out, or --data, --stimuli and --trained"
+        )
 
 
 def _paragraphs(path: Path) -> tuple[str, ...]:

@@ -159,12 +159,6 @@ def make_app(folder: Path, store: AnswerStore, options: ServingOptions) -> Starl
             return JSONResponse({"error": str(wrong)}, 422)
         return JSONResponse({"kept": given.trial})
 
-    def _not_json(request: Request) -> Response | None:
-        # A form of another site can send anything but this type.
-        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            return JSONResponse({"error": "expected application/json"}, 415)
-        return None
-
     middleware = [Middleware(Guards, token=options.token, per_s=options.per_s, burst=options.burst)]
     if options.is_loopback:  # a page of elsewhere that calls this machine by a name of its own is not let in
         middleware.append(
@@ -179,6 +173,15 @@ def make_app(folder: Path, store: AnswerStore, options: ServingOptions) -> Starl
         Mount(f"/{SOUNDS}", StaticFiles(directory=folder / SOUNDS)),
     ]
     return Starlette(routes=routes, middleware=middleware)
+
+
+def _not_json(request: Request) -> Response | None:
+    from starlette.responses import JSONResponse
+
+    # A form of another site can send anything but this type.
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        return JSONResponse({"error": "expected application/json"}, 415)
+    return None
 
 
 def serve(folder: Path, options: ServingOptions, notify: Notify) -> int:
