@@ -11,6 +11,8 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, overload
 
+from vqspeech.sampling.layout import BORROWED
+
 LOG2_E = np.float32(math.log2(math.e))
 # ln 2 in two parts, so that x - n ln 2 keeps its last bits: the first has few enough bits for n times it to be exact.
 LN_2_HIGH = np.float32(0.693359375)
@@ -56,7 +58,7 @@ def _as_input(value, like):  # type: ignore[no-untyped-def]
 
 
 # "contract" alone: reordering would undo the two-part ln 2.
-@numba.njit(fastmath={"contract"}, error_model="numpy")
+@numba.njit(fastmath={"contract"}, error_model="numpy", **BORROWED)
 def _exp(x: Any) -> Any:
     """e^x for -87 <= x <= 87 without a call, so that loops over it vectorise; relative error below 3e-7."""
     n = np.floor(x * LOG2_E + np.float32(0.5))
@@ -71,7 +73,7 @@ def _exp(x: Any) -> Any:
     return series * _float_of_bits(np.int32((np.int32(n) + np.int32(127)) << np.int32(23)))
 
 
-@numba.njit(fastmath={"contract"}, error_model="numpy")
+@numba.njit(fastmath={"contract"}, error_model="numpy", **BORROWED)
 def gate(gates: np.ndarray, gated: np.ndarray) -> None:
     """`gated = tanh(gates[:R]) * sigmoid(gates[R:2R])` as (a - 1) / ((a + 1)(1 + b)), a = e^2x, b = e^-y."""
     channels = gated.shape[0]
@@ -84,7 +86,7 @@ def gate(gates: np.ndarray, gated: np.ndarray) -> None:
 
 
 # Sums may be taken in any order here: that is what lets the maximum and the total vectorise.
-@numba.njit(fastmath={"contract", "reassoc", "nnan", "nsz"}, error_model="numpy")
+@numba.njit(fastmath={"contract", "reassoc", "nnan", "nsz"}, error_model="numpy", **BORROWED)
 def draw(logits: np.ndarray, masses: np.ndarray, u: float, temperature: float) -> int:
     """First class whose cumulative probability exceeds `u`; at temperature 0 the first likeliest class."""
     num_outputs = masses.shape[0]
@@ -111,7 +113,7 @@ def draw(logits: np.ndarray, masses: np.ndarray, u: float, temperature: float) -
     return num_outputs - 1
 
 
-@numba.njit(fastmath={"contract"}, error_model="numpy")
+@numba.njit(fastmath={"contract"}, error_model="numpy", **BORROWED)
 def draw_likely(logits: np.ndarray, masses: np.ndarray, u: float, temperature: float, top_p: float) -> int:
     """As `draw`, from the likeliest classes alone that together have probability `top_p`; see `rules.nucleus`."""
     num_outputs = masses.shape[0]

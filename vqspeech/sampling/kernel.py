@@ -22,10 +22,12 @@ import numpy as np
 from numba.core.registry import cpu_target
 
 from vqspeech.sampling.arithmetic import as_input, draw, draw_likely, gate
-from vqspeech.sampling.layout import Buffers, Choice, Weights
+from vqspeech.sampling.layout import BORROWED, Buffers, Choice, Weights
 from vqspeech.sampling.tile import product
 
 SQRT_HALF = np.float32(math.sqrt(0.5))
+PLAIN = {"error_model": "numpy", **BORROWED}
+_part = numba.njit(forceinline=True, **PLAIN)  # of `_run`; as a call, for every layer, it takes up to a fifth more time
 
 
 def _run(
@@ -38,86 +40,112 @@ def _run(
     classes: np.ndarray,
     logits: np.ndarray,
 ) -> None:
-    """See `run`. One function, although it is long: calls for every layer and stream take up to a fifth more time."""
-    # `product` is compiled anew for every combination of types. So it gets slices of matrices everywhere (whether a
-    # slice is contiguous is no part of its type), and zero as an integer like any other (a literal has a type of its
-    # own).
+    """See `run`."""
+    # `product` is compiled anew for every combination of types. So it gets zero as an integer like any other (a literal
+    # has a type of its own), and matrices as slices of both axes: whether such a slice is contiguous is no part of its
+    # type. All else gets contiguous arrays, for loops over others do not vectorise.
     zero = np.int64(0)
     num, num_layers, channels = slots.shape[0], weights.dilations.shape[0], weights.embedding.shape[1]
-    stream, history, position, frame = weights.stream, buffers.history, buffers.position, buffers.frame
-    taps, gates, gated, residual = buffers.taps, buffers.gates, buffers.gated, buffers.residual
-    skip, hidden, inner = buffers.skip, buffers.hidden, buffers.inner
-    frame_rows, taps_rows, gates_rows, gated_rows = frame[:num, :], taps[:num, :], gates[:num, :], gated[:num, :]
-    residual_rows, skip_rows, hidden_rows = residual[:num, :], skip[:num, :], hidden[:num, :]
-    inner_rows, logits_rows = inner[:num, :], buffers.logits[:num, :]
-    condition_bias, skip_bias = weights.condition_bias.reshape(1, -1)[:, :], weights.skip_bias.reshape(1, -1)[:, :]
-    hidden_bias, head_bias = weights.hidden_bias.reshape(1, -1)[:, :], weights.head_bias.reshape(1, -1)[:, :]
+    frame, taps, gates, gated = buffers.frame[:num], buffers.taps[:num], buffers.gates[:num], buffers.gated[:num]
+    residual, skip, hidden = buffers.residual[:num], buffers.skip[:num], buffers.hidden[:num]
+    inner, last = buffers.inner[:num], buffers.logits[:num]
+    condition_bias, skip_bias = weights.condition_bias.reshape(1, -1), weights.skip_bias.reshape(1, -1)
+    hidden_bias, head_bias = weights.hidden_bias.reshape(1, -1), weights.head_bias.reshape(1, -1)
     layer_inputs, skip_scale = gated.shape[1] // num_layers, np.float32(1 / math.sqrt(num_layers))
-    num_outputs, t = buffers.masses.shape[0], 0
-    uniforms, temperature, top_p, forced = choice
     for n in range(condition.shape[0]):
         # The conditioning of all layers changes once per frame.
-        product(weights.condition, zero, condition[n, :, :], condition_bias, frame_rows)
-        for _ in range(hop_length):
+        product(weights.condition, zero, condition[n, :, :], condition_bias[:, :], frame[:, :])
+        for t in range(n * hop_length, (n + 1) * hop_length):
             for u in range(num):
-                previous = position[slots[u], 1]
+                previous = buffers.position[slots[u], 1]
                 for r in range(channels):
                     residual[u, r] = weights.embedding[previous, r]
             at, ring = zero, zero
             for layer in range(num_layers):
                 dilation, begin = weights.dilations[layer], layer * layer_inputs
-                for u in range(num):
-                    slot = slots[u]
-                    place = ring + position[slot, 0] % dilation * channels
-                    delayed, now, then = history[slot, place : place + channels], residual[u], taps[u]
-                    for r in range(channels):
-                        then[r] = delayed[r]
-                        delayed[r] = as_input(now[r], taps)
-                        then[channels + r] = delayed[r]
+                _delay(residual, channels, dilation, ring, slots, buffers.position, buffers.history, taps)
                 ring += dilation * channels
-                bias = layer * 2 * channels
-                at = product(stream, at, taps_rows, frame_rows[:, bias:], gates_rows)
+                at = product(weights.stream, at, taps[:, :], frame[:, layer * 2 * channels :], gates[:, :])
                 for u in range(num):
                     gate(gates[u], gated[u, begin : begin + channels])
                 if layer < num_layers - 1:
-                    layer_rows = gated_rows[:, begin : begin + layer_inputs]
-                    at = product(stream, at, layer_rows, residual_rows, residual_rows)
+                    outputs = gated[:, begin : begin + layer_inputs]
+                    at = product(weights.stream, at, outputs, residual[:, :], residual[:, :])
                     for u in range(num):
                         for r in range(channels):
                             residual[u, r] *= SQRT_HALF
-            at = product(stream, at, gated_rows, skip_bias, skip_rows)
-            for u in range(num):
-                for s in range(inner.shape[1]):
-                    inner[u, s] = as_input(max(skip[u, s] * skip_scale, np.float32(0)), inner)
-            at = product(stream, at, inner_rows, hidden_bias, hidden_rows)
-            for u in range(num):
-                for s in range(inner.shape[1]):
-                    inner[u, s] = as_input(max(hidden[u, s], np.float32(0)), inner)
-            product(stream, at, inner_rows, head_bias, logits_rows)
-            for u in range(num):
-                slot = slots[u]
-                if logits.shape[1]:
-                    for q in range(num_outputs):
-                        logits[u, t, q] = buffers.logits[u, q]
-                if forced.shape[1]:
-                    previous = np.int64(forced[u, t])
-                elif top_p < 1.0 and temperature > 0.0:
-                    previous = np.int64(
-                        draw_likely(buffers.logits[u], buffers.masses, uniforms[u, t], temperature, top_p)
-                    )
-                else:
-                    previous = np.int64(draw(buffers.logits[u], buffers.masses, uniforms[u, t], temperature))
-                classes[u, t] = previous
-                position[slot, 0] += 1
-                position[slot, 1] = previous
-            t += 1
+            at = product(weights.stream, at, gated[:, :], skip_bias[:, :], skip[:, :])
+            _rectify(skip, skip_scale, inner)
+            at = product(weights.stream, at, inner[:, :], hidden_bias[:, :], hidden[:, :])
+            _rectify(hidden, np.float32(1), inner)
+            product(weights.stream, at, inner[:, :], head_bias[:, :], last[:, :])
+            _choose(last, buffers.masses, choice, t, slots, buffers.position, classes, logits)
+
+
+@_part
+def _delay(
+    now: np.ndarray,
+    channels: int,
+    dilation: int,
+    ring: int,
+    slots: np.ndarray,
+    position: np.ndarray,
+    history: np.ndarray,
+    taps: np.ndarray,
+) -> None:
+    """Fill `taps` with the layer's input of `dilation` samples ago and the present one, which replaces it in the ring
+    that begins at `history[slot, ring]`."""
+    for u in range(slots.shape[0]):
+        slot = slots[u]
+        place = ring + position[slot, 0] % dilation * channels
+        delayed, present, then = history[slot, place : place + channels], now[u], taps[u]
+        for r in range(channels):
+            then[r] = delayed[r]
+            delayed[r] = as_input(present[r], taps)
+            then[channels + r] = delayed[r]
+
+
+@_part
+def _rectify(outputs: np.ndarray, scale: float, inputs: np.ndarray) -> None:
+    """The next product's inputs: `max(scale * outputs, 0)`."""
+    for u in range(outputs.shape[0]):
+        for s in range(inputs.shape[1]):
+            inputs[u, s] = as_input(max(outputs[u, s] * scale, np.float32(0)), inputs)
+
+
+@_part
+def _choose(
+    last: np.ndarray,
+    masses: np.ndarray,
+    choice: Choice,
+    t: int,
+    slots: np.ndarray,
+    position: np.ndarray,
+    classes: np.ndarray,
+    logits: np.ndarray,
+) -> None:
+    """Draw every stream's class, or take the one that is forced, and keep it."""
+    uniforms, temperature, top_p, forced = choice
+    for u in range(slots.shape[0]):
+        if logits.shape[1]:
+            for q in range(masses.shape[0]):
+                logits[u, t, q] = last[u, q]
+        if forced.shape[1]:
+            chosen = np.int64(forced[u, t])
+        elif top_p < 1.0 and temperature > 0.0:
+            chosen = np.int64(draw_likely(last[u], masses, uniforms[u, t], temperature, top_p))
+        else:
+            chosen = np.int64(draw(last[u], masses, uniforms[u, t], temperature))
+        classes[u, t] = chosen
+        position[slots[u], 0] += 1
+        position[slots[u], 1] = chosen
 
 
 def _loop(name: str, **options: Any) -> Callable[..., None]:
     """`_run`, compiled under a name, which is that of its files on disk."""
     loop = types.FunctionType(_run.__code__, globals(), name)
     loop.__qualname__ = name
-    return numba.njit(loop, nogil=True, error_model="numpy", **options)
+    return numba.njit(loop, nogil=True, **PLAIN, **options)
 
 
 @functools.cache

@@ -59,7 +59,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from vqspeech.sampling.layout import HALF, LANES, NARROW, PARTIAL_SUMS, QUARTER, WIDE
+from vqspeech.sampling.layout import BORROWED, HALF, LANES, NARROW, PARTIAL_SUMS, QUARTER, WIDE
 
 STREAMS_AT_ONCE = 3 if LANES == 16 else 1
 SEVERAL_AT_ONCE = STREAMS_AT_ONCE > 1
@@ -68,7 +68,7 @@ BYTE, LANE, INDEX, FLOAT = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.Flo
 SUMS = ir.VectorType(FLOAT, LANES)
 
 
-@numba.njit
+@numba.njit(**BORROWED)
 def product(weights: np.ndarray, at: int, x: np.ndarray, init: np.ndarray, out: np.ndarray) -> int:
     """`out[s] = init[s] + x[s] @ matrix` for every stream s, with the matrix packed at `weights[at:]`.
 
@@ -104,7 +104,7 @@ def product(weights: np.ndarray, at: int, x: np.ndarray, init: np.ndarray, out: 
 def _tiles_of(width: int) -> Callable[..., None]:
     """A function that takes all streams through the tile at `weights[at:]`, for the outputs from `column` on."""
 
-    @numba.njit
+    @numba.njit(**BORROWED)
     def tiles(weights: np.ndarray, at: int, x: np.ndarray, init: np.ndarray, out: np.ndarray, column: int) -> None:
         stream = 0
         if SEVERAL_AT_ONCE:  # a branch that is not taken is not compiled either
