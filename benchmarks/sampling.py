@@ -31,7 +31,8 @@ import torch  # noqa: E402
 
 from vqspeech.nn.wavenet import WaveNet  # noqa: E402
 from vqspeech.sampling.engines import get_engine  # noqa: E402
-from vqspeech.sampling.layout import HAS_BFLOAT16, pack_weights  # noqa: E402
+from vqspeech.sampling.layout import pack_weights  # noqa: E402
+from vqspeech.vectors import HAS_BFLOAT16  # noqa: E402
 
 SIZES = ((32, 64), (64, 128), (128, 256))  # residual and skip channels
 REFERENCE_SIZE = (64, 128)

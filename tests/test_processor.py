@@ -17,10 +17,10 @@ from vqspeech.processor import LIMITS
 SCRIPT = """
 import json
 import vqspeech, torch
-from vqspeech.sampling import layout
+from vqspeech import vectors
 from vqspeech.training.acceleration import find_acceleration
 from vqspeech.config import TrainConfig
-print(json.dumps([torch.backends.cpu.get_cpu_capability(), layout.LANES, layout.HAS_BFLOAT16,
+print(json.dumps([torch.backends.cpu.get_cpu_capability(), vectors.LANES, vectors.HAS_BFLOAT16,
                   find_acceleration(TrainConfig(), "cpu").bfloat16]))
 """
 X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="AVX2 is of x86-64 processors")

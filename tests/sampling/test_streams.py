@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from vqspeech.errors import VQSpeechError
 from vqspeech.sampling import compiled
-from vqspeech.sampling.arithmetic import as_input
 from vqspeech.sampling.engines import get_engine
-from vqspeech.sampling.layout import HAS_BFLOAT16, NARROW, PARTIAL_SUMS, inputs_of_row, pack, pad, to_bfloat16
+from vqspeech.sampling.layout import NARROW, PARTIAL_SUMS, inputs_of_row, pack, pad, to_bfloat16
 from vqspeech.sampling.tile import product
+from vqspeech.vectors import HAS_BFLOAT16, as_input
 from wavenets import CONDITION, HOP, make_condition, make_wavenet
 
 PRECISIONS = ["float32", *(["bfloat16"] if HAS_BFLOAT16 else [])]  # what this machine has

@@ -11,9 +11,9 @@ from vqspeech.errors import VQSpeechError
 from vqspeech.sampling.arithmetic import draw as compiled_draw
 from vqspeech.sampling.arithmetic import draw_likely
 from vqspeech.sampling.engines import get_engine
-from vqspeech.sampling.layout import HAS_BFLOAT16
 from vqspeech.sampling.random import uniforms
 from vqspeech.sampling.rules import cumulative_masses, draw, nucleus
+from vqspeech.vectors import HAS_BFLOAT16
 from wavenets import HOP, make_condition, make_wavenet
 
 WAYS = [("torch", "float32"), ("numba", "float32"), *([("numba", "bfloat16")] if HAS_BFLOAT16 else [])]

@@ -1,76 +1,11 @@
-"""What lies between the products of the compiled loop, written so that it vectorises: rounding, gate, draw."""
+"""What lies between the products of the compiled loop, written so that it vectorises: gate and draw."""
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic, overload
 
-from vqspeech.sampling.layout import BORROWED
-
-LOG2_E = np.float32(math.log2(math.e))
-# ln 2 in two parts, so that x - n ln 2 keeps its last bits: the first has few enough bits for n times it to be exact.
-LN_2_HIGH = np.float32(0.693359375)
-LN_2_LOW = np.float32(math.log(2) - 0.693359375)
-
-
-@intrinsic
-def _float_of_bits(typing: Any, bits: Any) -> Any:
-    """The float32 whose bits are those of an int32."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.FloatType())
-
-    return types.float32(types.int32), generate
-
-
-@intrinsic
-def _bits_of_float(typing: Any, value: Any) -> Any:
-    """The bits of a float32 as uint32."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.IntType(32))
-
-    return types.uint32(types.float32), generate
-
-
-def as_input(value: Any, like: Any) -> Any:
-    """A float32 as products take it: as it is, or rounded to the nearest bfloat16 (its bits, uint16)."""
-    raise AssertionError("exists in compiled code only")
-
-
-@overload(as_input, inline="always")  # numba compares the signatures, so that none may have annotations
-def _as_input(value, like):  # type: ignore[no-untyped-def]
-    if like.dtype == types.uint16:
-
-        def rounded(value, like):  # type: ignore[no-untyped-def]
-            bits = _bits_of_float(np.float32(value))
-            half = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))  # ties go to the even neighbour
-            return np.uint16((bits + half) >> np.uint32(16))
-
-        return rounded
-    return lambda value, like: value
-
-
-# "contract" alone: reordering would undo the two-part ln 2.
-@numba.njit(fastmath={"contract"}, error_model="numpy", **BORROWED)
-def _exp(x: Any) -> Any:
-    """e^x for -87 <= x <= 87 without a call, so that loops over it vectorise; relative error below 3e-7."""
-    n = np.floor(x * LOG2_E + np.float32(0.5))
-    r = (x - n * LN_2_HIGH) - n * LN_2_LOW  # |r| <= ln(2) / 2
-    series = np.float32(1 / 720)
-    series = series * r + np.float32(1 / 120)
-    series = series * r + np.float32(1 / 24)
-    series = series * r + np.float32(1 / 6)
-    series = series * r + np.float32(1 / 2)
-    series = series * r + np.float32(1)
-    series = series * r + np.float32(1)
-    return series * _float_of_bits(np.int32((np.int32(n) + np.int32(127)) << np.int32(23)))
+from vqspeech.vectors import BORROWED, as_input, exp
 
 
 @numba.njit(fastmath={"contract"}, error_model="numpy", **BORROWED)
@@ -80,8 +15,8 @@ def gate(gates: np.ndarray, gated: np.ndarray) -> None:
     filtered, opening = gates[:channels], gates[channels:]
     for r in range(channels):
         # Beyond the limits tanh is 1 and sigmoid 0 to the last bit that matters, and nothing overflows.
-        a = _exp(min(max(np.float32(2) * filtered[r], np.float32(-30)), np.float32(30)))
-        b = _exp(min(max(-opening[r], np.float32(-50)), np.float32(50)))
+        a = exp(min(max(np.float32(2) * filtered[r], np.float32(-30)), np.float32(30)))
+        b = exp(min(max(-opening[r], np.float32(-50)), np.float32(50)))
         gated[r] = as_input((a - np.float32(1)) / ((a + np.float32(1)) * (np.float32(1) + b)), gated)
 
 
@@ -100,7 +35,7 @@ def draw(logits: np.ndarray, masses: np.ndarray, u: float, temperature: float) -
         return best
     scale = np.float32(1 / temperature)
     for q in range(num_outputs):
-        masses[q] = _exp(max((logits[q] - top) * scale, np.float32(-87)))
+        masses[q] = exp(max((logits[q] - top) * scale, np.float32(-87)))
     total = 0.0
     for q in range(num_outputs):
         total += masses[q]
@@ -123,7 +58,7 @@ def draw_likely(logits: np.ndarray, masses: np.ndarray, u: float, temperature: f
     scale = np.float32(1 / temperature)
     total = 0.0
     for q in range(num_outputs):
-        masses[q] = _exp(max((logits[q] - top) * scale, np.float32(-87)))
+        masses[q] = exp(max((logits[q] - top) * scale, np.float32(-87)))
         total += masses[q]
     kept, last = 0.0, 0
     for _ in range(num_outputs):

@@ -15,7 +15,6 @@ from vqspeech.numba_cache import guard
 from vqspeech.sampling.interface import Engine, Sampler
 from vqspeech.sampling.kernel import run
 from vqspeech.sampling.layout import (
-    HAS_BFLOAT16,
     PARTIAL_SUMS,
     Buffers,
     Choice,
@@ -27,6 +26,7 @@ from vqspeech.sampling.layout import (
 )
 from vqspeech.sampling.random import check_seed, uniforms
 from vqspeech.sampling.rules import check_classes, check_condition, check_settings, check_weights
+from vqspeech.vectors import HAS_BFLOAT16
 
 _LOG = logging.getLogger(__name__)
 _COMPILED: set[type] = set()  # element types whose loop is ready in this process

@@ -21,9 +21,10 @@ import numba
 import numpy as np
 from numba.core.registry import cpu_target
 
-from vqspeech.sampling.arithmetic import as_input, draw, draw_likely, gate
-from vqspeech.sampling.layout import BORROWED, Buffers, Choice, Weights
+from vqspeech.sampling.arithmetic import draw, draw_likely, gate
+from vqspeech.sampling.layout import Buffers, Choice, Weights
 from vqspeech.sampling.tile import product
+from vqspeech.vectors import BORROWED, as_input
 
 SQRT_HALF = np.float32(math.sqrt(0.5))
 PLAIN = {"error_model": "numpy", **BORROWED}
@@ -157,7 +158,8 @@ def _kept(element: str) -> Callable[..., None]:
     type and each processor (see `vqspeech.processor`) has a function of its own.
     """
     folder = Path(__file__).parent
-    sources = [(folder / f"{name}.py").read_bytes() for name in ("kernel", "tile", "arithmetic", "layout")]
+    names = ("kernel", "tile", "arithmetic", "layout", "../vectors")
+    sources = [(folder / f"{name}.py").read_bytes() for name in names]
     processor = repr(cpu_target.target_context.codegen().magic_tuple()).encode()  # its name and features
     digest = hashlib.sha256(b"".join([*sources, processor])).hexdigest()
     try:

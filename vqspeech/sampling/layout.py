@@ -10,31 +10,17 @@ from __future__ import annotations
 
 from typing import NamedTuple, cast
 
-import llvmlite.binding
-import numba
 import numpy as np
 from torch import Tensor
 
 from vqspeech.nn.wavenet import GatedLayer, WaveNet
+from vqspeech.vectors import LANES
 
-
-def _cpu_features() -> frozenset[str]:
-    """What the compiled code may use: numba's setting, else what the processor has."""
-    if numba.config.CPU_FEATURES is not None:
-        return frozenset(name[1:] for name in numba.config.CPU_FEATURES.split(",") if name.startswith("+"))
-    return frozenset(name for name, present in llvmlite.binding.get_host_cpu_features().items() if present)
-
-
-# Floats per vector register, and tile widths: eight registers hold a tile's sums (or, in narrow tiles, two or four
-# partial sums each), which hides the latency of a multiply-add and still fits the sixteen registers of AVX2.
-LANES = 16 if "avx512f" in _cpu_features() else 8
+# Widths of tiles: eight registers hold a tile's sums (or, in narrow tiles, two or four partial sums each), which hides
+# the latency of a multiply-add and still fits the sixteen registers of AVX2.
 WIDE, HALF, QUARTER, NARROW = 8 * LANES, 4 * LANES, 2 * LANES, LANES
 WIDTHS = (WIDE, HALF, QUARTER, NARROW)
 PARTIAL_SUMS = 4  # rows are padded to a multiple of this
-# How the loop's functions are compiled: without counting who holds an array. What they work on belongs to their caller,
-# and counting takes two locked instructions for every array of every call, a tenth of a small network's time.
-BORROWED = {"_nrt": False}
-HAS_BFLOAT16 = LANES == 16 and "avx512bf16" in _cpu_features()
 
 
 class Weights(NamedTuple):

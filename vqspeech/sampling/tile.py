@@ -36,7 +36,7 @@ Why the draws are equal, bit for bit
 How to change it
     - Another tile width: `layout.WIDTHS`, widest first, with a case in `product` and a call of `_tiles_of`. Rows are
       padded to PARTIAL_SUMS.
-    - Another processor: `LANES` in layout and STREAMS_AT_ONCE here. Sums, one row and the inputs have to fit into the
+    - Another processor: `LANES` in vectors and STREAMS_AT_ONCE here. Sums, one row and the inputs have to fit into the
       registers, else the compiler spills them to the stack and the gain is lost. Look at the inner loop with
       `kernel._kept("float32").inspect_asm()` after a first call (and an empty NUMBA_CACHE_DIR: what comes from disk
       shows nothing). It should hold multiply-adds and loads, and no vector stores.
@@ -59,7 +59,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from vqspeech.sampling.layout import BORROWED, HALF, LANES, NARROW, PARTIAL_SUMS, QUARTER, WIDE
+from vqspeech.sampling.layout import HALF, NARROW, PARTIAL_SUMS, QUARTER, WIDE
+from vqspeech.vectors import BORROWED, LANES
 
 STREAMS_AT_ONCE = 3 if LANES == 16 else 1
 SEVERAL_AT_ONCE = STREAMS_AT_ONCE > 1
