@@ -30,11 +30,13 @@ BOOTSTRAPS = 2000
 
 
 def forced_bits(sampler: Sampler, model: VQVAE, wav: np.ndarray, speaker: int) -> float:
-    """-log2 p of all samples of a recording, in its own speaker's voice."""
-    condition = model.condition(model.encode(wav), speaker).numpy()
-    classes = np.asarray(mu_law_encode(np.pad(wav, (0, len(condition) * model.hop_length - len(wav)))))
+    """-log2 p of all samples of a recording, or of their excitation, in its own speaker's voice."""
+    condition = model.condition(model.encode(wav), speaker)
+    padded = torch.from_numpy(np.pad(wav, (0, len(condition) * model.hop_length - len(wav))))[None]
+    taught = mu_law_encode(padded) if model.prediction is None else model.excitation(padded, condition[None], 0).classes
+    classes = taught[0].numpy()
     streams = sampler.streams(1, seed=0)
-    logits = streams.force([streams.open(0)], classes[None], condition[None])[0]
+    logits = streams.force([streams.open(0)], classes[None], condition.numpy()[None])[0]
     likely = torch.log_softmax(torch.from_numpy(logits).double(), -1).numpy()
     return float(-likely[np.arange(len(wav)), classes[: len(wav)]].sum() / math.log(2))
 

@@ -45,15 +45,19 @@ def joined(data: Path, sample_rate: int) -> list[np.ndarray]:
 def forced_nats(model: VQVAE, wav: np.ndarray, split: bool) -> tuple[float, int]:
     """-log p of the true samples, each part with the past it would have, and the number of parts."""
     hop, length = model.hop_length, len(wav)
-    classes = np.asarray(mu_law_encode(np.pad(wav, (0, -length % hop))))
+    padded = torch.from_numpy(np.pad(wav, (0, -length % hop)))[None]
     streams = get_engine("numba", "float32").load(model.wavenet, hop).streams(1, seed=0)
     nats, number = 0.0, 0
     for part in find_parts(model, [torch.as_tensor(wav)], split=split):
-        condition = model.condition(part.codes, 0).numpy()[part.before : len(part.codes) - part.after]
+        condition = model.condition(part.codes, 0)[part.before : len(part.codes) - part.after]
         begin = part.first * hop
-        chosen = classes[begin : begin + len(condition) * hop]
+        end = begin + len(condition) * hop
+        if model.prediction is None:
+            chosen = mu_law_encode(padded[0, begin:end]).numpy()
+        else:
+            chosen = model.excitation(padded[:, :end], condition[None], begin).classes[0].numpy()
         stream = streams.open(0)
-        logits = streams.force([stream], chosen[None], condition[None])[0]
+        logits = streams.force([stream], chosen[None], condition.numpy()[None])[0]
         streams.close(stream)
         likely = torch.log_softmax(torch.from_numpy(logits), -1).numpy()[np.arange(len(chosen)), chosen]
         nats -= float(likely[part.warm_up * hop :][: length - begin - part.warm_up * hop].sum(dtype=np.float64))

@@ -80,9 +80,24 @@ def tiny_model():
 @pytest.fixture(scope="session")
 def lively_model():
     """The tiny model with larger weights: what it draws depends on its own past, as in a trained one."""
+    return _enliven(_make_tiny_model(seed=0))
+
+
+@pytest.fixture(scope="session")
+def predicting_model():
+    """A lively model of the excitation that linear prediction leaves, with filters that differ from code to code."""
     import torch
 
-    model = _make_tiny_model(seed=0)
+    model = _enliven(_make_tiny_model(seed=0, prediction_order=6, condition_blocks=2))
+    with torch.no_grad():
+        model.spectral_head.layers[2].weight.mul_(8)
+        model.spectral_head.layers[2].bias.sub_(1)  # soft speech: nothing is clipped
+    return model
+
+
+def _enliven(model):
+    import torch
+
     with torch.no_grad():
         for parameter in model.wavenet.parameters():
             parameter.mul_(2)
@@ -134,7 +149,7 @@ def place(tmp_path, chirp, monkeypatch) -> Path:
     return tmp_path
 
 
-def _make_tiny_model(seed: int, speakers: tuple[str, ...] = ("ann", "bob", "theo")):
+def _make_tiny_model(seed: int, speakers: tuple[str, ...] = ("ann", "bob", "theo"), **decoder: int):
     import torch
 
     from vqspeech.config import parse_recipe
@@ -148,8 +163,9 @@ def _make_tiny_model(seed: int, speakers: tuple[str, ...] = ("ann", "bob", "theo
             "bottleneck": {"num_codes": 8, "code_dim": 4},
             "decoder": {
                 "residual_channels": 8, "skip_channels": 8, "cycles": 2, "layers_per_cycle": 3,
-                "condition_channels": 8, "context_frames": 1, "speaker_dim": 4,
+                "condition_channels": 8, "context_frames": 1, "speaker_dim": 4, **decoder,
             },
+            "loss": {"spectral": float("prediction_order" in decoder), "spectral_bands": 20},
             "train": {"crop_samples": 512},
         },
         "the tests' tiny recipe",

@@ -15,10 +15,10 @@ from vqspeech.losses import (
     bits,
     cross_entropy,
     masked_mean,
-    previous_classes,
     vqvae_losses,
 )
 from vqspeech.models.vqvae import VQVAE
+from vqspeech.mu_law import previous_classes
 from vqspeech.nn.mel import LogMel
 from vqspeech.training.acceleration import Acceleration
 

@@ -9,12 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vqspeech.data.batches import Batch
 from vqspeech.models.vqvae import VQVAE, VQVAEOutput
-from vqspeech.mu_law import SILENCE_CLASS
 from vqspeech.nn.mel import LogMel
 
 
@@ -46,11 +44,6 @@ def cross_entropy(logits: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     return masked_mean(nats, mask)
 
 
-def previous_classes(classes: Tensor) -> Tensor:
-    """The mu-law class one sample earlier, (B, T); silence before the first."""
-    return F.pad(classes[:, :-1], (1, 0), value=SILENCE_CLASS)
-
-
 def bits(nats: float) -> float:
     """Nats to bits."""
     return nats / math.log(2)
@@ -69,20 +62,14 @@ def vqvae_losses(
     or its compiled form, for the one place where there is much to do.
     """
     recipe = model.recipe
-    context = model.conditioner.context
-    num_frames = batch.classes.shape[1] // model.hop_length
-    inside = batch.frame_mask[:, context : context + num_frames]
     zero = out.quantized.codebook_loss.new_zeros(())
     reconstruction = zero
     if out.logits is not None:
-        reconstruction = sample_cross_entropy(out.logits, batch.classes, batch.sample_mask)
+        target = batch.classes if out.classes is None else out.classes
+        reconstruction = sample_cross_entropy(out.logits, target, batch.sample_mask)
     spectral = adversary = zero
     if out.spectrum is not None and log_mel is not None:
-        lead = context * model.hop_length + model.encoder.halo[0]
-        with torch.no_grad():
-            target = log_mel.around_frames(batch.wav, lead, num_frames)  # (B, N, M)
-        distance = (out.spectrum.float() - target).abs().mean(-1)  # (B, N)
-        spectral = recipe.loss.spectral * masked_mean(distance, inside)
+        spectral = spectral_loss(model, out.spectrum, batch, log_mel)
     if out.speaker_logits is not None:
         speaker = batch.speaker[:, None].expand(-1, out.speaker_logits.shape[1])
         adversary = cross_entropy(out.speaker_logits, speaker, batch.frame_mask)
@@ -93,3 +80,12 @@ def vqvae_losses(
         spectral=spectral,
         adversary=adversary,
     )
+
+
+def spectral_loss(model: VQVAE, spectrum: Tensor, batch: Batch, log_mel: LogMel) -> Tensor:
+    """The weighted distance of predicted log-mel frames (B, N, M) from the batch's own."""
+    context, num_frames = model.conditioner.context, spectrum.shape[1]
+    with torch.no_grad():
+        target = log_mel.around_frames(batch.wav, model.lead, num_frames)  # (B, N, M)
+    distance = (spectrum.float() - target).abs().mean(-1)  # (B, N)
+    return model.recipe.loss.spectral * masked_mean(distance, batch.frame_mask[:, context : context + num_frames])

@@ -59,6 +59,20 @@ def mu_law_decode(classes: Any) -> Any:
     return np.sign(y) * np.expm1(np.abs(y) * np.float32(np.log1p(mu))) / np.float32(mu)
 
 
+def class_edges() -> np.ndarray:
+    """Amplitudes between which the classes lie, float64, (257,), from -1 to 1; the first and last class are halves."""
+    mu = MU_LAW_CLASSES - 1
+    y = np.clip((np.arange(MU_LAW_CLASSES + 1) - 0.5) / mu * 2 - 1, -1, 1)
+    return np.sign(y) * np.expm1(np.abs(y) * np.log1p(mu)) / mu
+
+
+def previous_classes(classes: Any) -> Any:
+    """The class one sample earlier, integer Tensor (B, T); silence before the first."""
+    previous = classes.roll(1, 1)
+    previous[:, 0] = SILENCE_CLASS
+    return previous
+
+
 def _is_tensor(values: object) -> bool:
     """Whether `values` is a torch Tensor, without importing torch."""
     return "torch" in sys.modules and isinstance(values, sys.modules["torch"].Tensor)

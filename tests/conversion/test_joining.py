@@ -13,7 +13,7 @@ from vqspeech.conversion.joining import Abandoned, Joiner
 @given(data=st.data(), parts=st.lists(st.tuples(st.integers(0, 5), st.integers(1, 9)), min_size=1, max_size=5))
 def test_parts_are_written_in_their_order_without_their_warm_ups(data, parts):
     written: list[int] = []
-    joiner = Joiner(lambda classes: written.extend(classes.tolist()))
+    joiner = Joiner(lambda _, classes: written.extend(classes.tolist()))
     left = {}
     for number, (unwanted, wanted) in enumerate(parts):
         assert joiner.begin(unwanted, wanted) == number
@@ -35,7 +35,7 @@ def test_parts_are_written_in_their_order_without_their_warm_ups(data, parts):
 
 def test_a_part_that_begins_when_its_turn_has_come_is_written_at_once():
     written: list[int] = []
-    joiner = Joiner(lambda classes: written.extend(classes.tolist()))
+    joiner = Joiner(lambda _, classes: written.extend(classes.tolist()))
     joiner.put(joiner.begin(0, 2), np.array([1, 2]))
     assert joiner.is_whole
     number = joiner.begin(1, 2)
@@ -47,7 +47,7 @@ def test_a_part_that_begins_when_its_turn_has_come_is_written_at_once():
 
 def test_after_closing_nothing_is_taken_or_written():
     written: list[int] = []
-    joiner = Joiner(lambda classes: written.extend(classes.tolist()))
+    joiner = Joiner(lambda _, classes: written.extend(classes.tolist()))
     first, second = joiner.begin(0, 2), joiner.begin(0, 2)
     joiner.put(first, np.array([1]))
     joiner.close()

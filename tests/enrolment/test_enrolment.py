@@ -126,6 +126,25 @@ def test_the_likelihood_that_is_descended_on_is_that_of_the_model(speaking_model
     assert task.bits(vector) == pytest.approx(compute_gains(speaking_model, own).bits, abs=1e-4)
 
 
+def test_with_linear_prediction_a_fit_descends_on_bits_that_compare(predicting_model, bobs_speech):
+    from vqspeech.likelihood.gains import compute_gains, held_out_batches
+
+    model = without(predicting_model, "")
+    recordings, _ = read_recordings([bobs_speech], model.recipe.data)
+    store = Stretches(recordings, RATE)
+    own = list(held_out_batches(model, store, "valid", store.split_sizes["valid"]))  # everybody is ann there
+    train = fitting.fitting(fitting.crop_of(16), 0, 8, 600.0).model_copy(update={"precision": "float32"})
+    vector = model.speaker_vectors.weight[0]
+    task = fitting.VoiceTask(model, store, vector, train, find_acceleration(train, "cpu"))
+    begin = task.bits(vector)
+    assert begin == pytest.approx(compute_gains(model, own).bits, abs=1e-4)
+    terms = task.losses(0)
+    assert float(terms["total"].detach()) > float(terms["bits"]) * np.log(2)  # the spectrum also teaches
+    found = fitting.fit_voice(task, train, begin, lambda step, of, bits: None)
+    assert found.bits < begin
+    assert all(torch.equal(value, predicting_model.state_dict()[name]) for name, value in model.state_dict().items())
+
+
 def test_the_nearest_voice_is_the_one_that_speaks(speaking_model, bobs_speech):
     recordings, _ = read_recordings([bobs_speech], speaking_model.recipe.data)
     train = fitting.fitting(fitting.crop_of(16), 0, 1, 1.0)

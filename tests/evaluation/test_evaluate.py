@@ -27,6 +27,7 @@ from vqspeech.evaluation.trials.pairs import assign_targets, choose_pairs, choos
 from vqspeech.evaluation.trials.sexes import find_sexes
 from vqspeech.evaluation.trials.synthesis import Settings, make_evaluation
 from vqspeech.models.vqvae import VQVAE
+from vqspeech.mu_law import mu_law_decode
 from vqspeech.pretrained.cards import ModelCard
 from vqspeech.pretrained.checkpoint import MODEL_FILE, save_model
 from vqspeech.units.quality import deduplicate
@@ -96,6 +97,17 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(run, corpus, monkeyp
     monkeypatch.setattr(synthesis, "convert_many", lambda *_, **__: pytest.fail("converted again"))
     monkeypatch.setattr(sound, "measure", lambda _: pytest.fail("measured again"))
     assert [section.title for section in assess(run, corpus).sections] == ["Sound", "Codebook"]
+
+
+def test_what_is_kept_is_judged_as_it_was_made_a_byte_a_sample_where_that_loses_nothing():
+    drawn = mu_law_decode(np.random.default_rng(0).integers(0, 256, 500))
+    assert synthesis._pack(drawn).dtype == np.uint8
+    np.testing.assert_array_equal(synthesis._unpack(synthesis._pack(drawn)), drawn)
+    filtered = np.random.default_rng(0).uniform(-1, 1, 500).astype(np.float32)  # as linear prediction speaks
+    once = synthesis._unpack(synthesis._pack(filtered))
+    np.testing.assert_allclose(once, filtered, atol=2**-15)
+    assert synthesis._pack(once).dtype == np.int16
+    np.testing.assert_array_equal(synthesis._unpack(synthesis._pack(once)), once)
 
 
 def test_another_model_is_measured_anew_in_the_same_folder(run, corpus, model):

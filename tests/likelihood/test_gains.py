@@ -23,6 +23,7 @@ class Oracle(nn.Module):
     """
 
     num_codes, hop_length, speakers, code_rate = NUM_CODES, HOP, SPEAKERS, 50.0
+    prediction = None
 
     def __init__(self, batch: Batch) -> None:
         super().__init__()

@@ -1,9 +1,37 @@
-"""The speaker adversary: what it guesses from, and what its reversed gradients do."""
+"""Conditioning: how far it sees. The speaker adversary: what it guesses from, and what its reversed gradients do."""
 
+import pytest
 import torch
+from torch.nn import functional as F
 
 from vqspeech.losses import bits, cross_entropy
-from vqspeech.nn.conditioning import SpeakerAdversary
+from vqspeech.nn.conditioning import Conditioner, SpeakerAdversary
+
+
+@pytest.mark.parametrize(("near", "num_blocks", "context"), [(0, 0, 0), (2, 0, 2), (1, 1, 2), (2, 3, 9)])
+def test_a_conditioning_frame_sees_its_context_and_nothing_beyond(near, num_blocks, context):
+    conditioner = Conditioner(3, 2, 8, near, num_blocks).double()
+    assert conditioner.context == context  # 1 + 2 + 4 of three blocks, beside the first convolution's
+    z_q = torch.randn(1, 2 * context + 5, 3, dtype=torch.float64, requires_grad=True)
+    frames = conditioner(z_q, torch.randn(1, 2, dtype=torch.float64))
+    assert frames.shape == (1, 5, 10)
+    (seen,) = torch.autograd.grad(frames[0, 2].pow(2).sum(), z_q)
+    seen = seen[0].abs().sum(1).nonzero()[:, 0].tolist()
+    assert min(seen) >= 2 and max(seen) <= 2 + 2 * context
+    if num_blocks:  # zeros of the ReLUs aside, it sees all of it
+        assert len(seen) >= context
+
+
+def test_a_block_adds_to_a_frame_what_it_makes_of_those_a_dilation_away():
+    conditioner = Conditioner(3, 2, 4, 0, 2)
+    block = conditioner.blocks[1]
+    assert block.dilation == 2
+    x = torch.randn(4, 9)
+    weight, bias = block.around.weight, block.around.bias
+    for n in range(5):
+        around = sum(weight[:, :, k] @ x[:, n + 2 * k] for k in range(3)) + bias
+        expected = F.relu(x[:, n + 2] + block.mix.weight[:, :, 0] @ F.relu(around) + block.mix.bias)
+        torch.testing.assert_close(block(x[None])[0, :, n], expected)
 
 
 def test_an_adversary_of_the_crop_pools_mean_and_maximum_over_the_frames_inside():

@@ -99,7 +99,11 @@ class DecoderConfig(_Section):
     layers_per_cycle: Annotated[int, Field(gt=0, le=12)] = 10
     condition_channels: Positive = 64
     context_frames: Annotated[int, Field(ge=0)] = 2  # code frames seen on either side
+    condition_blocks: Annotated[int, Field(ge=0, le=7)] = 0  # residual blocks after them; the n-th sees 2^n more frames
     speaker_dim: Positive = 32
+    # 0: the WaveNet models the waveform itself. Above: what linear prediction of this order leaves of it, the filters
+    # from the spectrum that is predicted from codes and speaker; 1 per kHz of the sample rate is enough.
+    prediction_order: Annotated[int, Field(ge=0, le=48)] = 0
 
 
 class LossConfig(_Section):
@@ -198,6 +202,10 @@ class Recipe(_Section):
             )
         if self.train.warm_start_steps and not self.loss.spectral:
             raise ValueError("train.warm_start_steps needs loss.spectral > 0: without it nothing trains the encoder")
+        if self.decoder.prediction_order and not self.loss.spectral:
+            raise ValueError(
+                "decoder.prediction_order needs loss.spectral > 0: the filters come from the spectrum that it teaches"
+            )
         settling = self.train.settling_steps
         if self.train.steps <= settling:
             raise ValueError(

@@ -18,9 +18,12 @@ from vqspeech.models.vqvae import BLOCK_FRAMES, VQVAE
 @torch.no_grad()  # as a decorator: between the pieces the caller's own setting holds
 def condition_entries(
     model: VQVAE, entries: Iterable[Tensor], speaker: int
-) -> Generator[NDArray[np.float32], None, None]:
-    """Frames (n, C) of codebook entries (m, D) that arrive in pieces, for a speaker's index."""
-    stream = model.conditioning(speaker)
+) -> Generator[NDArray[np.floating], None, None]:
+    """Frames (n, C) of codebook entries (m, D) that arrive in pieces, for a speaker's index.
+
+    With linear prediction each is followed by its filter, see `VQVAE.conditioning`; `vocoder.Vocoder` takes both.
+    """
+    stream = model.conditioning(speaker, with_filters=True)
     for z_q in entries:
         for frames in stream.push(z_q):
             yield frames.cpu().numpy()
@@ -28,8 +31,8 @@ def condition_entries(
         yield frames.cpu().numpy()
 
 
-def condition_part(model: VQVAE, part: Part, speaker: int) -> Generator[NDArray[np.float32], None, None]:
-    """Frames (n, C) of a part, `part.num_frames` in all; the codes around it are context alone."""
+def condition_part(model: VQVAE, part: Part, speaker: int) -> Generator[NDArray[np.floating], None, None]:
+    """What `condition_entries` gives for a part, `part.num_frames` in all; the codes around it are context alone."""
     first, end = part.before, len(part.codes) - part.after
     done = 0
     for frames in condition_entries(model, _look_up(model, part.codes), speaker):

@@ -7,7 +7,8 @@ A conversion is one path. Every step hands on pieces, so memory does not grow wi
 3. cut: `parts.find_parts` ends a part at a pause (`cuts.Cuts`), so that one long recording can fill many streams.
 4. sample: `sampling.scheduler.Scheduler` draws the parts of all recordings side by side. It takes the conditioning
    frames of each from `conditioning.condition_part` and hands on the mu-law classes that it has drawn.
-5. join: `joining.Joiner` drops each part's warm-up and puts the parts in order.
+5. join: `joining.Joiner` drops each part's warm-up and puts the parts in order, `vocoder.Vocoder` turns classes into
+   sound: what linear prediction remembers runs on from part to part.
 6. write: a function takes the sound, piece by piece: `convert_many` keeps it, `files.convert_files` writes WAV files.
 
 `pipeline.Pipeline` holds these steps of one recording together, `pipeline.PipelineQueue` those of many.

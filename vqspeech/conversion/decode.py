@@ -14,8 +14,8 @@ from torch import Tensor
 
 from vqspeech.conversion.conditioning import condition_entries
 from vqspeech.conversion.options import SamplingOptions, load_sampler
+from vqspeech.conversion.vocoder import Vocoder
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.mu_law import mu_law_decode
 from vqspeech.nn.mode import evaluating
 from vqspeech.sampling.interface import Session
 from vqspeech.sampling.scheduler import FRAMES_AT_A_TIME, Stream, run_streams
@@ -87,15 +87,18 @@ def decode_many(
         If a code is outside the codebook.
     """
     speakers = [model.speaker_index(request.speaker) for request in requests]
-    pieces: list[list[NDArray[np.int32]]] = [[] for _ in requests]
+    pieces: list[list[NDArray[np.float32]]] = [[] for _ in requests]
+
+    def begin(request: CodesRequest, speaker: int, spoken: list[NDArray[np.float32]]) -> Stream:
+        vocoder = Vocoder(model)
+        frames = vocoder.watch(condition_entries(model, [model.lookup(request.codes)], speaker))
+        return Stream(request.utterance, 0, frames, lambda classes: spoken.append(vocoder.push(classes)))
+
     with evaluating(model):
-        streams = (
-            Stream(request.utterance, 0, condition_entries(model, [model.lookup(request.codes)], speaker), drawn.append)
-            for request, speaker, drawn in zip(requests, speakers, pieces, strict=True)
-        )
+        streams = map(begin, requests, speakers, pieces)
         sampler = load_sampler(model, options)
         run_streams(sampler, streams, num_threads=num_threads, seed=options.seed, temperature=options.temperature)
-    return [mu_law_decode(np.concatenate(drawn)) for drawn in pieces]
+    return [np.concatenate(spoken) for spoken in pieces]
 
 
 @torch.no_grad()  # as a decorator: between the pieces the caller's own setting holds
@@ -105,8 +108,8 @@ def decode_stream(
     """Sound of codebook entries (n, D) that arrive in pieces, in one stream."""
     index = model.speaker_index(speaker)
     streams = load_sampler(model, options).streams(1, seed=options.seed, temperature=options.temperature)
-    session = Session(streams, utterance)
+    session, vocoder = Session(streams, utterance), Vocoder(model)
     with evaluating(model):
-        for frames in condition_entries(model, entries, index):
+        for frames in vocoder.watch(condition_entries(model, entries, index)):
             for start in range(0, len(frames), FRAMES_AT_A_TIME):
-                yield mu_law_decode(session.generate(frames[start : start + FRAMES_AT_A_TIME]))
+                yield vocoder.push(session.generate(frames[start : start + FRAMES_AT_A_TIME]))

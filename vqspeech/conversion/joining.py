@@ -35,7 +35,7 @@ class Joiner:
 
     Parameters
     ----------
-    write : takes the classes (n,) of all parts, one after the other, in one thread at a time
+    write : takes a part's number and its next classes (n,), part after part, in one thread at a time
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Joiner:
     is_closed : whether nothing more is taken or written
     """
 
-    def __init__(self, write: Callable[[NDArray[np.integer]], None]) -> None:
+    def __init__(self, write: Callable[[int, NDArray[np.integer]], None]) -> None:
         self.waiting = 0
         self.is_closed = False
         self._write = write
@@ -74,7 +74,7 @@ class Joiner:
             part.unwanted -= len(classes) - len(wanted)
             part.missing -= len(wanted)
             if number == self._turn:
-                self._write(wanted)
+                self._write(number, wanted)
             else:
                 part.early.append(wanted.astype(np.uint8))
                 self.waiting += len(wanted)
@@ -88,7 +88,7 @@ class Joiner:
             early, following.early = following.early, []
             for classes in early:
                 self.waiting -= len(classes)
-                self._write(classes)
+                self._write(self._turn, classes)
 
     def close(self) -> None:
         """Take and write nothing more, but for a piece that is being written now."""

@@ -15,12 +15,14 @@ from vqspeech.conversion.joining import Abandoned, Joiner
 from vqspeech.conversion.options import SamplingOptions, load_sampler
 from vqspeech.conversion.parts import find_parts
 from vqspeech.conversion.source import Source
+from vqspeech.conversion.vocoder import Vocoder
 from vqspeech.errors import VQSpeechError
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.mu_law import mu_law_decode
 from vqspeech.sampling.scheduler import Scheduler, Stream
 
-MOST_WAITING = 2**25  # samples that are done (a byte each) and wait for an earlier part; no new part is begun beyond
+# Samples that are done and wait for an earlier part, a byte each, or two with linear prediction, whose filters wait
+# too; no new part is begun beyond.
+MOST_WAITING = 2**25
 
 MOST_OPEN = 256  # recordings at a time: each may hold two files open
 
@@ -53,7 +55,7 @@ class Pipeline:
         self._model, self._speaker, self._utterance, self._write = model, speaker, utterance, write
         self._source = Source(model, blocks, what)
         self._parts = find_parts(model, self._read(), split=split)
-        self._joiner = Joiner(self._write_classes)
+        self._joiner, self._vocoder = Joiner(self._write_classes), Vocoder(model)
         self._written = 0
         self.is_read = False
 
@@ -76,7 +78,7 @@ class Pipeline:
         return Stream(
             self._utterance,
             part.first * hop,
-            frames=condition_part(self._model, part, self._speaker),
+            frames=self._vocoder.watch(condition_part(self._model, part, self._speaker), number, part.warm_up),
             receive=functools.partial(self._joiner.put, number),
             fail=fail,
         )
@@ -93,12 +95,12 @@ class Pipeline:
                 raise Abandoned
             yield samples
 
-    def _write_classes(self, classes: NDArray[np.integer]) -> None:
+    def _write_classes(self, number: int, classes: NDArray[np.integer]) -> None:
         # The last frame may reach beyond the recording, all of which has been read when its classes come.
-        classes = classes[: self._source.received - self._written]
-        self._written += len(classes)
-        if len(classes):
-            self._write(mu_law_decode(classes))
+        wav = self._vocoder.push(classes, number)[: self._source.received - self._written]
+        self._written += len(wav)
+        if len(wav):
+            self._write(wav)
 
 
 class PipelineQueue:

@@ -16,8 +16,11 @@ from vqspeech.config import TrainConfig
 from vqspeech.data.batches import Batch, Batches
 from vqspeech.data.store import Store
 from vqspeech.likelihood.gains import held_out_batches
-from vqspeech.losses import cross_entropy, previous_classes
+from vqspeech.likelihood.nats import condition_nats
+from vqspeech.losses import cross_entropy, masked_mean, spectral_loss
 from vqspeech.models.vqvae import VQVAE
+from vqspeech.mu_law import previous_classes
+from vqspeech.nn.mel import LogMel
 from vqspeech.training.acceleration import Acceleration
 from vqspeech.training.loop import fit
 from vqspeech.training.state import Task, TrainingState, new_state
@@ -72,22 +75,35 @@ class VoiceTask(Task):
         self.batches = Batches.for_model(
             vqvae, store, "train", crop_samples=train.crop_samples, batch_size=train.batch_size, seed=train.seed
         )
+        self.log_mel = (
+            LogMel(vqvae.sample_rate, vqvae.hop_length, vqvae.recipe.loss.spectral_bands).to(vqvae.device)
+            if vqvae.prediction is not None
+            else None
+        )
         count = store.split_sizes["valid"]
         self.held_out = list(held_out_batches(vqvae, store, "valid", count, at_a_time=4))
 
     def losses(self, step: int) -> dict[str, Tensor]:
-        """Terms of one step; nats per sample are minimised."""
+        """Terms of one step; nats per sample are minimised, with linear prediction also the spectrum's distance."""
         batch = self.batches.batch(step).to(self.vqvae.device)
-        nats = self._nats(batch, self.voice.vector)
-        return {"total": nats, "bits": nats.detach() / math.log(2)}
-
-    def _nats(self, batch: Batch, vector: Tensor) -> Tensor:
-        """Mean -log p of a batch's samples, nats."""
-        z_q = self.vqvae.inference_codes(batch.wav, batch.frame_mask).z_q  # (B, F, D)
         with self.acceleration.autocast():
-            voices = vector.expand(len(z_q), -1)  # (B, P)
-            condition = self.vqvae.conditioner(z_q * batch.frame_mask[..., None], voices)
-            logits = self.vqvae.wavenet(previous_classes(batch.classes), condition)
+            condition = self._condition(batch, self.voice.vector)
+            total = nats = self._nats(batch, condition)
+            if self.log_mel is not None and self.vqvae.spectral_head is not None:
+                # The nats give no gradient through the filters.
+                total = nats + spectral_loss(self.vqvae, self.vqvae.spectral_head(condition), batch, self.log_mel)
+        return {"total": total, "bits": nats.detach() / math.log(2)}
+
+    def _condition(self, batch: Batch, vector: Tensor) -> Tensor:
+        """Conditioning frames (B, N, C) of a batch's own codes and a vector."""
+        z_q = self.vqvae.inference_codes(batch.wav, batch.frame_mask).z_q  # (B, F, D)
+        return self.vqvae.conditioner(z_q * batch.frame_mask[..., None], vector.expand(len(z_q), -1))
+
+    def _nats(self, batch: Batch, condition: Tensor) -> Tensor:
+        """Mean -log p of a batch's samples, nats."""
+        if self.vqvae.prediction is not None:
+            return masked_mean(condition_nats(self.vqvae, batch, condition), batch.sample_mask)
+        logits = self.vqvae.wavenet(previous_classes(batch.classes), condition)
         return cross_entropy(logits, batch.classes, batch.sample_mask)
 
     @torch.no_grad()
@@ -96,7 +112,8 @@ class VoiceTask(Task):
         nats = count = 0.0
         for batch in self.held_out if batches is None else batches:
             samples = float(batch.sample_mask.sum())
-            nats += float(self._nats(batch, vector)) * samples
+            with self.acceleration.autocast():
+                nats += float(self._nats(batch, self._condition(batch, vector))) * samples
             count += samples
         return nats / max(1.0, count) / math.log(2)
 

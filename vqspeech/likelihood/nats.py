@@ -1,4 +1,13 @@
-"""Teacher-forced nats: -log p of samples under the decoder and of codes under the prior, given the true past."""
+"""Teacher-forced nats: -log p of samples under the decoder and of codes under the prior, given the true past.
+
+What a sample costs is always -log p of its own mu-law class, so that models with and without linear prediction, and
+codes and speakers whose filters differ, compare. With prediction the WaveNet gives a distribution over classes of the
+excitation e[t] = (x[t] - prediction) * scale. Given the past, e is a linear function of x: a class of e is an interval
+of x, over which its probability is spread evenly, and a class of x gets what falls into its own interval. That is the
+change of variables with the filter's Jacobian (it is monic and causal, so the gains alone), exact also where a class of
+e is narrower than one of x. An excitation beyond mu-law's range is clipped to its last class, which stands for all that
+lies beyond: that class is spread up to full scale of x. So a filter that fits badly, and clips, pays for it.
+"""
 
 # B utterances, T samples, N codes, F = N + 2 * context frames, Q mu-law classes, K codebook entries.
 
@@ -15,12 +24,14 @@ from torch import Tensor
 
 from vqspeech.data.batches import Batch
 from vqspeech.data.code_store import CodeStore
-from vqspeech.losses import previous_classes
 from vqspeech.models.prior import Prior
 from vqspeech.models.vqvae import VQVAE
+from vqspeech.mu_law import class_edges, previous_classes
+from vqspeech.nn.linear_prediction import Excitation
 from vqspeech.nn.mode import evaluating
 
 WINDOW_SAMPLES = 1 << 16  # of a batch whose logits are in memory at once
+PIECE_SAMPLES = 1 << 13  # whose shares of all classes are in memory at once
 
 
 @torch.no_grad()
@@ -34,9 +45,17 @@ def sample_nats(model: VQVAE, batch: Batch, codes: Tensor, speaker: Tensor) -> T
     codes : LongTensor, shape (B, F), the batch's own or others
     speaker : LongTensor, shape (B,), likewise
     """
-    condition = _condition(model, batch, codes, speaker)
-    logits = model.wavenet(previous_classes(batch.classes), condition)
-    return _target_nats(logits.float(), batch.classes) * batch.sample_mask
+    return condition_nats(model, batch, _condition(model, batch, codes, speaker))
+
+
+def condition_nats(model: VQVAE, batch: Batch, condition: Tensor) -> Tensor:
+    """`sample_nats` given conditioning frames (B, N, C), with gradients through the WaveNet, not through filters."""
+    if model.prediction is None:
+        logits = model.wavenet(previous_classes(batch.classes), condition)
+        return _target_nats(logits.float(), batch.classes) * batch.sample_mask
+    excitation = model.excitation(batch.wav, condition)
+    logits = model.wavenet(previous_classes(excitation.classes), condition)
+    return waveform_nats(logits, excitation, _spoken(model, batch), batch.classes) * batch.sample_mask
 
 
 @torch.no_grad()
@@ -46,7 +65,8 @@ def utterance_nats(model: VQVAE, batch: Batch, codes: Tensor, speaker: Tensor) -
     The logits come in windows of `WINDOW_SAMPLES`, each after all that the WaveNet sees before it.
     """
     condition = _condition(model, batch, codes, speaker)  # (B, N, C)
-    previous = previous_classes(batch.classes)  # (B, T)
+    excitation = None if model.prediction is None else model.excitation(batch.wav, condition)
+    previous = previous_classes(batch.classes if excitation is None else excitation.classes)  # (B, T)
     hop, num_frames = model.hop_length, condition.shape[1]
     before = -(-model.wavenet.receptive_field // hop)
     window = max(1, WINDOW_SAMPLES // (hop * len(condition)))
@@ -56,7 +76,12 @@ def utterance_nats(model: VQVAE, batch: Batch, codes: Tensor, speaker: Tensor) -
         logits = model.wavenet(previous[:, first * hop : end * hop], condition[:, first:end])
         logits = logits[:, (start - first) * hop :]  # (B, samples of the window, Q)
         samples = slice(start * hop, end * hop)
-        found = _target_nats(logits.float(), batch.classes[:, samples], classes_last=False)
+        target = batch.classes[:, samples]
+        if excitation is None:
+            found = _target_nats(logits.float(), target, classes_last=False)
+        else:
+            here = Excitation(excitation.level[:, samples], excitation.scale[:, samples])
+            found = waveform_nats(logits, here, _spoken(model, batch)[:, samples], target)
         nats += (found.double() * batch.sample_mask[:, samples]).sum(1)
     return nats
 
@@ -110,6 +135,51 @@ def bits_per_code(prior: Prior, codes: CodeStore, numbers: NDArray[np.int64], *,
     """Bits that the prior needs for each code of whole sequences, those for the stop symbols included."""
     bits = sum(float(row.sum()) for row in surprisals(prior, codes, numbers, by_speaker=by_speaker))
     return bits / max(1, sum(codes.length(int(number)) for number in numbers))
+
+
+def waveform_nats(logits: Tensor, excitation: Excitation, wav: Tensor, classes: Tensor) -> Tensor:
+    """-log p of each sample's mu-law class (B, T) under logits (B, T, Q) over classes of the excitation.
+
+    `wav` (B, T) are the samples themselves, `classes` (B, T) their own; see the module for what is computed.
+    """
+    rows = (logits.flatten(0, 1), *(each.flatten() for each in (*excitation, wav, classes)))
+    pieces = zip(*(each.split(PIECE_SAMPLES) for each in rows), strict=True)
+    return torch.cat([_piece_nats(*piece) for piece in pieces]).view_as(wav)
+
+
+def _piece_nats(logits: Tensor, level: Tensor, scale: Tensor, wav: Tensor, classes: Tensor) -> Tensor:
+    """See `waveform_nats`: (M,) of logits (M, Q) and (M,) of each of the others."""
+    edges = torch.from_numpy(class_edges()).to(logits.device)  # (Q + 1,)
+
+    def as_level(amplitude: Tensor | float) -> Tensor:
+        return level + (amplitude - wav.double()) * scale
+
+    def find(value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The excitation's class in which a level lies, and where that begins and ends."""
+        place = torch.searchsorted(edges[1:-1], value, right=True)
+        begin = torch.where(place == 0, as_level(-1).minimum(edges[0]), edges[place])
+        end = torch.where(place == len(edges) - 2, as_level(1).maximum(edges[-1]), edges[place + 1])
+        return place, begin, end
+
+    low, high = as_level(edges[classes]), as_level(edges[classes + 1])  # of the sample's own class
+    (first, begin, first_end), (last, last_begin, end) = find(low), find(high)
+    p = logits.double().softmax(-1)  # (M, Q)
+    up_to = p.cumsum(-1)
+    p_first, p_last, up_to_first, up_to_last = (
+        each.gather(1, place[:, None])[:, 0] for each in (p, up_to) for place in (first, last)
+    )
+    across = (
+        p_first * (first_end - low) / (first_end - begin)
+        + (up_to_last - p_last - up_to_first)
+        + p_last * (high - last_begin) / (end - last_begin)
+    )
+    within = p_first * (high - low) / (first_end - begin)
+    return -torch.where(first == last, within, across).log().float()
+
+
+def _spoken(model: VQVAE, batch: Batch) -> Tensor:
+    """The samples (B, T) that a batch's classes are of."""
+    return batch.wav[:, model.lead : model.lead + batch.classes.shape[1]]
 
 
 def _condition(model: VQVAE, batch: Batch, codes: Tensor, speaker: Tensor) -> Tensor:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,16 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from vqspeech.config import Recipe
-from vqspeech.errors import AudioError, CheckpointError, CodesError, UnknownSpeakerError
+from vqspeech.errors import CheckpointError
 from vqspeech.models.blocks import Blocks
+from vqspeech.models.checks import check_codes, check_waveform, find_speaker
 from vqspeech.models.identity import weights_digest
 from vqspeech.models.prior import Prior
-from vqspeech.mu_law import MU_LAW_CLASSES
+from vqspeech.mu_law import MU_LAW_CLASSES, previous_classes
 from vqspeech.nn.bottleneck import Quantized, make_bottleneck
 from vqspeech.nn.conditioning import Conditioner, SpeakerAdversary, SpectralHead
-from vqspeech.nn.encoder import Encoder
+from vqspeech.nn.encoder import make_encoder
 from vqspeech.nn.jitter import apply_jitter
-from vqspeech.nn.mel import LogMel
+from vqspeech.nn.linear_prediction import Excitation, Filters, excite, make_prediction
 from vqspeech.nn.mode import evaluating
 from vqspeech.nn.wavenet import WaveNet
 
@@ -38,6 +38,7 @@ class VQVAEOutput(NamedTuple):
     quantized: Quantized
     spectrum: Tensor | None  # (B, N, M) log-mel of each frame, where the recipe asks for it
     speaker_logits: Tensor | None  # (B, F, speakers) of the adversary, likewise
+    classes: Tensor | None = None  # (B, T) that the logits foretell: the excitation's; None: the batch's own
 
 
 class VQVAE(nn.Module):
@@ -59,35 +60,20 @@ class VQVAE(nn.Module):
 
     def __init__(self, recipe: Recipe, speakers: Sequence[str]) -> None:
         super().__init__()
-        encoder, bottleneck, decoder = recipe.encoder, recipe.bottleneck, recipe.decoder
+        bottleneck, decoder, loss = recipe.bottleneck, recipe.decoder, recipe.loss
         self.recipe = recipe
         self.speakers = tuple(speakers)
-        self.encoder = Encoder(
-            encoder.strides,
-            encoder.channels,
-            bottleneck.code_dim,
-            encoder.residual_blocks,
-            encoder.norm,
-            norm_frames=encoder.norm_frames,
-            front=(
-                LogMel(recipe.data.sample_rate, encoder.mel_hop, encoder.mel_bands)
-                if encoder.input == "log-mel"
-                else None
-            ),
-        )
+        self.encoder = make_encoder(recipe.encoder, bottleneck.code_dim, recipe.data.sample_rate)
         self.bottleneck = make_bottleneck(
-            bottleneck.kind,
-            bottleneck.num_codes,
-            bottleneck.code_dim,
-            bottleneck.normalize,
-            bottleneck.ema_decay,
+            bottleneck.kind, bottleneck.num_codes, bottleneck.code_dim, bottleneck.normalize, bottleneck.ema_decay,
             bottleneck.restart_below,
-        )
+        )  # fmt: skip
         # The one-hot times a learned matrix: a voice is a vector that can later be fitted by itself.
         self.speaker_vectors = nn.Embedding(len(self.speakers), decoder.speaker_dim)
         self.conditioner = Conditioner(
-            bottleneck.code_dim, decoder.speaker_dim, decoder.condition_channels, decoder.context_frames
-        )
+            bottleneck.code_dim, decoder.speaker_dim, decoder.condition_channels, decoder.context_frames,
+            decoder.condition_blocks,
+        )  # fmt: skip
         self.wavenet = WaveNet(
             MU_LAW_CLASSES,
             MU_LAW_CLASSES,
@@ -97,10 +83,11 @@ class VQVAE(nn.Module):
             decoder.layers_per_cycle,
             self.conditioner.channels,
         )
-        self.spectral_head = (
-            SpectralHead(self.conditioner.channels, recipe.loss.spectral_bands) if recipe.loss.spectral else None
+        self.spectral_head = SpectralHead(self.conditioner.channels, loss.spectral_bands) if loss.spectral else None
+        # What its spectrum filters, a frame for each code; it has no weights.
+        self.prediction = make_prediction(
+            decoder.prediction_order, recipe.data.sample_rate, self.hop_length, loss.spectral_bands
         )
-        loss = recipe.loss
         self.adversary = (
             SpeakerAdversary(bottleneck.code_dim, len(self.speakers), loss.adversary_width, loss.adversary_context)
             if loss.adversary
@@ -116,6 +103,16 @@ class VQVAE(nn.Module):
     def hop_length(self) -> int:
         """Samples per code."""
         return self.encoder.hop_length
+
+    @property
+    def lead(self) -> int:
+        """Samples that `forward` gets before the first that the decoder speaks."""
+        return self.conditioner.context * self.hop_length + self.encoder.halo[0]
+
+    @property
+    def training_parts(self) -> tuple[str, ...]:
+        """How the names of weights begin that training alone uses; the filters of prediction need the spectrum."""
+        return ("adversary.",) if self.prediction else ("spectral_head.", "adversary.")
 
     @property
     def num_codes(self) -> int:
@@ -151,13 +148,15 @@ class VQVAE(nn.Module):
         encoder_frozen: bool = False,
         jittered: Tensor | None = None,
         adversary_scale: float | None = None,
+        spoken: Tensor | None = None,
     ) -> VQVAEOutput:
         """One pass with teacher forcing.
 
         Parameters
         ----------
         wav : Tensor, shape (B, halo + F * hop + halo), F = context + N + context frames
-        previous : LongTensor, shape (B, T), mu-law class one sample earlier
+        previous : LongTensor, shape (B, T), mu-law class one sample earlier; with linear prediction the excitation's
+            take their place
         frame_mask : BoolTensor, shape (B, F), frames that lie inside the utterance
         speaker : LongTensor, shape (B,)
         with_decoder : bool
@@ -169,6 +168,7 @@ class VQVAE(nn.Module):
         jittered : LongTensor, shape (B, F), the frame whose vector each frame's conditioning gets, see `draw_jitter`
         adversary_scale : float
             Weight of the adversary's reversed gradient; None: the recipe's.
+        spoken : Tensor, shape of `wav`, what linear prediction starts from; None: `wav`
         """
         if encoder_frozen:
             quantized = self.inference_codes(wav, frame_mask)
@@ -177,6 +177,11 @@ class VQVAE(nn.Module):
         z_q = quantized.z_q if jittered is None else apply_jitter(quantized.z_q, jittered)
         condition = self.decoder_condition(z_q, frame_mask, speaker)
         scale = self.recipe.loss.adversary if adversary_scale is None else adversary_scale
+        classes = None
+        if with_decoder and self.prediction is not None:
+            excitation = self.excitation(wav if spoken is None else spoken, condition)
+            classes = excitation.classes
+            previous = previous_classes(classes)
         return VQVAEOutput(
             logits=self.wavenet(previous, condition) if with_decoder else None,
             quantized=quantized,
@@ -184,6 +189,7 @@ class VQVAE(nn.Module):
             speaker_logits=self.adversary(quantized.z_q, frame_mask, scale)
             if self.adversary and not encoder_frozen
             else None,
+            classes=classes,
         )
 
     @torch.no_grad()
@@ -196,9 +202,26 @@ class VQVAE(nn.Module):
         """Conditioning frames (B, N, C) from z_q (B, F, D), zeroed outside the utterance, and speakers (B,)."""
         return self.conditioner(z_q * frame_mask[..., None], self.speaker_vectors(speaker))
 
+    def excitation(self, wav: Tensor, condition: Tensor, lead: int | None = None) -> Excitation:
+        """What linear prediction leaves of a waveform by the filters of conditioning frames (B, N, C).
+
+        `wav` (B, lead + T + ...) has `lead` samples before the first of the N hops; None: `self.lead`, as `forward`
+        gets it.
+        """
+        return excite(wav, self.lead if lead is None else lead, self.filters(condition), self.hop_length)
+
+    @torch.no_grad()
+    def filters(self, condition: Tensor) -> Filters:
+        """The filters of conditioning frames (..., N, C), in full precision; there are some if `prediction` is."""
+        assert self.prediction is not None and self.spectral_head is not None
+        with torch.autocast(condition.device.type, enabled=False):
+            return self.prediction(self.spectral_head(condition.float()))
+
     def drop_training_parts(self) -> None:
-        """Leave out what training alone uses: the spectral head and the adversary."""
-        self.spectral_head = self.adversary = None
+        """Leave out what training alone uses, see `training_parts`."""
+        self.adversary = None
+        if self.prediction is None:
+            self.spectral_head = None
 
     def speaker_index(self, name: str) -> int:
         """Position of a speaker in the one-hot.
@@ -208,15 +231,7 @@ class VQVAE(nn.Module):
         UnknownSpeakerError
             With the nearest names.
         """
-        if name in self.speakers:
-            return self.speakers.index(name)
-        near = difflib.get_close_matches(name, self.speakers, n=3, cutoff=0.4)
-        hint = f"Did you mean {' or '.join(near)}? " if near else ""
-        known = f"{hint}It has {', '.join(self.speakers[:8])}" + (", ..." if len(self.speakers) > 8 else "")
-        raise UnknownSpeakerError(
-            f"speaker {name!r} is not among this model's {len(self.speakers)}. {known}. "
-            "List them with: vqspeech info MODEL"
-        )
+        return find_speaker(name, self.speakers)
 
     def codes_id(self) -> str:
         """Hex digest of what gives codes their meaning, encoder and codebook: codes of one model fit no other."""
@@ -235,12 +250,19 @@ class VQVAE(nn.Module):
 
         return Blocks(compute, BLOCK_FRAMES * self.hop_length, self.encoder.halo, self.hop_length)
 
-    def conditioning(self, speaker: int) -> Blocks:
-        """A stream that takes codes (n,) and gives the decoder's conditioning frames (N, C)."""
+    def conditioning(self, speaker: int, *, with_filters: bool = False) -> Blocks:
+        """A stream that takes entries (n, D) and gives the decoder's conditioning frames (N, C).
+
+        With linear prediction and `with_filters` a frame is followed by its filter, (N, C + p + 1) in float64: both
+        come out of one block, so that the pieces change neither.
+        """
         vector = self.speaker_vectors.weight[speaker][None]
 
         def compute(z_q: Tensor) -> Tensor:
-            return self.conditioner(z_q[None], vector)[0]
+            frames = self.conditioner(z_q[None], vector)[0]
+            return torch.cat([frames.double(), self.filters(frames).packed()], 1) if packs else frames
+
+        packs = with_filters and self.prediction is not None
 
         context = self.conditioner.context
         return Blocks(compute, BLOCK_FRAMES, (context, context))
@@ -264,10 +286,7 @@ class VQVAE(nn.Module):
         torch.Size([10])
         """
         samples = torch.as_tensor(wav, dtype=torch.float32, device=self.device)
-        if samples.dim() != 1 or not len(samples):
-            raise AudioError(f"encode takes one waveform of shape (T,), T > 0, but got shape {tuple(samples.shape)}")
-        if not bool(samples.isfinite().all()):
-            raise AudioError("the waveform holds values that are not finite. Repair the recording first")
+        check_waveform(samples)
         with evaluating(self):
             stream = self.encoding()
             return torch.cat(stream.push(samples) + stream.finish())
@@ -289,12 +308,5 @@ class VQVAE(nn.Module):
     def lookup(self, codes: np.ndarray | Tensor) -> Tensor:
         """Codebook entries (N, D) of codes (N,), checked against K."""
         codes = torch.as_tensor(codes, device=self.device).long()
-        if codes.dim() != 1 or not len(codes):
-            raise CodesError(f"expected codes of shape (N,), N > 0, but got shape {tuple(codes.shape)}")
-        if int(codes.min()) < 0 or int(codes.max()) >= self.num_codes:
-            raise CodesError(
-                f"codes run from {int(codes.min())} to {int(codes.max())}, but this model's codebook has "
-                f"{self.num_codes} entries (0 to {self.num_codes - 1}). They were made by another model: "
-                "encode the recording again with this one"
-            )
+        check_codes(codes, self.num_codes)
         return self.bottleneck.lookup(codes)

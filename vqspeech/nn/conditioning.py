@@ -15,22 +15,43 @@ class Conditioner(nn.Module):
     """Convolve z_q with its neighbours and join the speaker's vector.
 
     Like the encoder it does not pad: `context` frames are needed on either side (zeros beyond the utterance).
+
+    Parameters
+    ----------
+    code_dim, speaker_dim, channels : D, P, C
+    near : frames on either side that the first convolution sees
+    num_blocks : residual blocks after it, whose dilations double: each block sees twice as much further as the last
     """
 
-    def __init__(self, code_dim: int, speaker_dim: int, channels: int, context: int) -> None:
+    def __init__(self, code_dim: int, speaker_dim: int, channels: int, near: int, num_blocks: int = 0) -> None:
         super().__init__()
-        self.context = context
+        self.context = near + 2**num_blocks - 1
         self.channels = channels + speaker_dim  # of the output
-        self.local = nn.Conv1d(code_dim + speaker_dim, channels, 2 * context + 1)
+        self.local = nn.Conv1d(code_dim + speaker_dim, channels, 2 * near + 1)
         self.mix = nn.Conv1d(channels, channels, 1)
+        self.blocks = nn.Sequential(*(ConditionBlock(channels, 2**n) for n in range(num_blocks)))
 
     def forward(self, z_q: Tensor, speaker: Tensor) -> Tensor:
         """Conditioning frames (B, N, C + P) of z_q (B, context + N + context, D) and speaker vectors (B, P)."""
         voice = speaker[:, :, None]  # (B, P, 1)
         x = torch.cat([z_q.transpose(1, 2), voice.expand(-1, -1, z_q.shape[1])], dim=1)
         x = F.relu(self.local(x))
-        x = F.relu(x + self.mix(x))
+        x = self.blocks(F.relu(x + self.mix(x)))
         return torch.cat([x, voice.expand(-1, -1, x.shape[-1])], dim=1).transpose(1, 2)
+
+
+class ConditionBlock(nn.Module):
+    """What a frame and those `dilation` before and after it add to it."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.dilation = dilation
+        self.around = nn.Conv1d(channels, channels, 3, dilation=dilation)
+        self.mix = nn.Conv1d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, N + 2 * dilation) -> (B, C, N)."""
+        return F.relu(x[..., self.dilation : -self.dilation] + self.mix(F.relu(self.around(x))))
 
 
 class SpectralHead(nn.Module):

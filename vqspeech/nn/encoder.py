@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqspeech.config import EncoderConfig
 from vqspeech.nn.mel import LogMel
 from vqspeech.nn.norm import FrameNorm, PastNorm
 
@@ -141,3 +142,17 @@ class Encoder(nn.Module):
         frame = torch.div(centre, self.hop_length, rounding_mode="floor")
         known = (frame >= 0) & (frame < mask.shape[1])
         return mask[:, frame.clamp(0, mask.shape[1] - 1)] & known
+
+
+def make_encoder(config: EncoderConfig, code_dim: int, sample_rate: int) -> Encoder:
+    """The encoder of a recipe's section, for vectors of D = `code_dim`."""
+    heard = LogMel(sample_rate, config.mel_hop, config.mel_bands) if config.input == "log-mel" else None
+    return Encoder(
+        config.strides,
+        config.channels,
+        code_dim,
+        config.residual_blocks,
+        config.norm,
+        norm_frames=config.norm_frames,
+        front=heard,
+    )

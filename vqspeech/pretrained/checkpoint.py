@@ -30,7 +30,6 @@ PRIOR_FILE = "prior.safetensors"
 FORMAT = 1  # raised when files of this version can no longer be read by older ones
 KEY, PRIOR_KEY = "vqspeech", "vqspeech prior"
 SPEAKER_TABLE = "speaker_vectors.weight"
-TRAINING_PARTS = ("spectral_head.", "adversary.")  # see `VQVAE.drop_training_parts`
 
 
 def save_model(path: str | Path, weights: dict[str, Tensor], card: ModelCard) -> None:
@@ -157,7 +156,7 @@ def _fill(model: nn.Module, file: Path) -> None:
 
     try:
         tensors = load_file(file)
-        if isinstance(model, VQVAE) and not any(name.startswith(TRAINING_PARTS) for name in tensors):
+        if isinstance(model, VQVAE) and not any(name.startswith(model.training_parts) for name in tensors):
             model.drop_training_parts()
         model.load_state_dict(tensors)
     except Exception as reason:  # torch and safetensors raise several kinds for weights that do not fit

@@ -20,7 +20,6 @@ from vqspeech.pretrained.cards import ModelCard
 from vqspeech.pretrained.checkpoint import (
     MODEL_FILE,
     PRIOR_FILE,
-    TRAINING_PARTS,
     find_model_file,
     read_model,
     save_model,
@@ -82,7 +81,7 @@ def pack(
     has_prior = (file.parent / PRIOR_FILE).is_file()
     prior = model.prior if has_prior else None
     recipe = _clean(card.recipe)
-    weights = {key: value for key, value in model.state_dict().items() if not key.startswith(TRAINING_PARTS)}
+    weights = {key: value for key, value in model.state_dict().items() if not key.startswith(model.training_parts)}
     save_model(out / MODEL_FILE, halved(weights), replace(card, recipe=recipe))
     files = [MODEL_FILE]
     if prior:

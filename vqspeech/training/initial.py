@@ -34,7 +34,7 @@ def check_start(recipe: Recipe, model: VQVAE | None, name: str) -> None:
     ------
     RecipeError
         If encoder, codebook or decoder have other shapes: the message names the keys. Without a model, if the recipe
-        freezes an encoder that nothing trains.
+        freezes an encoder, or filters by a spectrum, that nothing trains.
     """
     if model is None:
         if recipe.train.freeze_encoder and not recipe.train.warm_start_steps:
@@ -42,8 +42,14 @@ def check_start(recipe: Recipe, model: VQVAE | None, name: str) -> None:
                 "train.freeze_encoder without train.warm_start_steps freezes an encoder that has learned nothing. Give "
                 "a warm start, or a trained model with --init"
             )
+        if recipe.decoder.prediction_order and not recipe.train.warm_start_steps:
+            raise RecipeError(
+                "decoder.prediction_order needs train.warm_start_steps > 0: without a warm start the spectrum that "
+                "gives the filters is random. Give one, or a trained model with --init"
+            )
         return
-    own, given = (one.model_dump(mode="json", include=SHAPED) for one in (recipe, model.recipe))
+    shaped = SHAPED | ({"loss": {"spectral_bands"}} if recipe.decoder.prediction_order else {})
+    own, given = (one.model_dump(mode="json", include=shaped) for one in (recipe, model.recipe))
     if changed := changed_keys(own, given):
         listed = ", ".join(f"{key} = {_value(own, key)!r}, there {_value(given, key)!r}" for key in changed)
         raise RecipeError(

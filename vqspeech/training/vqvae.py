@@ -21,11 +21,12 @@ from vqspeech.errors import CorpusError
 from vqspeech.evaluation.judges.opinion import mean_opinions
 from vqspeech.evaluation.judges.probe import Conversion, VoiceClassifier, can_tell_voices, score_conversions
 from vqspeech.likelihood.gains import compute_gains, diagnose, held_out_batches, perplexity
-from vqspeech.losses import cross_entropy, previous_classes, vqvae_losses
+from vqspeech.losses import cross_entropy, vqvae_losses
 from vqspeech.models.vqvae import VQVAE
+from vqspeech.mu_law import previous_classes
 from vqspeech.nn.jitter import draw_jitter
 from vqspeech.nn.mel import LogMel
-from vqspeech.pretrained.checkpoint import SPEAKER_TABLE, TRAINING_PARTS
+from vqspeech.pretrained.checkpoint import SPEAKER_TABLE
 from vqspeech.training.acceleration import Acceleration
 from vqspeech.training.phases import Phase, phase_at
 from vqspeech.training.state import Task, TrainingState
@@ -152,6 +153,7 @@ class VQVAETask(Task):
                 encoder_frozen=phase.encoder_frozen,
                 jittered=jittered,
                 adversary_scale=loss.adversary * min(1.0, (step + 1) / max(1, loss.adversary_ramp)),
+                spoken=batch.wav,
             )
             losses = vqvae_losses(self.vqvae, out, batch, self.log_mel, self.cross_entropy)
         return {
@@ -224,5 +226,5 @@ class VQVAETask(Task):
         num = self.num_voices
         if num == len(self.vqvae.speakers):
             return self.vqvae.speakers, weights
-        kept = {name: value for name, value in weights.items() if not name.startswith(TRAINING_PARTS)}
+        kept = {name: value for name, value in weights.items() if not name.startswith(self.vqvae.training_parts)}
         return self.vqvae.speakers[:num], kept | {SPEAKER_TABLE: weights[SPEAKER_TABLE][:num]}

@@ -166,32 +166,37 @@ def _make(
         model, jobs, seed=settings.seed, num_threads=settings.num_threads, precision=settings.precision
     )
     return [
+        # In the steps in which they are kept, so that a resumed run judges the same samples.
         _Waves(
-            reconstruction=spoken[c.utterance, c.speaker],
-            conversion=spoken[c.utterance, c.target],
-            # In the steps in which it is kept, so that a resumed run judges the same samples.
-            shifted=_from_int16(
-                to_int16(shift_pitch(source, model.sample_rate, pitches[c.target] / pitches[c.speaker]))
-            ),
-            random=noise[: len(source)],
+            reconstruction=_unpack(_pack(spoken[c.utterance, c.speaker])),
+            conversion=_unpack(_pack(spoken[c.utterance, c.target])),
+            shifted=_unpack(to_int16(shift_pitch(source, model.sample_rate, pitches[c.target] / pitches[c.speaker]))),
+            random=_unpack(_pack(noise[: len(source)])),
             codes=codes[c.utterance],
         )
         for c, source, noise in zip(pairs, sources, noises, strict=True)
     ]
 
 
-def _from_int16(pcm: NDArray[np.int16]) -> Wav:
-    return pcm.astype(np.float32) / np.float32(FULL_SCALE)
+def _pack(wav: Wav) -> NDArray[np.integer]:
+    """The decoder's own classes, a byte a sample, where decoding them again gives the same floats; else 16 bits."""
+    classes = mu_law_encode(wav).astype(np.uint8)
+    return classes if np.array_equal(mu_law_decode(classes), wav) else to_int16(wav)
+
+
+def _unpack(kept: NDArray[np.integer]) -> Wav:
+    if kept.dtype == np.int16:
+        return kept.astype(np.float32) / np.float32(FULL_SCALE)
+    return mu_law_decode(kept).astype(np.float32)
 
 
 def _save(path: Path, waves: _Waves) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
-        # The decoder's own classes, a byte a sample: decoding them again gives the same floats.
-        reconstruction=mu_law_encode(waves.reconstruction).astype(np.uint8),
-        conversion=mu_law_encode(waves.conversion).astype(np.uint8),
-        random=mu_law_encode(waves.random).astype(np.uint8),
+        reconstruction=_pack(waves.reconstruction),
+        conversion=_pack(waves.conversion),
+        random=_pack(waves.random),
         shifted=to_int16(waves.shifted),
         codes=waves.codes,
     )
@@ -203,11 +208,8 @@ def _load(path: Path) -> _Waves | None:
     """What was kept; None where nothing was, or it cannot be read: then it is made again."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            decoded = {
-                name: mu_law_decode(arrays[name]).astype(np.float32)
-                for name in ("reconstruction", "conversion", "random")
-            }
-            return _Waves(shifted=_from_int16(arrays["shifted"]), codes=arrays["codes"], **decoded)
+            waves = {name: _unpack(arrays[name]) for name in ("reconstruction", "conversion", "random", "shifted")}
+            return _Waves(codes=arrays["codes"], **waves)
     except FileNotFoundError:
         return None
     except Exception:  # numpy, zipfile and zlib raise many kinds for a damaged file
