@@ -1,6 +1,6 @@
 """How fast is sampling, and what binds it?
 
-    python benchmarks/sampling.py [--quick] [--against CHECKOUT] [--json FILE]
+    python benchmarks/sampling.py [--quick] [--samples-per-step 1 2 4] [--against CHECKOUT] [--json FILE]
 
 Engines side by side in one run: the reference, and the compiled loop in float32 and bfloat16 with one stream and with
 many, on one thread and on two. Beside each its arithmetic, as a share of what the machine's own matrix products reach,
@@ -8,7 +8,7 @@ and for one stream the bytes of weights it reads, as a share of what a plain sum
 times `incremental_forward` of a checkout of r9y9/wavenet_vocoder at the same sizes in the same run.
 
 The networks have random weights: speed does not depend on them. 20 layers (2 x 10), kernel 2, 256 classes, conditioned,
-a code frame of 64 samples.
+a code frame of 64 samples. `--samples-per-step` times networks whose layers serve several samples a pass.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # before torch and numpy are loaded
 
 import argparse  # noqa: E402
+import itertools  # noqa: E402
 import json  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
@@ -41,10 +42,11 @@ SAMPLE_RATE = 16_000  # Hz, of the real-time factor
 PRECISIONS = ("float32", "bfloat16") if HAS_BFLOAT16 else ("float32",)
 
 
-def multiply_adds(residual: int, skip: int) -> int:
-    """Multiply-adds of one sample: every layer's gate and outputs, and the head (conditioning is once per frame)."""
+def multiply_adds(residual: int, skip: int, samples_per_step: int) -> float:
+    """Multiply-adds of one sample: its share of a pass through the layers, and the head (conditioning is once per
+    frame)."""
     layer = 2 * residual * 2 * residual + residual * (residual + skip)
-    return CYCLES * LAYERS_PER_CYCLE * layer + skip * skip + skip * CLASSES
+    return CYCLES * LAYERS_PER_CYCLE * layer / samples_per_step + skip * skip + skip * CLASSES
 
 
 def seconds_of(action: Callable[[], object], repeats: int) -> tuple[float, float]:
@@ -123,20 +125,21 @@ def rival_rate(checkout: Path, fast: bool, residual: int, skip: int, samples: in
         return samples / seconds_of(lambda: rival.incremental_forward(c=condition, T=samples), repeats)[0]
 
 
-def run(quick: bool, against: Path | None) -> list[dict[str, object]]:
+def run(quick: bool, bunches: list[int], against: Path | None) -> list[dict[str, object]]:
     """One row of figures for each size and way."""
     products = {(p, threads): matrix_rate(p, threads) for p in PRECISIONS for threads in (1, 2)}
     rows: list[dict[str, object]] = []
-    for residual, skip in SIZES:
+    for (residual, skip), bunch in itertools.product(SIZES, bunches):
         torch.manual_seed(0)
-        wavenet = WaveNet(CLASSES, CLASSES, residual, skip, CYCLES, LAYERS_PER_CYCLE, CONDITION_CHANNELS)
-        work = 2 * multiply_adds(residual, skip)
+        wavenet = WaveNet(CLASSES, CLASSES, residual, skip, CYCLES, LAYERS_PER_CYCLE, CONDITION_CHANNELS, bunch)
+        work = 2 * multiply_adds(residual, skip, bunch)
 
         def row(way: str, precision: str, streams: int, threads: int, best: float, median: float) -> dict[str, object]:
             gflops = work * best / 1e9  # noqa: B023 - called before the next size
             return {
                 "residual_channels": residual,  # noqa: B023
                 "skip_channels": skip,  # noqa: B023
+                "samples_per_step": bunch,  # noqa: B023
                 "way": way,
                 "precision": precision,
                 "streams": streams * threads,
@@ -148,7 +151,7 @@ def run(quick: bool, against: Path | None) -> list[dict[str, object]]:
                 "share_of_products": gflops / products[precision, threads],
             }
 
-        if against:
+        if against and bunch == 1:
             for way, fast in (("r9y9", False), ("r9y9 fast", True)):
                 rate = rival_rate(against, fast, residual, skip, 100 if quick else 400, 2 if quick else 5)
                 rows.append(row(way, "float32", 1, 1, rate, rate))
@@ -163,10 +166,11 @@ def run(quick: bool, against: Path | None) -> list[dict[str, object]]:
                     num_bytes = pack_weights(
                         wavenet, np.uint16 if precision == "bfloat16" else np.float32
                     ).stream.nbytes
+                    reading = num_bytes * rate / bunch / 1e9
                     rows[-1] |= {
                         "weights_mb": num_bytes / 1e6,
-                        "weights_gb_per_s": num_bytes * rate / 1e9,
-                        "share_of_reading": num_bytes * rate / 1e9 / read_rate(num_bytes),
+                        "weights_gb_per_s": reading,
+                        "share_of_reading": reading / read_rate(num_bytes),
                     }
     return rows
 
@@ -174,20 +178,24 @@ def run(quick: bool, against: Path | None) -> list[dict[str, object]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer samples and repeats")
+    parser.add_argument(
+        "--samples-per-step", type=int, nargs="+", default=[1], metavar="K", help="that one pass of the layers serves"
+    )
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="of github.com/r9y9/wavenet_vocoder")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     arguments = parser.parse_args()
-    rows = run(arguments.quick, arguments.against)
+    bunches: list[int] = arguments.samples_per_step
+    rows = run(arguments.quick, bunches, arguments.against)
     print(
-        f"{'channels':>9} {'way':>9} {'precision':>9} {'streams':>7} {'threads':>7} {'samples/s':>10} {'(median)':>10} "
-        f"{'x real time':>11} {'GFLOP/s':>8} {'of products':>11} {'of reading':>10}"
+        f"{'channels':>9} {'a pass':>6} {'way':>9} {'precision':>9} {'streams':>7} {'threads':>7} "
+        f"{'samples/s':>10} {'(median)':>10} {'x real time':>11} {'GFLOP/s':>8} {'of products':>11} {'of reading':>10}"
     )
     for r in rows:
         reading = f"{r['share_of_reading']:10.0%}" if "share_of_reading" in r else ""
         channels = f"{r['residual_channels']}/{r['skip_channels']}"
         print(
-            f"{channels:>9} {r['way']:>9} {r['precision']:>9} {r['streams']:7} {r['threads']:7} "
-            f"{r['samples_per_s']:10,.0f} {r['samples_per_s_median']:10,.0f} "
+            f"{channels:>9} {r['samples_per_step']:6} {r['way']:>9} {r['precision']:>9} "
+            f"{r['streams']:7} {r['threads']:7} {r['samples_per_s']:10,.0f} {r['samples_per_s_median']:10,.0f} "
             f"{r['times_real_time']:11.2f} {r['gflops']:8.1f}"
             f" {r['share_of_products']:11.0%} {reading}"
         )
@@ -199,13 +207,13 @@ def main() -> None:
         found = [
             float(r["samples_per_s"])  # type: ignore[arg-type]
             for r in rows
-            if (r["residual_channels"], r["skip_channels"]) == REFERENCE_SIZE
+            if (r["residual_channels"], r["skip_channels"], r["samples_per_step"]) == (*REFERENCE_SIZE, bunches[0])
             and (r["way"], r["precision"], r["streams"]) == (way, precision, streams)
         ]
         return found[0] if found else None
 
     one = max(r for p in PRECISIONS if (r := rate("numba", p, 1)))
-    print(f"64/128 channels, one stream, one thread: {one:,.0f} samples/s (goal: 40,000)")
+    print(f"64/128 channels, {bunches[0]} a pass, one stream, one thread: {one:,.0f} samples/s (goal: 40,000)")
     for way in ("r9y9", "r9y9 fast"):
         if rival := rate(way, "float32", 1):
             exact = rate("numba", "float32", 1) or 0.0

@@ -95,6 +95,12 @@ def predicting_model():
     return model
 
 
+@pytest.fixture(scope="session")
+def bunched_model():
+    """A lively model whose layers serve four samples a pass."""
+    return _enliven(_make_tiny_model(seed=0, samples_per_step=4))
+
+
 def _enliven(model):
     import torch
 

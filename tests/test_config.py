@@ -104,6 +104,15 @@ def test_a_crop_that_is_no_multiple_of_the_hop_gets_the_nearest_one_that_is(reci
         load_recipe(recipe, ["train.crop_samples=5000"])
 
 
+def test_a_code_lasts_whole_passes_of_the_decoder(recipe):
+    strides, crop = "encoder.strides=[5, 2]", "train.crop_samples=1000"
+    assert load_recipe(recipe, [strides, crop, "decoder.samples_per_step=2"]).decoder.samples_per_step == 2
+    with pytest.raises(RecipeError, match=r"samples_per_step = 4 does not divide the encoder's 10 samples per code"):
+        load_recipe(recipe, [strides, crop, "decoder.samples_per_step=4"])
+    with pytest.raises(RecipeError, match=r"samples_per_step = 3.*1, 2 or 4"):
+        load_recipe(recipe, ["decoder.samples_per_step=3"])
+
+
 def test_a_warm_start_without_a_spectral_loss_is_refused(recipe):
     with pytest.raises(RecipeError, match=r"train\.warm_start_steps needs loss\.spectral"):
         load_recipe(recipe, ["train.warm_start_steps=10"])

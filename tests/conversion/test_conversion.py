@@ -96,7 +96,9 @@ def test_the_likeliest_classes_need_no_random_numbers(tiny_model, chirp):
     assert len(results) == 1
 
 
-def test_both_engines_speak_alike(lively_model, chirp):
+@pytest.mark.parametrize("name", ["lively_model", "bunched_model"])
+def test_both_engines_speak_alike(name, request, chirp):
+    lively_model = request.getfixturevalue(name)
     torch_wav, numba_wav = (
         convert(lively_model, chirp[:640], "ann", engine=engine, precision="float32") for engine in ("torch", "numba")
     )

@@ -104,6 +104,12 @@ def test_a_waveform_in_memory_is_converted_by_the_same_rule(lively_model, speech
     assert short.tobytes() == convert(lively_model, speech[:3000], "ann", seed=3).tobytes()
 
 
+def test_several_samples_a_pass_are_converted_by_the_same_rule(bunched_model, speech):
+    assert len(first_frames(bunched_model, speech)) == 5
+    expected = with_resets_by_hand(bunched_model, speech).tobytes()
+    assert convert(bunched_model, speech, "theo", seed=3, utterance=UTTERANCE).tobytes() == expected
+
+
 def test_without_splitting_a_recording_is_one_stream(lively_model, speech):
     stream = np.concatenate(list(convert_stream(lively_model, [speech], "theo", OPTIONS, UTTERANCE)))
     assert in_parts(lively_model, [speech], split=False).tobytes() == stream.tobytes()

@@ -7,13 +7,14 @@ import torch
 
 from vqspeech.nn.wavenet import WaveNet
 
-HOP, CONDITION = 5, 3
+HOP, CONDITION = 8, 3
+BUNCHES = (1, 2, 4)  # samples a pass
 
 
-def make_wavenet(residual=12, skip=20, cycles=2, layers=3, classes=256, outputs=256, seed=0) -> WaveNet:
+def make_wavenet(residual=12, skip=20, cycles=2, layers=3, classes=256, outputs=256, seed=0, bunch=1) -> WaveNet:
     """A small network whose logits spread over several units, as a trained one's do."""
     torch.manual_seed(seed)
-    wavenet = WaveNet(classes, outputs, residual, skip, cycles, layers, CONDITION)
+    wavenet = WaveNet(classes, outputs, residual, skip, cycles, layers, CONDITION, bunch)
     with torch.no_grad():
         for parameter in wavenet.parameters():
             parameter.mul_(2)

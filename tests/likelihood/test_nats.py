@@ -9,10 +9,19 @@ import pytest
 import torch
 
 from priors import make_prior
+from vqspeech.config import parse_recipe
 from vqspeech.data.code_store import open_code_store
 from vqspeech.likelihood import nats
 from vqspeech.likelihood.bound import utterance_batches
 from vqspeech.likelihood.nats import code_nats, sample_nats, surprisals, utterance_nats
+from vqspeech.models.vqvae import VQVAE
+
+
+@pytest.fixture(params=[1, 4], ids=["a sample a pass", "four samples a pass"])
+def model(request, tiny_values, store):
+    """An untrained model of the tests' recipe."""
+    decoder = tiny_values["decoder"] | {"samples_per_step": request.param}
+    return VQVAE(parse_recipe(tiny_values | {"decoder": decoder}, "the tests' recipe"), store.speakers)
 
 
 @pytest.fixture

@@ -17,14 +17,16 @@ from vqspeech.sampling.arithmetic import gate
 from vqspeech.sampling.engines import get_engine
 from vqspeech.sampling.random import uniforms
 from vqspeech.sampling.rules import cumulative_masses, draw
-from wavenets import HOP, make_condition, make_wavenet, parallel_logits
+from wavenets import BUNCHES, HOP, make_condition, make_wavenet, parallel_logits
 
 ENGINES = ["torch", "numba"]
+bunches = pytest.mark.parametrize("bunch", BUNCHES)
 
 
+@bunches
 @pytest.mark.parametrize("name", ENGINES)
-def test_one_step_at_a_time_equals_parallel_forward(name):
-    wavenet, condition = make_wavenet(), make_condition(24)
+def test_one_step_at_a_time_equals_parallel_forward(name, bunch):
+    wavenet, condition = make_wavenet(bunch=bunch), make_condition(24)
     classes = np.random.default_rng(1).integers(0, 256, 24 * HOP)
     logits = get_engine(name, "float32").open(wavenet, HOP, seed=0, utterance=0).force(classes, condition)
     expected = parallel_logits(wavenet, classes, condition, 128)
@@ -40,11 +42,12 @@ def test_one_step_at_a_time_equals_parallel_forward(name):
     layers=st.integers(1, 4),
     outputs=st.integers(1, 300),
     hop=st.integers(1, 9),
+    bunch=st.sampled_from(BUNCHES),
     seed=st.integers(0, 1000),
 )
-def test_compiled_engine_equals_parallel_forward_at_any_size(residual, skip, cycles, layers, outputs, hop, seed):
-    wavenet = make_wavenet(residual, skip, cycles, layers, classes=7, outputs=outputs, seed=seed)
-    condition = make_condition(4, seed)
+def test_compiled_engine_equals_parallel_forward_at_any_size(residual, skip, cycles, layers, outputs, hop, bunch, seed):
+    wavenet = make_wavenet(residual, skip, cycles, layers, classes=7, outputs=outputs, seed=seed, bunch=bunch)
+    condition, hop = make_condition(4, seed), hop * bunch
     classes = np.random.default_rng(seed).integers(0, 7, 4 * hop)
     logits = get_engine("numba", "float32").open(wavenet, hop, seed=0, utterance=0, start=3).force(classes, condition)
     expected = parallel_logits(wavenet, classes, condition, 3)
@@ -52,16 +55,19 @@ def test_compiled_engine_equals_parallel_forward_at_any_size(residual, skip, cyc
 
 
 @pytest.mark.slow
-def test_recipe_sized_network_equals_parallel_forward():
-    wavenet, condition = make_wavenet(64, 128, 2, 10), make_condition(800)
-    classes = np.random.default_rng(1).integers(0, 256, 800 * HOP)  # beyond the receptive field of 2,047
+@bunches
+def test_recipe_sized_network_equals_parallel_forward(bunch):
+    frames = 512 * bunch
+    wavenet, condition = make_wavenet(64, 128, 2, 10, bunch=bunch), make_condition(frames)
+    classes = np.random.default_rng(1).integers(0, 256, frames * HOP)  # twice the receptive field, 2,047 passes
     logits = get_engine("numba", "float32").open(wavenet, HOP, seed=0, utterance=0).force(classes, condition)
     assert np.abs(logits - parallel_logits(wavenet, classes, condition, 128)).max() <= 1e-4
 
 
+@bunches
 @pytest.mark.parametrize("name", ENGINES)
-def test_pieces_of_an_utterance_equal_the_whole(name):
-    wavenet, condition = make_wavenet(), make_condition(16)
+def test_pieces_of_an_utterance_equal_the_whole(name, bunch):
+    wavenet, condition = make_wavenet(bunch=bunch), make_condition(16)
     whole = get_engine(name, "float32").open(wavenet, HOP, seed=5, utterance=2).generate(condition)
     session = get_engine(name, "float32").open(wavenet, HOP, seed=5, utterance=2)
     pieces = [session.generate(part) for part in np.split(condition, [1, 1, 4, 9])]
@@ -69,18 +75,20 @@ def test_pieces_of_an_utterance_equal_the_whole(name):
     assert np.array_equal(np.concatenate(pieces), whole)
 
 
+@bunches
 @pytest.mark.parametrize("name", ENGINES)
-def test_sampling_goes_on_after_a_forced_beginning(name):
-    wavenet, condition = make_wavenet(), make_condition(16)
+def test_sampling_goes_on_after_a_forced_beginning(name, bunch):
+    wavenet, condition = make_wavenet(bunch=bunch), make_condition(16)
     whole = get_engine(name, "float32").open(wavenet, HOP, seed=5, utterance=2).generate(condition)
     session = get_engine(name, "float32").open(wavenet, HOP, seed=5, utterance=2)
     session.force(whole[: 7 * HOP], condition[:7])
     assert np.array_equal(session.generate(condition[7:]), whole[7 * HOP :])
 
 
+@bunches
 @pytest.mark.parametrize("temperature", [1.0, 0.7, 0.0])
-def test_numba_and_torch_samplers_agree_draw_for_draw(temperature):
-    wavenet, condition = make_wavenet(), make_condition(160)
+def test_numba_and_torch_samplers_agree_draw_for_draw(temperature, bunch):
+    wavenet, condition = make_wavenet(bunch=bunch), make_condition(100)
     options = {"seed": 11, "utterance": 4, "temperature": temperature}
     reference = get_engine("torch").open(wavenet, HOP, **options).generate(condition)
     numbers = uniforms(11, 4, 0, len(reference))
@@ -103,11 +111,13 @@ def test_numba_and_torch_samplers_agree_draw_for_draw(temperature):
     assert len(np.unique(reference)) > 5
 
 
+# 1 + 2 (1 + 2 + 4) = 15 passes see a bunch, from the one after it on; sample 10 is in bunch 10, 5 and 2.
+@pytest.mark.parametrize(("bunch", "last"), [(1, 25), (2, (5 + 16) * 2 - 1), (4, (2 + 16) * 4 - 1)])
 @pytest.mark.parametrize("name", ENGINES)
-def test_prediction_sees_the_receptive_field_and_not_one_sample_more(name):
-    wavenet, condition = make_wavenet(cycles=2, layers=3), make_condition(8)
-    assert wavenet.receptive_field == 1 + 2 * (1 + 2 + 4)
-    classes = np.random.default_rng(2).integers(0, 256, 8 * HOP)
+def test_prediction_sees_the_receptive_field_and_not_one_sample_more(name, bunch, last):
+    wavenet, condition = make_wavenet(cycles=2, layers=3, bunch=bunch), make_condition(16)
+    assert wavenet.receptive_field == 15 * bunch + bunch - 1
+    classes = np.random.default_rng(2).integers(0, 256, 16 * HOP)
     changed = classes.copy()
     changed[10] = (changed[10] + 100) % 256
     before, after = (
@@ -115,7 +125,7 @@ def test_prediction_sees_the_receptive_field_and_not_one_sample_more(name):
         for c in (classes, changed)
     )
     affected = np.flatnonzero((before != after).any(axis=1))
-    assert (affected.min(), affected.max()) == (11, 25)
+    assert (affected.min(), affected.max()) == (11, last)
 
 
 @pytest.mark.parametrize("name", ENGINES)

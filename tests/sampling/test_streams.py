@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numba
 import numpy as np
@@ -17,7 +18,7 @@ from vqspeech.sampling.engines import get_engine
 from vqspeech.sampling.layout import NARROW, PARTIAL_SUMS, inputs_of_row, pack, pad, to_bfloat16
 from vqspeech.sampling.tile import product
 from vqspeech.vectors import HAS_BFLOAT16, as_input
-from wavenets import CONDITION, HOP, make_condition, make_wavenet
+from wavenets import BUNCHES, CONDITION, HOP, make_condition, make_wavenet
 
 PRECISIONS = ["float32", *(["bfloat16"] if HAS_BFLOAT16 else [])]  # what this machine has
 ENGINES = [("torch", "float32"), *(("numba", precision) for precision in PRECISIONS)]
@@ -35,8 +36,9 @@ def bits_of(values: torch.Tensor) -> np.ndarray:
 
 def naive_logits(wavenet, classes, condition, start, precision) -> np.ndarray:
     """The network in float64, layer by layer, with weights and inputs of every product rounded to the precision."""
-    previous = torch.tensor([start, *classes[:-1]])
-    hop = len(classes) // len(condition)
+    num = wavenet.samples_per_step
+    bunches = torch.tensor([*[start] * num, *classes]).view(-1, num)  # those before each pass, and the last one's own
+    passes = len(classes) // len(condition) // num
 
     def times(inputs, linear):
         product = round_like(inputs, precision) @ round_like(linear.weight.detach(), precision).T
@@ -44,9 +46,10 @@ def naive_logits(wavenet, classes, condition, start, precision) -> np.ndarray:
 
     # The conditioning is a product of each frame, not of each sample: it stays exact.
     frames = torch.from_numpy(condition).double() @ wavenet.condition.weight.detach().double().T
-    biases = (frames + wavenet.condition.bias.detach().double()).repeat_interleave(hop, dim=0)
-    biases = biases.chunk(len(wavenet.dilations), dim=1)  # L times (T, 2R)
-    x, outputs = wavenet.embedding.weight.detach().double()[previous], []
+    biases = (frames + wavenet.condition.bias.detach().double()).repeat_interleave(passes, dim=0)
+    biases = biases.chunk(len(wavenet.dilations), dim=1)  # L times (passes, 2R)
+    tables = wavenet.embedding.weight.detach().view(num, wavenet.num_classes, -1).double()
+    x, outputs = sum(table[bunches[:-1, place]] for place, table in enumerate(tables)), []
     for layer, dilation, bias in zip(wavenet.layers, wavenet.dilations, biases, strict=True):
         delayed = torch.cat([torch.zeros(dilation, x.shape[1]), x])[: len(x)]
         filtered, gate = (times(delayed, layer.past) + times(x, layer.present) + bias).chunk(2, dim=1)
@@ -54,7 +57,15 @@ def naive_logits(wavenet, classes, condition, start, precision) -> np.ndarray:
         if layer.residual is not None:
             x = (x + times(outputs[-1], layer.residual)) * math.sqrt(0.5)
     skips = times(torch.cat(outputs, dim=1), wavenet.skip) / math.sqrt(len(outputs))
-    return times(times(skips.relu(), wavenet.head_hidden).relu(), wavenet.head).numpy()
+    hidden = list(times(skips.relu(), wavenet.head_hidden).chunk(num, dim=1))
+    tables = iter(() if num == 1 else wavenet.drawn.weight.detach().view(-1, wavenet.num_classes, hidden[0].shape[1]))
+    for place in range(num):
+        for before in range(place):
+            hidden[place] = hidden[place] + next(tables).double()[bunches[1:, before]]
+    weights = wavenet.head.weight.detach().chunk(num), wavenet.head.bias.detach().chunk(num)
+    heads = [SimpleNamespace(weight=weight, bias=bias) for weight, bias in zip(*weights, strict=True)]
+    logits = [times(inner.relu(), head) for inner, head in zip(hidden, heads, strict=True)]
+    return torch.stack(logits, dim=1).flatten(0, 1).numpy()
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -66,10 +77,11 @@ def naive_logits(wavenet, classes, condition, start, precision) -> np.ndarray:
     layers=st.integers(1, 4),
     outputs=st.integers(1, 300),
     hop=st.integers(1, 4),
+    bunch=st.sampled_from(BUNCHES),
     seed=st.integers(0, 1000),
 )
-def test_streams_in_step_equal_each_alone(precision, num_streams, residual, skip, layers, outputs, hop, seed):
-    wavenet = make_wavenet(residual, skip, 1, layers, classes=300, outputs=outputs, seed=seed)
+def test_streams_in_step_equal_each_alone(precision, num_streams, residual, skip, layers, outputs, hop, bunch, seed):
+    wavenet, hop = make_wavenet(residual, skip, 1, layers, 300, outputs, seed, bunch), hop * bunch
     sampler = get_engine("numba", precision).load(wavenet, hop)
     random = np.random.default_rng(seed)
     condition = random.normal(size=(num_streams, 4, CONDITION)).astype(np.float32)
@@ -91,11 +103,12 @@ def test_streams_in_step_equal_each_alone(precision, num_streams, residual, skip
 @given(
     times=st.lists(st.tuples(st.integers(0, 12), st.integers(1, 8)), min_size=1, max_size=13),
     steps=st.lists(st.integers(1, 3), min_size=1, max_size=3),
+    bunch=st.sampled_from((1, 2)),
     seed=st.integers(0, 1000),
 )
-def test_streams_that_come_and_go_equal_each_alone(engine, precision, times, steps, seed):
+def test_streams_that_come_and_go_equal_each_alone(engine, precision, times, steps, bunch, seed):
     """Each utterance begins after some frames and lasts some; places are given again, the order in a step changes."""
-    sampler = get_engine(engine, precision).load(make_wavenet(6, 8, 1, 2, seed=seed), 2)
+    sampler = get_engine(engine, precision).load(make_wavenet(6, 8, 1, 2, seed=seed, bunch=bunch), 2)
     conditions = [make_condition(length, seed + number) for number, (_, length) in enumerate(times)]
     random = np.random.default_rng(seed)
     streams = sampler.streams(len(times), seed=seed)
@@ -121,9 +134,10 @@ def test_streams_that_come_and_go_equal_each_alone(engine, precision, times, ste
         assert np.array_equal(np.concatenate(heard[number]), alone.generate([alone.open(number)], condition[None])[0])
 
 
+@pytest.mark.parametrize("bunch", BUNCHES)
 @pytest.mark.parametrize("engine, precision", ENGINES)
-def test_a_place_that_was_used_before_has_a_silent_past(engine, precision):
-    sampler = get_engine(engine, precision).load(make_wavenet(), HOP)
+def test_a_place_that_was_used_before_has_a_silent_past(engine, precision, bunch):
+    sampler = get_engine(engine, precision).load(make_wavenet(bunch=bunch), HOP)
     condition = make_condition(8)[None]
     streams = sampler.streams(1, seed=3)
     used = streams.open(1)
@@ -134,28 +148,30 @@ def test_a_place_that_was_used_before_has_a_silent_past(engine, precision):
 
 
 @pytest.mark.parametrize("engine, precision", ENGINES)
-@pytest.mark.parametrize("first_sample", [1, 2, 3 * HOP, 1000 * HOP + 3])
-def test_a_stream_may_begin_at_any_sample_of_its_utterance(engine, precision, first_sample):
+@pytest.mark.parametrize("bunch", BUNCHES)
+@pytest.mark.parametrize("first_pass", [1, 2, 3 * HOP, 1000 * HOP + 3])
+def test_a_stream_may_begin_at_any_pass_of_its_utterance(engine, precision, first_pass, bunch):
     """After a receptive field of the same past it draws what a stream that began earlier draws there."""
-    wavenet = make_wavenet()
-    sampler = get_engine(engine, precision).load(wavenet, 1)
-    seen, drawn = wavenet.receptive_field, 40
-    classes = np.random.default_rng(1).integers(0, 256, (1, first_sample + seen))
-    condition = make_condition(first_sample + seen + drawn)[None]
+    wavenet = make_wavenet(bunch=bunch)
+    sampler = get_engine(engine, precision).load(wavenet, bunch)  # a conditioning frame for each pass
+    seen, drawn = -(-wavenet.receptive_field // bunch), 40
+    classes = np.random.default_rng(1).integers(0, 256, (1, (first_pass + seen) * bunch))
+    condition = make_condition(first_pass + seen + drawn)[None]
     heard = []
-    for first in (max(0, first_sample - 37), first_sample):  # both have seen the receptive field, and draw as one
+    for first in (max(0, first_pass - 37), first_pass):  # both have seen the receptive field, and draw as one
         streams = sampler.streams(1, seed=5)
-        stream = [streams.open(9, first)]
-        streams.force(stream, classes[:, first:], condition[:, first : first_sample + seen])
-        heard.append(streams.generate(stream, condition[:, first_sample + seen :]))
+        stream = [streams.open(9, first * bunch)]
+        streams.force(stream, classes[:, first * bunch :], condition[:, first : first_pass + seen])
+        heard.append(streams.generate(stream, condition[:, first_pass + seen :]))
     assert np.array_equal(*heard)
     assert len(np.unique(heard[0])) > 5
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("bunch", BUNCHES)
 @pytest.mark.parametrize("sizes", [(12, 20, 2, 3), (7, 33, 1, 4), (32, 64, 2, 4)])
-def test_products_take_rounded_weights_and_inputs_and_all_else_is_exact(precision, sizes):
-    wavenet, condition = make_wavenet(*sizes), make_condition(40)
+def test_products_take_rounded_weights_and_inputs_and_all_else_is_exact(precision, sizes, bunch):
+    wavenet, condition = make_wavenet(*sizes, bunch=bunch), make_condition(40)
     classes = np.random.default_rng(1).integers(0, 256, 40 * HOP)
     logits = get_engine("numba", precision).open(wavenet, HOP, seed=0, utterance=0).force(classes, condition)
     expected = naive_logits(wavenet, classes, condition, 128, precision)

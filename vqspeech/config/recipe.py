@@ -97,6 +97,8 @@ class DecoderConfig(_Section):
     skip_channels: Positive = 128
     cycles: Positive = 2
     layers_per_cycle: Annotated[int, Field(gt=0, le=12)] = 10
+    # Samples that one pass of the layers serves [arXiv 2008.04574 §2]; the receptive field grows with them.
+    samples_per_step: Literal[1, 2, 4] = 1
     condition_channels: Positive = 64
     context_frames: Annotated[int, Field(ge=0)] = 2  # code frames seen on either side
     condition_blocks: Annotated[int, Field(ge=0, le=7)] = 0  # residual blocks after them; the n-th sees 2^n more frames
@@ -199,6 +201,11 @@ class Recipe(_Section):
             raise ValueError(
                 f"train.crop_samples = {self.train.crop_samples} is not a multiple of the encoder's "
                 f"{hop} samples per code; use {max(1, round(self.train.crop_samples / hop)) * hop}"
+            )
+        if hop % self.decoder.samples_per_step:
+            raise ValueError(
+                f"decoder.samples_per_step = {self.decoder.samples_per_step} does not divide the encoder's {hop} "
+                "samples per code; use 1, or strides whose product is a multiple of it"
             )
         if self.train.warm_start_steps and not self.loss.spectral:
             raise ValueError("train.warm_start_steps needs loss.spectral > 0: without it nothing trains the encoder")

@@ -82,6 +82,7 @@ class VQVAE(nn.Module):
             decoder.cycles,
             decoder.layers_per_cycle,
             self.conditioner.channels,
+            decoder.samples_per_step,
         )
         self.spectral_head = SpectralHead(self.conditioner.channels, loss.spectral_bands) if loss.spectral else None
         # What its spectrum filters, a frame for each code; it has no weights.

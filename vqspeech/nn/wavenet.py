@@ -1,10 +1,14 @@
 """One WaveNet for samples and for codes: gated, dilated, causal, conditioned [WaveNet §2].
 
 `forward` sees a whole sequence at once; `step` takes one position at a time and gives the same numbers.
+
+One pass of the layers may serve several positions, a bunch [Vipperla et al. 2020, arXiv 2008.04574 §2]. The layers then
+see the bunch before, and the head gives the positions one after the other, each knowing those before it in its bunch:
+the distribution stays an exact product, p(x_t | x_<t, condition).
 """
 
-# B batch, T positions, N conditioning frames (T = N * hop), C conditioning channels,
-# R residual channels, S skip channels, L layers, Q output classes.
+# B batch, T positions, K positions a pass, M = T / K passes, N conditioning frames (T = N * hop),
+# C conditioning channels, R residual channels, S skip channels, L layers, Q output classes.
 
 from __future__ import annotations
 
@@ -66,10 +70,20 @@ class GatedLayer(nn.Module):
 
 @dataclass
 class WaveNetState:
-    """What `step` remembers: for each layer its inputs of the last `dilation` positions, (B, dilation, R)."""
+    """What `step` remembers.
+
+    Attributes
+    ----------
+    buffers : for each layer its inputs of the last `dilation` passes, (B, dilation, R)
+    position : positions done
+    recent : the classes of the last K positions, (B, K)
+    hidden : what the pass gave for its K positions, (B, 1, K S)
+    """
 
     buffers: list[Tensor]
     position: int = 0
+    recent: Tensor | None = None
+    hidden: Tensor | None = None
 
 
 class WaveNet(nn.Module):
@@ -87,6 +101,8 @@ class WaveNet(nn.Module):
         Dilations are 1, 2, 4, ... doubled `layers_per_cycle` times, and that `cycles` times.
     condition_channels : int
         C, channels of the conditioning frames.
+    samples_per_step : int
+        K, positions that one pass of the layers serves; dilations count passes.
     """
 
     def __init__(
@@ -98,10 +114,13 @@ class WaveNet(nn.Module):
         cycles: int,
         layers_per_cycle: int,
         condition_channels: int,
+        samples_per_step: int = 1,
     ) -> None:
         super().__init__()
+        self.num_classes, self.num_outputs, self.samples_per_step = num_classes, num_outputs, samples_per_step
         self.dilations = [2**i for i in range(layers_per_cycle)] * cycles
-        self.embedding = nn.Embedding(num_classes, residual_channels)
+        # K tables, one after the other: for the first of the K positions before a pass, for the second, ...
+        self.embedding = nn.Embedding(samples_per_step * num_classes, residual_channels)
         self.condition = nn.Linear(condition_channels, len(self.dilations) * 2 * residual_channels)
         self.layers = nn.ModuleList(
             GatedLayer(residual_channels, is_last=i == len(self.dilations) - 1) for i in range(len(self.dilations))
@@ -109,31 +128,40 @@ class WaveNet(nn.Module):
         # All layers' 1x1 to the skips, summed: one product over their gated outputs side by side.
         self.skip = nn.Linear(len(self.dilations) * residual_channels, skip_channels)
         nn.init.uniform_(self.skip.weight, -1 / math.sqrt(residual_channels), 1 / math.sqrt(residual_channels))
-        self.head_hidden = nn.Linear(skip_channels, skip_channels)
-        self.head = nn.Linear(skip_channels, num_outputs)
+        # A hidden layer and an output layer for each of the K positions, one after the other.
+        self.head_hidden = nn.Linear(skip_channels, samples_per_step * skip_channels)
+        self.head = nn.Linear(skip_channels, samples_per_step * num_outputs)
+        # For each position j of a bunch and each i before it the table j (j - 1) / 2 + i, one after the other.
+        num_pairs = samples_per_step * (samples_per_step - 1) // 2
+        self.drawn = nn.Embedding(num_pairs * num_classes, skip_channels) if num_pairs else None
 
     @property
     def receptive_field(self) -> int:
-        """Previous positions that a prediction sees."""
-        return 1 + sum(self.dilations)
-
-    @property
-    def num_outputs(self) -> int:
-        """Q, the classes that are predicted."""
-        return self.head.out_features
+        """Previous positions that a prediction sees; with K > 1 the last position of a bunch, which sees most."""
+        return self.samples_per_step * (1 + sum(self.dilations)) + self.samples_per_step - 1
 
     def hidden_matrices(self) -> list[Tensor]:
-        """Weights between one hidden layer and another: all but embedding, biases and output layer."""
+        """Weights between one hidden layer and another: all but embeddings, biases and output layer."""
         linear = [part for part in self.modules() if isinstance(part, nn.Linear) and part is not self.head]
         return [part.weight for part in linear]
+
+    @torch.no_grad()
+    def set_class_frequencies(self, counts: Tensor) -> None:
+        """Begin at what the classes' frequencies alone say: counts (Q,) become the output layer's bias.
+
+        It is log p of each class, one added to each count. The first steps need not learn it.
+        """
+        shares = (counts.double() + 1) / (counts.double() + 1).sum()
+        self.head.bias.copy_(shares.log().repeat(self.samples_per_step))
 
     def forward(self, previous: Tensor, condition: Tensor) -> Tensor:
         """Logits of every position at once, given the true past.
 
         Parameters
         ----------
-        previous : LongTensor, shape (B, T), the class one position earlier; before the start, the start class
-        condition : Tensor, shape (B, N, C), T a multiple of N
+        previous : LongTensor, shape (B, T), the class one position earlier; before the start, the start class, which
+            stands for all K positions before the first. T is a multiple of K.
+        condition : Tensor, shape (B, N, C), T / K a multiple of N
 
         Returns
         -------
@@ -141,12 +169,32 @@ class WaveNet(nn.Module):
         """
         biases = self.layer_conditions(condition).unbind(2)  # L times (B, N, 2R)
         # Under autocast the residual stream travels in the reduced precision of the products: half the bytes.
-        x = self.embedding(previous).to(biases[0].dtype)  # (B, T, R)
+        x = self.embed(self._before(previous)).to(biases[0].dtype)  # (B, M, R)
         outputs = []
         for layer, dilation, bias in zip(self.layers, self.dilations, biases, strict=True):
             x, gated = layer(x, dilation, bias)
             outputs.append(gated)
-        return self.classify(torch.cat(outputs, dim=-1))
+        hidden = self.head_inputs(torch.cat(outputs, dim=-1)).chunk(self.samples_per_step, dim=-1)
+        bunches = previous.unflatten(1, (-1, self.samples_per_step))  # (B, M, K): place j has the position before it
+        logits = [self.classify(place, part, bunches[..., 1 : place + 1]) for place, part in enumerate(hidden)]
+        return logits[0] if len(logits) == 1 else torch.stack(logits, dim=2).flatten(1, 2)
+
+    def _before(self, previous: Tensor) -> Tensor:
+        """The K classes before each pass, the oldest first: (B, T) -> (B, M, K)."""
+        num = self.samples_per_step
+        if num > 1:
+            previous = torch.cat([previous[:, :1].expand(-1, num - 1), previous[:, : 1 - num]], dim=1)
+        return previous.unflatten(1, (-1, num))
+
+    def embed(self, classes: Tensor) -> Tensor:
+        """The first layer's input, from the K classes before each pass: (B, M, K) -> (B, M, R)."""
+        return self._look_up(self.embedding, classes, 0)
+
+    def _look_up(self, tables: nn.Embedding, classes: Tensor, first: int) -> Tensor:
+        """The sum of what the tables from number `first` on say of classes (B, M, tables) -> (B, M, channels)."""
+        numbers = torch.arange(first, first + classes.shape[-1], device=classes.device)
+        rows = tables(classes + self.num_classes * numbers)  # (B, M, tables, channels)
+        return rows[:, :, 0] if len(numbers) == 1 else rows.sum(2)
 
     def layer_conditions(self, condition: Tensor) -> Tensor:
         """What each layer adds before its gate, once per frame: (B, N, C) -> (B, N, L, 2R)."""
@@ -158,7 +206,7 @@ class WaveNet(nn.Module):
         return WaveNetState([weight.new_zeros(batch, d, weight.shape[1]) for d in self.dilations])
 
     def step(self, previous: Tensor, biases: Tensor, state: WaveNetState) -> Tensor:
-        """Logits of one position; advances `state`.
+        """Logits of one position; advances `state`. Every K-th call passes through the layers.
 
         Parameters
         ----------
@@ -170,20 +218,47 @@ class WaveNet(nn.Module):
         -------
         logits : Tensor, shape (B, Q)
         """
-        x = self.embedding(previous)[:, None]  # (B, 1, R)
+        num = self.samples_per_step
+        place = state.position % num
+        if state.recent is None:
+            state.recent = previous[:, None].expand(-1, num)
+        state.recent = torch.cat([state.recent[:, 1:], previous[:, None]], dim=1)  # (B, K)
+        if place == 0:
+            state.hidden = self._pass(state.recent, biases, state)
+        assert state.hidden is not None
+        state.position += 1
+        drawn = state.recent[:, None, num - place :]  # (B, 1, place)
+        return self.classify(place, state.hidden.chunk(num, dim=-1)[place], drawn)[:, 0]
+
+    def _pass(self, classes: Tensor, biases: Tensor, state: WaveNetState) -> Tensor:
+        """One pass of `step` through the layers, given the K classes before it: (B, K) -> (B, 1, K S)."""
+        x = self.embed(classes[:, None])  # (B, 1, R)
         outputs = []
         for i, (layer, buffer) in enumerate(zip(self.layers, state.buffers, strict=True)):
-            slot = state.position % buffer.shape[1]
+            slot = state.position // self.samples_per_step % buffer.shape[1]
             delayed = buffer[:, slot : slot + 1].clone()
             buffer[:, slot] = x[:, 0]
             x, gated = cast(GatedLayer, layer).combine(x, delayed, biases[:, i : i + 1])
             outputs.append(gated)
-        state.position += 1
-        return self.classify(torch.cat(outputs, dim=-1))[:, 0]
+        return self.head_inputs(torch.cat(outputs, dim=-1))
 
-    def classify(self, outputs: Tensor) -> Tensor:
-        """Logits (B, T, Q) from the gated outputs of all layers side by side (B, T, L R)."""
+    def head_inputs(self, outputs: Tensor) -> Tensor:
+        """What the layers say to each position: gated outputs of all side by side (B, M, L R) -> (B, M, K S)."""
         # Skips of L layers add up; dividing by sqrt(L) keeps the head's input of unit scale at any depth.
         skips = product(outputs, self.skip.weight, self.skip.bias) * (1 / math.sqrt(len(self.dilations)))
-        hidden = product(F.relu(skips), self.head_hidden.weight, self.head_hidden.bias)
-        return product(F.relu(hidden), self.head.weight, self.head.bias)
+        return product(F.relu(skips), self.head_hidden.weight, self.head_hidden.bias)
+
+    def classify(self, place: int, hidden: Tensor, drawn: Tensor) -> Tensor:
+        """Logits (B, M, Q) of one position of each bunch.
+
+        Parameters
+        ----------
+        place : of the position in its bunch, from 0
+        hidden : Tensor, shape (B, M, S), this position's part of `head_inputs`
+        drawn : LongTensor, shape (B, M, place), the classes before it in its bunch
+        """
+        if place:
+            assert self.drawn is not None
+            hidden = hidden + self._look_up(self.drawn, drawn, place * (place - 1) // 2).to(hidden.dtype)
+        rows = slice(place * self.num_outputs, (place + 1) * self.num_outputs)
+        return product(F.relu(hidden), self.head.weight[rows], self.head.bias[rows])

@@ -99,16 +99,18 @@ class NumbaStreams:
         self._weights, self._buffers = weights, buffers
         self._hop_length, self._seed, self._start = hop_length, seed, start
         self._temperature, self._top_p = temperature, top_p
-        self._num_classes, self._condition_channels = wavenet.embedding.num_embeddings, wavenet.condition.in_features
+        self._num_classes, self._condition_channels = wavenet.num_classes, wavenet.condition.in_features
+        self._samples_per_step = wavenet.samples_per_step
         self._utterances: dict[int, int] = {}
 
     def open(self, utterance: int, first_sample: int = 0) -> int:
         """See `Streams.open`."""
         check_seed(utterance, "utterance")
+        assert first_sample % self._samples_per_step == 0, first_sample
         stream = next(i for i in range(len(self._buffers.position)) if i not in self._utterances)
         self._utterances[stream] = utterance
         self._buffers.history[stream] = 0
-        self._buffers.position[stream] = first_sample, self._start
+        self._buffers.position[stream, 0], self._buffers.position[stream, 1:] = first_sample, self._start
         return stream
 
     def close(self, stream: int) -> None:

@@ -24,6 +24,7 @@ class Streams(Protocol):
         """Begin an utterance, in [0, 2**64), with a silent past; returns the stream's number.
 
         `first_sample` is the index of the sample that comes first: with seed and utterance it gives the random number.
+        It is a multiple of the samples that one pass of the network serves.
         """
 
     def close(self, stream: int) -> None:

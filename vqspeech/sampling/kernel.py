@@ -1,10 +1,11 @@
 """The compiled loop of the numba engine: one WaveNet, several streams in step, one sample after the other.
 
-A sample costs one pass over all weights. One stream is bound by how fast they come from the caches; several in step
-share each pass and are bound by arithmetic.
+A pass over all weights gives K samples (`samples_per_step`, mostly one). One stream is bound by how fast the weights
+come from the caches; several in step share each pass and are bound by arithmetic.
 """
 
-# U streams, T samples, N conditioning frames, R residual channels, S skip channels, L layers, Q output classes.
+# U streams, T samples, K samples a pass, N conditioning frames, R residual channels, S skip channels, L layers,
+# Q output classes.
 
 from __future__ import annotations
 
@@ -46,25 +47,22 @@ def _run(
     # has a type of its own), and matrices as slices of both axes: whether such a slice is contiguous is no part of its
     # type. All else gets contiguous arrays, for loops over others do not vectorise.
     zero = np.int64(0)
-    num, num_layers, channels = slots.shape[0], weights.dilations.shape[0], weights.embedding.shape[1]
+    num, num_layers, channels = slots.shape[0], weights.dilations.shape[0], weights.embedding.shape[2]
     frame, taps, gates, gated = buffers.frame[:num], buffers.taps[:num], buffers.gates[:num], buffers.gated[:num]
     residual, skip, hidden = buffers.residual[:num], buffers.skip[:num], buffers.hidden[:num]
-    inner, last = buffers.inner[:num], buffers.logits[:num]
+    passes = hop_length // weights.embedding.shape[0]
     condition_bias, skip_bias = weights.condition_bias.reshape(1, -1), weights.skip_bias.reshape(1, -1)
-    hidden_bias, head_bias = weights.hidden_bias.reshape(1, -1), weights.head_bias.reshape(1, -1)
+    inner, hidden_bias = buffers.inner[:num], weights.hidden_bias.reshape(1, -1)
     layer_inputs, skip_scale = gated.shape[1] // num_layers, np.float32(1 / math.sqrt(num_layers))
     for n in range(condition.shape[0]):
         # The conditioning of all layers changes once per frame.
         product(weights.condition, zero, condition[n, :, :], condition_bias[:, :], frame[:, :])
-        for t in range(n * hop_length, (n + 1) * hop_length):
-            for u in range(num):
-                previous = buffers.position[slots[u], 1]
-                for r in range(channels):
-                    residual[u, r] = weights.embedding[previous, r]
+        for number in range(n * passes, (n + 1) * passes):
+            _embed(weights.embedding, slots, buffers.position, residual)
             at, ring = zero, zero
             for layer in range(num_layers):
                 dilation, begin = weights.dilations[layer], layer * layer_inputs
-                _delay(residual, channels, dilation, ring, slots, buffers.position, buffers.history, taps)
+                _delay(residual, weights.embedding, dilation, ring, slots, buffers.position, buffers.history, taps)
                 ring += dilation * channels
                 at = product(weights.stream, at, taps[:, :], frame[:, layer * 2 * channels :], gates[:, :])
                 for u in range(num):
@@ -76,17 +74,29 @@ def _run(
                         for r in range(channels):
                             residual[u, r] *= SQRT_HALF
             at = product(weights.stream, at, gated[:, :], skip_bias[:, :], skip[:, :])
-            _rectify(skip, skip_scale, inner)
+            _rectify(skip, zero, skip_scale, inner)
             at = product(weights.stream, at, inner[:, :], hidden_bias[:, :], hidden[:, :])
-            _rectify(hidden, np.float32(1), inner)
-            product(weights.stream, at, inner[:, :], head_bias[:, :], last[:, :])
-            _choose(last, buffers.masses, choice, t, slots, buffers.position, classes, logits)
+            _classify(weights, buffers, at, number, slots, hidden, choice, classes, logits)
+
+
+@_part
+def _embed(embedding: np.ndarray, slots: np.ndarray, position: np.ndarray, residual: np.ndarray) -> None:
+    """The first layer's input: what the tables (K, classes, R) say of the last K samples, summed."""
+    samples, _, channels = embedding.shape
+    for u in range(slots.shape[0]):
+        previous = position[slots[u], 1]
+        for r in range(channels):
+            residual[u, r] = embedding[0, previous, r]
+        for k in range(1, samples):
+            previous = position[slots[u], 1 + k]
+            for r in range(channels):
+                residual[u, r] += embedding[k, previous, r]
 
 
 @_part
 def _delay(
     now: np.ndarray,
-    channels: int,
+    embedding: np.ndarray,
     dilation: int,
     ring: int,
     slots: np.ndarray,
@@ -94,11 +104,12 @@ def _delay(
     history: np.ndarray,
     taps: np.ndarray,
 ) -> None:
-    """Fill `taps` with the layer's input of `dilation` samples ago and the present one, which replaces it in the ring
+    """Fill `taps` with the layer's input of `dilation` passes ago and the present one, which replaces it in the ring
     that begins at `history[slot, ring]`."""
+    samples, channels = embedding.shape[0], embedding.shape[2]
     for u in range(slots.shape[0]):
         slot = slots[u]
-        place = ring + position[slot, 0] % dilation * channels
+        place = ring + position[slot, 0] // samples % dilation * channels
         delayed, present, then = history[slot, place : place + channels], now[u], taps[u]
         for r in range(channels):
             then[r] = delayed[r]
@@ -107,11 +118,48 @@ def _delay(
 
 
 @_part
-def _rectify(outputs: np.ndarray, scale: float, inputs: np.ndarray) -> None:
-    """The next product's inputs: `max(scale * outputs, 0)`."""
+def _rectify(outputs: np.ndarray, begin: int, scale: float, inputs: np.ndarray) -> None:
+    """The next product's inputs: `max(scale * outputs[:, begin:], 0)`."""
     for u in range(outputs.shape[0]):
+        own = outputs[u, begin : begin + inputs.shape[1]]
         for s in range(inputs.shape[1]):
-            inputs[u, s] = as_input(max(outputs[u, s] * scale, np.float32(0)), inputs)
+            inputs[u, s] = as_input(max(own[s] * scale, np.float32(0)), inputs)
+
+
+@_part
+def _classify(
+    weights: Weights,
+    buffers: Buffers,
+    at: int,
+    number: int,
+    slots: np.ndarray,
+    hidden: np.ndarray,
+    choice: Choice,
+    classes: np.ndarray,
+    logits: np.ndarray,
+) -> None:
+    """The samples of pass `number`, one after the other: each one's hidden layer also hears those before it."""
+    num, samples = slots.shape[0], weights.embedding.shape[0]
+    inner, last, width = buffers.inner[:num], buffers.logits[:num], hidden.shape[1] // samples
+    for place in range(samples):
+        _hear(weights.drawn, place, slots, buffers.position, hidden, place * width)
+        _rectify(hidden, place * width, np.float32(1), inner)
+        at = product(weights.stream, at, inner[:, :], weights.head_bias[place : place + 1, :], last[:, :])
+        _choose(last, buffers.masses, choice, number * samples + place, slots, buffers.position, classes, logits)
+
+
+@_part
+def _hear(
+    drawn: np.ndarray, place: int, slots: np.ndarray, position: np.ndarray, hidden: np.ndarray, begin: int
+) -> None:
+    """Add to `hidden[:, begin:]` what the tables (pairs, classes, S) say of the `place` samples drawn last."""
+    first, oldest = place * (place - 1) // 2, position.shape[1] - place
+    for u in range(slots.shape[0]):
+        own = hidden[u, begin : begin + drawn.shape[2]]
+        for i in range(place):
+            said = drawn[first + i, position[slots[u], oldest + i]]
+            for s in range(drawn.shape[2]):
+                own[s] += said[s]
 
 
 @_part
@@ -139,7 +187,9 @@ def _choose(
             chosen = np.int64(draw(last[u], masses, uniforms[u, t], temperature))
         classes[u, t] = chosen
         position[slots[u], 0] += 1
-        position[slots[u], 1] = chosen
+        for k in range(1, position.shape[1] - 1):
+            position[slots[u], k] = position[slots[u], k + 1]
+        position[slots[u], position.shape[1] - 1] = chosen
 
 
 def _loop(name: str, **options: Any) -> Callable[..., None]:

@@ -4,7 +4,8 @@ The weights stand in one array in the order of use, so that a sample reads it on
 into tiles of as many outputs as fit into the vector registers.
 """
 
-# W streams at most, R residual channels, S skip channels, L layers, Q output classes, C conditioning channels.
+# W streams at most, R residual channels, S skip channels, L layers, Q output classes, C conditioning channels,
+# K samples a pass.
 
 from __future__ import annotations
 
@@ -29,10 +30,11 @@ class Weights(NamedTuple):
     stream: np.ndarray  # all layers' gates and residuals, the skips, the head, in the order of use; float32 or bfloat16
     condition: np.ndarray  # C -> L 2R
     condition_bias: np.ndarray  # (L 2R,), padded
-    embedding: np.ndarray  # (classes, R)
+    embedding: np.ndarray  # (K, classes, R)
+    drawn: np.ndarray  # (K (K - 1) / 2, classes, S): for each sample of a pass what it adds of each sample before it
     skip_bias: np.ndarray  # (S,), padded
-    hidden_bias: np.ndarray  # (S,), padded
-    head_bias: np.ndarray  # (Q,), padded
+    hidden_bias: np.ndarray  # (K times S padded,)
+    head_bias: np.ndarray  # (K, Q padded)
     dilations: np.ndarray  # (L,) int64
 
 
@@ -42,16 +44,16 @@ class Buffers(NamedTuple):
     Inputs of products have the weights' type, all else is float32.
     """
 
-    history: np.ndarray  # (W, ...): inputs of every layer's last `dilation` samples, rings one after the other
-    position: np.ndarray  # (W, 2) int64: samples done, and the class of the last one
+    history: np.ndarray  # (W, ...): inputs of every layer's last `dilation` passes, rings one after the other
+    position: np.ndarray  # (W, 1 + K) int64: samples done, and the classes of the last K, the oldest first
     frame: np.ndarray  # one frame's conditioning of all layers, (W, L 2R padded)
     taps: np.ndarray  # inputs: a layer's delayed and present input, (W, 2R padded)
     gates: np.ndarray  # (W, 2R padded)
     gated: np.ndarray  # inputs: all layers' gated outputs, (W, L times R padded)
     residual: np.ndarray  # (W, R padded)
     skip: np.ndarray  # (W, S padded)
-    hidden: np.ndarray  # (W, S padded)
-    inner: np.ndarray  # inputs: of the head's two products, (W, S padded)
+    hidden: np.ndarray  # (W, K times S padded)
+    inner: np.ndarray  # inputs: of the head's products, (W, S padded)
     logits: np.ndarray  # (W, Q padded)
     masses: np.ndarray  # (Q,) exponentials of the logits
 
@@ -119,7 +121,7 @@ def inputs_of_row(dtype: type) -> int:
 def pack_weights(wavenet: WaveNet, dtype: type = np.float32) -> Weights:
     """Lay out a WaveNet's weights for the kernel; dtype np.uint16 packs the matrices of each sample as bfloat16."""
     layers = cast(list[GatedLayer], list(wavenet.layers))
-    residual_channels = wavenet.embedding.embedding_dim
+    residual_channels, num = wavenet.embedding.embedding_dim, wavenet.samples_per_step
     matrices = []
     for layer in layers:
         # One product for both taps: inputs are the delayed and the present sample, (2R, 2R).
@@ -129,16 +131,23 @@ def pack_weights(wavenet: WaveNet, dtype: type = np.float32) -> Weights:
     skip = _matrix(wavenet.skip.weight).reshape(len(layers), residual_channels, -1)
     padding = pad(residual_channels, PARTIAL_SUMS * inputs_of_row(dtype)) - residual_channels
     matrices.append(np.pad(skip, ((0, 0), (0, padding), (0, 0))).reshape(-1, skip.shape[-1]))
-    matrices += [_matrix(wavenet.head_hidden.weight), _matrix(wavenet.head.weight)]
+    skip_channels = wavenet.head_hidden.in_features
+    hidden_width, head_width = pad(skip_channels, NARROW), pad(wavenet.num_outputs, NARROW)
+    hidden = _matrix(wavenet.head_hidden.weight).reshape(skip_channels, num, skip_channels)
+    matrices.append(padded(hidden, hidden_width).reshape(skip_channels, -1))
+    matrices += np.split(_matrix(wavenet.head.weight), num, axis=1)
     frame = _frame_width(wavenet)
     return Weights(
         stream=in_huge_pages(np.concatenate([pack(matrix, dtype) for matrix in matrices])),
         condition=pack(padded(_matrix(wavenet.condition.weight), frame)),
         condition_bias=padded(_array(wavenet.condition.bias), frame),
-        embedding=_array(wavenet.embedding.weight),
-        skip_bias=padded(_array(wavenet.skip.bias), pad(wavenet.skip.out_features, NARROW)),
-        hidden_bias=padded(_array(wavenet.head_hidden.bias), pad(wavenet.head_hidden.out_features, NARROW)),
-        head_bias=padded(_array(wavenet.head.bias), pad(wavenet.num_outputs, NARROW)),
+        embedding=_array(wavenet.embedding.weight).reshape(num, wavenet.num_classes, residual_channels),
+        drawn=(_array(wavenet.drawn.weight) if wavenet.drawn else np.zeros(0, np.float32)).reshape(
+            -1, wavenet.num_classes, skip_channels
+        ),
+        skip_bias=padded(_array(wavenet.skip.bias), hidden_width),
+        hidden_bias=padded(_array(wavenet.head_hidden.bias).reshape(num, -1), hidden_width).ravel(),
+        head_bias=padded(_array(wavenet.head.bias).reshape(num, -1), head_width),
         dilations=np.array(wavenet.dilations, np.int64),
     )
 
@@ -156,14 +165,14 @@ def make_buffers(wavenet: WaveNet, num_streams: int, dtype: type = np.float32) -
 
     return Buffers(
         history=np.zeros((num_streams, sum(wavenet.dilations) * residual_channels), dtype),
-        position=np.zeros((num_streams, 2), np.int64),
+        position=np.zeros((num_streams, 1 + wavenet.samples_per_step), np.int64),
         frame=outputs(_frame_width(wavenet)),
         taps=inputs(2 * residual_channels),
         gates=outputs(2 * residual_channels),
         gated=inputs(residual_channels, num_layers),
         residual=outputs(residual_channels),
         skip=outputs(skip_channels),
-        hidden=outputs(skip_channels),
+        hidden=outputs(wavenet.samples_per_step * pad(skip_channels, NARROW)),
         inner=inputs(skip_channels),
         logits=outputs(wavenet.num_outputs),
         masses=np.zeros(wavenet.num_outputs, np.float32),

@@ -68,6 +68,7 @@ class TorchStreams:
     def open(self, utterance: int, first_sample: int = 0) -> int:
         """See `Streams.open`."""
         check_seed(utterance, "utterance")
+        assert first_sample % self._wavenet.samples_per_step == 0, first_sample
         with torch.inference_mode():
             state = self._wavenet.initial_state(1)
         self._opened += 1
@@ -92,7 +93,7 @@ class TorchStreams:
     def force(self, streams: Sequence[int], classes: np.ndarray, condition: np.ndarray) -> np.ndarray:
         """See `Streams.force`."""
         samples = condition.shape[1] * self._hop_length
-        forced = check_classes(classes, (len(streams), samples), self._wavenet.embedding.num_embeddings)
+        forced = check_classes(classes, (len(streams), samples), self._wavenet.num_classes)
         every = zip(streams, condition, forced, strict=True)
         return np.stack([self._run(stream, frames, np.empty(0), given)[1] for stream, frames, given in every])
 

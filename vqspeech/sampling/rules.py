@@ -81,7 +81,7 @@ def draw(logits: np.ndarray, u: float, temperature: float, top_p: float = 1.0) -
 
 def check_weights(wavenet: WaveNet, hop_length: int) -> None:
     """Refuse a network that no engine can sample with; the errors of `Engine.load`."""
-    assert hop_length > 0, hop_length
+    assert hop_length > 0 and hop_length % wavenet.samples_per_step == 0, (hop_length, wavenet.samples_per_step)
     if not all(bool(weight.isfinite().all()) for weight in wavenet.parameters()):
         raise VQSpeechError("the model has weights that are not finite: its training went wrong. Use an earlier one")
 
@@ -93,7 +93,7 @@ def check_settings(wavenet: WaveNet, seed: int, temperature: float, start: int, 
         raise VQSpeechError(f"temperature {temperature} is not a number >= 0. Use 1 to sample, 0 for the likeliest")
     if not 0 < top_p <= 1:
         raise VQSpeechError(f"top-p {top_p} is not a number above 0 and at most 1. Use 1 to draw from all classes")
-    assert 0 <= start < wavenet.embedding.num_embeddings, (start, wavenet.embedding.num_embeddings)
+    assert 0 <= start < wavenet.num_classes, (start, wavenet.num_classes)
 
 
 def check_condition(condition: np.ndarray, wavenet_channels: int) -> np.ndarray:
