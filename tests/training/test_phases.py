@@ -16,7 +16,7 @@ from vqspeech.training.acceleration import Acceleration
 from vqspeech.training.loop import fit
 from vqspeech.training.phases import phase_at, samples_until
 from vqspeech.training.state import Task, new_state
-from vqspeech.training.vqvae import VQVAETask
+from vqspeech.training.vqvae import FREQUENCY_BATCHES, VQVAETask
 
 EAGER = Acceleration("cpu", bfloat16=False, compile=False, notices=())
 
@@ -141,5 +141,51 @@ def test_a_frozen_encoder_begins_as_the_average_of_its_weights(tiny_values, stor
         for parameter in state.average.module.parameters():
             parameter.add_(1)
     task.enter(phase_at(3, train), state)
-    for live, mean in zip(model.parameters(), state.average.module.parameters(), strict=True):
-        assert torch.equal(live, mean)
+    average = dict(state.average.module.named_parameters())
+    for name, live in model.named_parameters():
+        assert name == "wavenet.head.bias" or torch.equal(live, average[name]), name
+
+
+@pytest.mark.parametrize("samples_per_step", [1, 4])
+@pytest.mark.parametrize("joins", [0, 3])
+def test_the_decoder_joins_at_the_frequencies_of_the_classes(tiny_values, store, joins, samples_per_step):
+    values = {
+        "train": tiny_values["train"] | {"warm_start_steps": joins},
+        "decoder": tiny_values["decoder"] | {"samples_per_step": samples_per_step},
+    }
+    model = VQVAE(parse_recipe(tiny_values | values, "test"), store.speakers)
+    task, train = VQVAETask(model, store, EAGER), model.recipe.train
+    task.enter(phase_at(joins, train), new_state(model, train))
+    counts = torch.ones(256, dtype=torch.float64)
+    for step in range(joins, joins + FREQUENCY_BATCHES):
+        batch = task.train_batches.batch(step, 0, 1)
+        for inside in batch.classes[batch.sample_mask].tolist():
+            counts[inside] += 1
+    for bias in model.wavenet.head.bias.detach().chunk(samples_per_step):
+        torch.testing.assert_close(bias, (counts / counts.sum()).log().float())
+
+
+def test_with_linear_prediction_the_frequencies_are_those_of_the_excitation(tiny_values, store):
+    values = {
+        "train": tiny_values["train"] | {"warm_start_steps": 3, "batch_size": 1, "freeze_encoder": True},
+        "decoder": tiny_values["decoder"] | {"prediction_order": 4},
+    }
+    model = VQVAE(parse_recipe(tiny_values | values, "test"), store.speakers)
+    task, train = VQVAETask(model, store, EAGER), model.recipe.train
+    task.enter(phase_at(3, train), new_state(model, train))
+    counts = torch.ones(256, dtype=torch.float64)
+    for step in range(3, 3 + FREQUENCY_BATCHES):
+        batch = task.voice_batches.batch(step, 0, 1)
+        out = model(batch.encoder_wav, batch.classes, batch.frame_mask, batch.speaker, encoder_frozen=True,
+                    spoken=batch.wav)  # fmt: skip
+        for inside in out.classes[batch.sample_mask].tolist():
+            counts[inside] += 1
+    torch.testing.assert_close(model.wavenet.head.bias.detach(), (counts / counts.sum()).log().float())
+
+
+def test_a_trained_decoder_keeps_its_own_frequencies(tiny_values, store):
+    model = VQVAE(parse_recipe(tiny_values, "test"), store.speakers)
+    before = model.wavenet.head.bias.detach().clone()
+    task, train = VQVAETask(model, store, EAGER, has_codebook=True), model.recipe.train
+    task.enter(phase_at(0, train), new_state(model, train))
+    assert torch.equal(model.wavenet.head.bias, before)

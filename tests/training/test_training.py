@@ -94,21 +94,22 @@ def test_seeds_repeat_a_training_and_another_seed_is_another(work, corpus, write
 
 
 def test_training_lowers_the_loss_and_leaves_a_model_that_says_so(work, corpus, write_recipe):
-    recipe = write_recipe({"train.steps": 60, "train.validate_every": 30, "train.learning_rate": 1e-2})
+    recipe = write_recipe({"train.steps": 120, "train.validate_every": 60, "train.learning_rate": 1e-2})
     result = train(recipe, data=corpus)
     assert result.folder == Path("runs/tiny")  # by the recipe's name
     card = read_card("runs/tiny")
     assert card.speakers == ("ada", "ben", "cyd")
-    assert card.step == card.training["total_steps"] == 60
-    assert card.training["samples"] == 60 * 2 * 1024
+    assert card.step == card.training["total_steps"] == 120
+    assert card.training["samples"] == 120 * 2 * 1024
     rows = [json.loads(line) for line in Path("runs/tiny/metrics.jsonl").read_text().splitlines()]
     bits = [row["bits"] for row in rows if row["kind"] == "train"]
-    assert [row["step"] for row in rows if row["kind"] == "train"] == [20, 40, 60]
-    assert bits[-1] < bits[0] < 8  # better than a guess among 256, and better still
+    assert [row["step"] for row in rows if row["kind"] == "train"] == [20, 40, 60, 80, 100, 120]
+    # Better than a guess among 256 from the first step on, by the classes' frequencies, and better still.
+    assert bits[-1] + 0.2 < bits[0] < 8
     assert card.metrics["bits"] < 8
     assert list(Path("runs/tiny/tensorboard").glob("events*"))
     assert read_model("runs/tiny").encode(torch.zeros(160)).shape == (10,)
-    assert "60 of 60" in card.describe()
+    assert "120 of 120" in card.describe()
 
 
 @pytest.mark.parametrize("kind", ["vq", "vq-ema"])

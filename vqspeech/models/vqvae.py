@@ -26,6 +26,7 @@ from vqspeech.nn.encoder import make_encoder
 from vqspeech.nn.jitter import apply_jitter
 from vqspeech.nn.linear_prediction import Excitation, Filters, excite, make_prediction
 from vqspeech.nn.mode import evaluating
+from vqspeech.nn.smooth_tables import begin_smoothly
 from vqspeech.nn.wavenet import WaveNet
 
 BLOCK_FRAMES = 128  # code frames that are encoded at a time
@@ -94,6 +95,7 @@ class VQVAE(nn.Module):
             if loss.adversary
             else None
         )
+        begin_smoothly(self.wavenet)  # last, so that all else begins as it did without
 
     @property
     def sample_rate(self) -> int:

@@ -23,7 +23,7 @@ from vqspeech.evaluation.judges.probe import Conversion, VoiceClassifier, can_te
 from vqspeech.likelihood.gains import compute_gains, diagnose, held_out_batches, perplexity
 from vqspeech.losses import cross_entropy, vqvae_losses
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.mu_law import previous_classes
+from vqspeech.mu_law import MU_LAW_CLASSES, previous_classes
 from vqspeech.nn.jitter import draw_jitter
 from vqspeech.nn.mel import LogMel
 from vqspeech.pretrained.checkpoint import SPEAKER_TABLE
@@ -32,6 +32,7 @@ from vqspeech.training.phases import Phase, phase_at
 from vqspeech.training.state import Task, TrainingState
 
 INITIAL_VECTORS_PER_CODE = 30  # encoder outputs from which k-means makes the first codebook
+FREQUENCY_BATCHES = 32  # whose classes are counted before the decoder's first step
 GRACE_STEPS = 500  # full steps before figures are held against a training
 LEAST_STEPS = 500  # of the warm start, and of the decoder: with fewer it gives noise
 
@@ -45,7 +46,7 @@ class VQVAETask(Task):
     store : prepared corpus with the model's speakers
     acceleration : precision of the forward pass
     variants : perturbed copies of the training split, where the recipe asks for them
-    has_codebook : whether the model comes with a codebook that is to be kept
+    has_codebook : whether the model comes with a codebook that is to be kept, and with a trained decoder
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class VQVAETask(Task):
         )
 
     def enter(self, phase: Phase, state: TrainingState) -> None:
-        """See `Task.enter`: the decoder joins, k-means makes the codebook."""
+        """See `Task.enter`: the decoder joins, at the frequencies of the classes; k-means makes the codebook."""
         if phase.decoder_joins:
             if phase.encoder_frozen:
                 # The encoder stays as it is from now on: the mean of its last weights, not where the last step left it.
@@ -108,6 +109,21 @@ class VQVAETask(Task):
             state.average.n_averaged.zero_()
         if phase.codes_begin and not (self.has_codebook and phase.first == 0):
             self.initialise(phase.first)
+        if phase.decoder_joins and not self.has_codebook:
+            self.vqvae.wavenet.set_class_frequencies(self._count_classes(phase.first))
+
+    def _count_classes(self, step: int) -> Tensor:
+        """How often the decoder is asked for each class in some training batches of all processes, (Q,)."""
+        counts = torch.zeros(MU_LAW_CLASSES, device=self.vqvae.device)
+        for ahead in range(FREQUENCY_BATCHES):
+            batch = self._batch(step + ahead)
+            classes = batch.classes
+            if self.vqvae.prediction is not None:
+                z_q = self.vqvae.inference_codes(batch.encoder_wav, batch.frame_mask).z_q
+                condition = self.vqvae.decoder_condition(z_q, batch.frame_mask, batch.speaker)
+                classes = self.vqvae.excitation(batch.wav, condition).classes
+            counts += torch.bincount(classes[batch.sample_mask], minlength=MU_LAW_CLASSES)
+        return all_reduce_sum(counts)
 
     def initialise(self, step: int = 0) -> None:
         """Set the codebook from encoder outputs on real speech."""
