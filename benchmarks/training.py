@@ -1,6 +1,6 @@
 """How fast is training in each way this machine has: eager or compiled, float32 or bfloat16, with Adam or with Muon?
 
-    python benchmarks/training.py [--recipe recipes/fsdd] [--quick] [--json FILE]
+    python benchmarks/training.py [--recipe recipes/fsdd] [--set decoder.samples_per_step=4] [--quick] [--json FILE]
 
 The model and batches of a recipe on made-up speech (speed does not depend on what is said): whole steps after the
 warm start, with losses, optimiser and weight average. A row is named by what ran; bfloat16 has rows only where the
@@ -93,11 +93,16 @@ def measure(ways: dict[str, Recipe], device: str, rounds: int) -> tuple[dict[str
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", type=Path, default=FSDD)
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe", dest="changes"
+    )
     parser.add_argument("--quick", action="store_true", help="fewer steps")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rounds, device, threads = 3 if options.quick else 10, local_device(), torch.get_num_threads()
-    recipe = load_recipe(options.recipe).model_copy(update={"perturbation": PerturbationConfig()})  # needs no copies
+    recipe = load_recipe(options.recipe, options.changes).model_copy(
+        update={"perturbation": PerturbationConfig()}
+    )  # needs no copies
     train = recipe.train
     automatic = find_acceleration(changed(recipe, precision="auto", compile="auto"), device)
     for notice in automatic.notices:

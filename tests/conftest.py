@@ -83,14 +83,15 @@ def lively_model():
     return _enliven(_make_tiny_model(seed=0))
 
 
-@pytest.fixture(scope="session")
-def predicting_model():
+@pytest.fixture(scope="session", params=[1, 4], ids=["a sample a pass", "four samples a pass"])
+def predicting_model(request):
     """A lively model of the excitation that linear prediction leaves, with filters that differ from code to code."""
     import torch
 
-    model = _enliven(_make_tiny_model(seed=0, prediction_order=6, condition_blocks=2))
+    decoder = {"prediction_order": 6, "condition_blocks": 2, "samples_per_step": request.param}
+    model = _enliven(_make_tiny_model(seed=0, **decoder))
     with torch.no_grad():
-        model.spectral_head.layers[2].weight.mul_(8)
+        model.spectral_head.layers[2].weight.mul_(10)
         model.spectral_head.layers[2].bias.sub_(1)  # soft speech: nothing is clipped
     return model
 
