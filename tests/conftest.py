@@ -97,6 +97,21 @@ def predicting_model(request):
 
 
 @pytest.fixture(scope="session")
+def pitched_model():
+    """A lively model that predicts from the last samples and from one pitch period ago, four samples a pass."""
+    import torch
+
+    model = _enliven(_make_tiny_model(seed=0, prediction_order=6, condition_blocks=2, samples_per_step=4, pitch_taps=8))
+    with torch.no_grad():
+        model.spectral_head.layers[2].weight.mul_(8)
+        model.spectral_head.layers[2].bias.sub_(1)  # soft speech: nothing is clipped
+        model.pitch_head.layers[2].weight.mul_(20)  # some codes have a pitch, of several periods
+        told = model.pitch_head(model.condition([code for code in range(8) for _ in range(9)], 1)[:, :-1])
+        model.pitch_head.layers[2].bias.sub_(told.median(0).values)
+    return model
+
+
+@pytest.fixture(scope="session")
 def bunched_model():
     """A lively model whose layers serve four samples a pass."""
     return _enliven(_make_tiny_model(seed=0, samples_per_step=4))

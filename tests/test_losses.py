@@ -52,8 +52,8 @@ def test_previous_classes_are_one_sample_earlier():
 
 
 def test_total_is_the_sum_of_the_terms():
-    terms = Losses(*(torch.tensor(value) for value in (1.0, 0.5, 0.25, 2.0, 4.0)))
-    assert float(terms.total) == 7.75
+    terms = Losses(*(torch.tensor(value) for value in (1.0, 0.5, 0.25, 2.0, 8.0, 4.0)))
+    assert float(terms.total) == 15.75
 
 
 def make_batch(model, store, indices, num_samples):

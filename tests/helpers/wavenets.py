@@ -9,12 +9,15 @@ from vqspeech.nn.wavenet import WaveNet
 
 HOP, CONDITION = 8, 3
 BUNCHES = (1, 2, 4)  # samples a pass
+LONGEST = 20  # of the periods
 
 
-def make_wavenet(residual=12, skip=20, cycles=2, layers=3, classes=256, outputs=256, seed=0, bunch=1) -> WaveNet:
+def make_wavenet(
+    residual=12, skip=20, cycles=2, layers=3, classes=256, outputs=256, seed=0, bunch=1, taps=0
+) -> WaveNet:
     """A small network whose logits spread over several units, as a trained one's do."""
     torch.manual_seed(seed)
-    wavenet = WaveNet(classes, outputs, residual, skip, cycles, layers, CONDITION, bunch)
+    wavenet = WaveNet(classes, outputs, residual, skip, cycles, layers, CONDITION, bunch, taps, LONGEST)
     with torch.no_grad():
         for parameter in wavenet.parameters():
             parameter.mul_(2)
@@ -24,6 +27,13 @@ def make_wavenet(residual=12, skip=20, cycles=2, layers=3, classes=256, outputs=
 
 def make_condition(frames: int, seed=0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(frames, CONDITION)).astype(np.float32)
+
+
+def with_periods(condition: np.ndarray, seed=0) -> np.ndarray:
+    """The same frames, each with a pitch period from 9 on, a third of them with none."""
+    random = np.random.default_rng(seed + 99)
+    periods = np.where(random.random(len(condition)) < 0.33, 0, random.integers(9, LONGEST + 1, len(condition)))
+    return np.concatenate([condition, periods[:, None]], axis=1).astype(np.float32)
 
 
 def parallel_logits(wavenet, classes, condition, start) -> np.ndarray:

@@ -106,6 +106,9 @@ class DecoderConfig(_Section):
     # 0: the WaveNet models the waveform itself. Above: what linear prediction of this order leaves of it, the filters
     # from the spectrum that is predicted from codes and speaker; 1 per kHz of the sample rate is enough.
     prediction_order: Annotated[int, Field(ge=0, le=48)] = 0
+    # Samples around one pitch period ago that each pass of the WaveNet is shown; the period is told by codes and
+    # speaker. 0: none.
+    pitch_taps: Annotated[int, Field(ge=0, le=32)] = 0
 
 
 class LossConfig(_Section):
@@ -212,6 +215,15 @@ class Recipe(_Section):
         if self.decoder.prediction_order and not self.loss.spectral:
             raise ValueError(
                 "decoder.prediction_order needs loss.spectral > 0: the filters come from the spectrum that it teaches"
+            )
+        if self.decoder.pitch_taps and not self.loss.spectral:
+            raise ValueError(
+                "decoder.pitch_taps needs loss.spectral > 0: the pitch is taught beside the spectrum, in the warm start"
+            )
+        if 0 < self.decoder.pitch_taps < self.decoder.samples_per_step:
+            raise ValueError(
+                f"decoder.pitch_taps = {self.decoder.pitch_taps} is less than decoder.samples_per_step = "
+                f"{self.decoder.samples_per_step}: a pass would not see all its samples of a period ago"
             )
         settling = self.train.settling_steps
         if self.train.steps <= settling:

@@ -25,7 +25,7 @@ class Vocoder:
     """
 
     def __init__(self, model: VQVAE) -> None:
-        self._channels, self._hop_length = model.conditioner.channels, model.hop_length
+        self._channels, self._hop_length = model.wavenet.frame_channels, model.hop_length
         self._filters: dict[int, deque[NDArray[np.float64]]] = {}  # of each part's frames that are to be pushed
         self._synthesis = None
         if model.prediction is not None:

@@ -103,7 +103,7 @@ class VoiceTask(Task):
         """Mean -log p of a batch's samples, nats."""
         if self.vqvae.prediction is not None:
             return masked_mean(condition_nats(self.vqvae, batch, condition), batch.sample_mask)
-        logits = self.vqvae.wavenet(previous_classes(batch.classes), condition)
+        logits = self.vqvae.wavenet(previous_classes(batch.classes), self.vqvae.frames(condition))
         return cross_entropy(logits, batch.classes, batch.sample_mask)
 
     @torch.no_grad()

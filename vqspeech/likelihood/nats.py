@@ -51,10 +51,10 @@ def sample_nats(model: VQVAE, batch: Batch, codes: Tensor, speaker: Tensor) -> T
 def condition_nats(model: VQVAE, batch: Batch, condition: Tensor) -> Tensor:
     """`sample_nats` given conditioning frames (B, N, C), with gradients through the WaveNet, not through filters."""
     if model.prediction is None:
-        logits = model.wavenet(previous_classes(batch.classes), condition)
+        logits = model.wavenet(previous_classes(batch.classes), model.frames(condition))
         return _target_nats(logits.float(), batch.classes) * batch.sample_mask
     excitation = model.excitation(batch.wav, condition)
-    logits = model.wavenet(previous_classes(excitation.classes), condition)
+    logits = model.wavenet(previous_classes(excitation.classes), model.frames(condition))
     return waveform_nats(logits, excitation, _spoken(model, batch), batch.classes) * batch.sample_mask
 
 
@@ -67,13 +67,13 @@ def utterance_nats(model: VQVAE, batch: Batch, codes: Tensor, speaker: Tensor) -
     condition = _condition(model, batch, codes, speaker)  # (B, N, C)
     excitation = None if model.prediction is None else model.excitation(batch.wav, condition)
     previous = previous_classes(batch.classes if excitation is None else excitation.classes)  # (B, T)
-    hop, num_frames = model.hop_length, condition.shape[1]
+    hop, num_frames, frames = model.hop_length, condition.shape[1], model.frames(condition)
     before = -(-model.wavenet.receptive_field // hop)
     window = max(1, WINDOW_SAMPLES // (hop * len(condition)))
     nats = torch.zeros(len(condition), dtype=torch.float64, device=condition.device)
     for start in range(0, num_frames, window):
         end, first = min(start + window, num_frames), max(0, start - before)
-        logits = model.wavenet(previous[:, first * hop : end * hop], condition[:, first:end])
+        logits = model.wavenet(previous[:, first * hop : end * hop], frames[:, first:end])
         logits = logits[:, (start - first) * hop :]  # (B, samples of the window, Q)
         samples = slice(start * hop, end * hop)
         target = batch.classes[:, samples]

@@ -18,16 +18,16 @@ from vqspeech.errors import CheckpointError
 from vqspeech.models.blocks import Blocks
 from vqspeech.models.checks import check_codes, check_waveform, find_speaker
 from vqspeech.models.identity import weights_digest
+from vqspeech.models.parts import make_conditioner, make_wavenet
 from vqspeech.models.prior import Prior
-from vqspeech.mu_law import MU_LAW_CLASSES, previous_classes
+from vqspeech.mu_law import previous_classes
 from vqspeech.nn.bottleneck import Quantized, make_bottleneck
-from vqspeech.nn.conditioning import Conditioner, SpeakerAdversary, SpectralHead
+from vqspeech.nn.conditioning import PitchHead, SpeakerAdversary, SpectralHead
 from vqspeech.nn.encoder import make_encoder
 from vqspeech.nn.jitter import apply_jitter
 from vqspeech.nn.linear_prediction import Excitation, Filters, excite, make_prediction
 from vqspeech.nn.mode import evaluating
 from vqspeech.nn.smooth_tables import begin_smoothly
-from vqspeech.nn.wavenet import WaveNet
 
 BLOCK_FRAMES = 128  # code frames that are encoded at a time
 
@@ -40,6 +40,7 @@ class VQVAEOutput(NamedTuple):
     spectrum: Tensor | None  # (B, N, M) log-mel of each frame, where the recipe asks for it
     speaker_logits: Tensor | None  # (B, F, speakers) of the adversary, likewise
     classes: Tensor | None = None  # (B, T) that the logits foretell: the excitation's; None: the batch's own
+    pitch: Tensor | None = None  # (B, N, 2) what `PitchHead` says, where the WaveNet is told of a period ago
 
 
 class VQVAE(nn.Module):
@@ -71,20 +72,9 @@ class VQVAE(nn.Module):
         )  # fmt: skip
         # The one-hot times a learned matrix: a voice is a vector that can later be fitted by itself.
         self.speaker_vectors = nn.Embedding(len(self.speakers), decoder.speaker_dim)
-        self.conditioner = Conditioner(
-            bottleneck.code_dim, decoder.speaker_dim, decoder.condition_channels, decoder.context_frames,
-            decoder.condition_blocks,
-        )  # fmt: skip
-        self.wavenet = WaveNet(
-            MU_LAW_CLASSES,
-            MU_LAW_CLASSES,
-            decoder.residual_channels,
-            decoder.skip_channels,
-            decoder.cycles,
-            decoder.layers_per_cycle,
-            self.conditioner.channels,
-            decoder.samples_per_step,
-        )
+        self.conditioner = make_conditioner(recipe)
+        self.wavenet = make_wavenet(recipe, self.conditioner.channels)
+        self.pitch_head = PitchHead(self.conditioner.channels, recipe.data.sample_rate) if decoder.pitch_taps else None
         self.spectral_head = SpectralHead(self.conditioner.channels, loss.spectral_bands) if loss.spectral else None
         # What its spectrum filters, a frame for each code; it has no weights.
         self.prediction = make_prediction(
@@ -152,6 +142,7 @@ class VQVAE(nn.Module):
         jittered: Tensor | None = None,
         adversary_scale: float | None = None,
         spoken: Tensor | None = None,
+        periods: Tensor | None = None,
     ) -> VQVAEOutput:
         """One pass with teacher forcing.
 
@@ -172,6 +163,7 @@ class VQVAE(nn.Module):
         adversary_scale : float
             Weight of the adversary's reversed gradient; None: the recipe's.
         spoken : Tensor, shape of `wav`, what linear prediction starts from; None: `wav`
+        periods : Tensor, shape (B, N), true pitch periods, see `frames`
         """
         if encoder_frozen:
             quantized = self.inference_codes(wav, frame_mask)
@@ -186,13 +178,14 @@ class VQVAE(nn.Module):
             classes = excitation.classes
             previous = previous_classes(classes)
         return VQVAEOutput(
-            logits=self.wavenet(previous, condition) if with_decoder else None,
+            logits=self.wavenet(previous, self.frames(condition, periods)) if with_decoder else None,
             quantized=quantized,
             spectrum=self.spectral_head(condition) if self.spectral_head else None,
             speaker_logits=self.adversary(quantized.z_q, frame_mask, scale)
             if self.adversary and not encoder_frozen
             else None,
             classes=classes,
+            pitch=self.pitch_head(condition) if self.pitch_head else None,
         )
 
     @torch.no_grad()
@@ -204,6 +197,16 @@ class VQVAE(nn.Module):
     def decoder_condition(self, z_q: Tensor, frame_mask: Tensor, speaker: Tensor) -> Tensor:
         """Conditioning frames (B, N, C) from z_q (B, F, D), zeroed outside the utterance, and speakers (B,)."""
         return self.conditioner(z_q * frame_mask[..., None], self.speaker_vectors(speaker))
+
+    def frames(self, condition: Tensor, periods: Tensor | None = None) -> Tensor:
+        """The WaveNet's frames: conditioning (..., N, C), and with long-term prediction the pitch period beside it.
+
+        `periods` (..., N) are the true ones, in samples, 0 where there is none; None: what codes and speaker tell.
+        """
+        if self.pitch_head is None:
+            return condition
+        periods = self.pitch_head.periods(condition) if periods is None else periods
+        return torch.cat([condition.float(), periods[..., None]], -1)
 
     def excitation(self, wav: Tensor, condition: Tensor, lead: int | None = None) -> Excitation:
         """What linear prediction leaves of a waveform by the filters of conditioning frames (B, N, C).
@@ -254,7 +257,7 @@ class VQVAE(nn.Module):
         return Blocks(compute, BLOCK_FRAMES * self.hop_length, self.encoder.halo, self.hop_length)
 
     def conditioning(self, speaker: int, *, with_filters: bool = False) -> Blocks:
-        """A stream that takes entries (n, D) and gives the decoder's conditioning frames (N, C).
+        """A stream that takes entries (n, D) and gives the WaveNet's `frames` (N, C), or (N, C + 1).
 
         With linear prediction and `with_filters` a frame is followed by its filter, (N, C + p + 1) in float64: both
         come out of one block, so that the pieces change neither.
@@ -263,7 +266,8 @@ class VQVAE(nn.Module):
 
         def compute(z_q: Tensor) -> Tensor:
             frames = self.conditioner(z_q[None], vector)[0]
-            return torch.cat([frames.double(), self.filters(frames).packed()], 1) if packs else frames
+            spoken = self.frames(frames)
+            return torch.cat([spoken.double(), self.filters(frames).packed()], 1) if packs else spoken
 
         packs = with_filters and self.prediction is not None
 

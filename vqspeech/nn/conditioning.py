@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from vqspeech.nn.pitch import lag_range
 
 
 class Conditioner(nn.Module):
@@ -64,6 +67,38 @@ class SpectralHead(nn.Module):
     def forward(self, condition: Tensor) -> Tensor:
         """(B, N, C) -> (B, N, M)."""
         return self.layers(condition)
+
+
+class PitchHead(nn.Module):
+    """The pitch of each frame from its conditioning alone: whether it has one, and how high.
+
+    Parameters
+    ----------
+    channels : C
+    sample_rate : Hz
+    """
+
+    def __init__(self, channels: int, sample_rate: int) -> None:
+        super().__init__()
+        self.shortest, self.longest = lag_range(sample_rate)
+        self.middle = math.log2(math.sqrt(self.shortest * self.longest))
+        self.layers = nn.Sequential(nn.Linear(channels, 128), nn.ReLU(), nn.Linear(128, 2))
+
+    def forward(self, condition: Tensor) -> Tensor:
+        """(B, N, C) -> (B, N, 2): log odds of a pitch, and octaves of its period above the middle of the range."""
+        return self.layers(condition)
+
+    @torch.no_grad()
+    def periods(self, condition: Tensor) -> Tensor:
+        """Periods in whole samples, 0 where there is none, in full precision: (..., C) -> (...)."""
+        with torch.autocast(condition.device.type, enabled=False):
+            odds, octaves = self(condition.float()).unbind(-1)
+        period = torch.exp2(octaves + self.middle).clamp(self.shortest, self.longest).round()
+        return torch.where(odds > 0, period, torch.zeros_like(period))
+
+    def octaves(self, periods: Tensor) -> Tensor:
+        """Periods in samples as `forward` tells them: octaves above the middle; of no period, of one sample."""
+        return torch.log2(periods.clamp(min=1)) - self.middle
 
 
 class SpeakerAdversary(nn.Module):

@@ -31,6 +31,11 @@ def begin_smoothly(wavenet: WaveNet) -> None:
     for tables, scale in ((wavenet.embedding, 1 / math.sqrt(wavenet.samples_per_step)), (wavenet.drawn, DRAWN_SCALE)):
         if tables is not None:
             _combine(tables.weight, given, scale)
+    if (tables := wavenet.period_ago) is not None:
+        values = torch.empty(tables.taps * MU_LAW_CLASSES, tables.embedding_dim)
+        _combine(values, given, 1 / math.sqrt(tables.taps))
+        rows = tables.per_tap(tables.weight)
+        rows[:, :-1], rows[:, -1] = values.unflatten(0, (tables.taps, -1)), 0.0  # no period: nothing is added
     _combine(wavenet.head.weight, predicted, 1 / math.sqrt(3 * wavenet.head.in_features))
     wavenet.head.bias.zero_()
 

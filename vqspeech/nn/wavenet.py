@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqspeech.nn.periods import PeriodTables, split_periods
+
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.linear` on (B, T, inputs), as one product an utterance.
@@ -76,7 +78,7 @@ class WaveNetState:
     ----------
     buffers : for each layer its inputs of the last `dilation` passes, (B, dilation, R)
     position : positions done
-    recent : the classes of the last K positions, (B, K)
+    recent : the classes of the last positions, (B, K), or as many as periods reach
     hidden : what the pass gave for its K positions, (B, 1, K S)
     """
 
@@ -103,6 +105,10 @@ class WaveNet(nn.Module):
         C, channels of the conditioning frames.
     samples_per_step : int
         K, positions that one pass of the layers serves; dilations count passes.
+    pitch_taps : int
+        G, positions around one pitch period ago that a pass also sees: long-term prediction. Conditioning frames then
+        have one channel more, the period in positions, at most `longest_period`; 0 where there is none.
+    longest_period : int
     """
 
     def __init__(
@@ -115,12 +121,19 @@ class WaveNet(nn.Module):
         layers_per_cycle: int,
         condition_channels: int,
         samples_per_step: int = 1,
+        pitch_taps: int = 0,
+        longest_period: int = 0,
     ) -> None:
         super().__init__()
         self.num_classes, self.num_outputs, self.samples_per_step = num_classes, num_outputs, samples_per_step
         self.dilations = [2**i for i in range(layers_per_cycle)] * cycles
         # K tables, one after the other: for the first of the K positions before a pass, for the second, ...
         self.embedding = nn.Embedding(samples_per_step * num_classes, residual_channels)
+        self.period_ago = (
+            PeriodTables(num_classes, residual_channels, pitch_taps, longest_period, samples_per_step)
+            if pitch_taps
+            else None
+        )
         self.condition = nn.Linear(condition_channels, len(self.dilations) * 2 * residual_channels)
         self.layers = nn.ModuleList(
             GatedLayer(residual_channels, is_last=i == len(self.dilations) - 1) for i in range(len(self.dilations))
@@ -136,9 +149,15 @@ class WaveNet(nn.Module):
         self.drawn = nn.Embedding(num_pairs * num_classes, skip_channels) if num_pairs else None
 
     @property
+    def frame_channels(self) -> int:
+        """Channels of the conditioning frames, the period's among them."""
+        return self.condition.in_features + (self.period_ago is not None)
+
+    @property
     def receptive_field(self) -> int:
         """Previous positions that a prediction sees; with K > 1 the last position of a bunch, which sees most."""
-        return self.samples_per_step * (1 + sum(self.dilations)) + self.samples_per_step - 1
+        own = self.period_ago.reach if self.period_ago else 0  # what a pass is told, and the layers before
+        return self.samples_per_step * (1 + sum(self.dilations)) - 1 + max(self.samples_per_step, own)
 
     def hidden_matrices(self) -> list[Tensor]:
         """Weights between one hidden layer and another: all but embeddings, biases and output layer."""
@@ -161,15 +180,19 @@ class WaveNet(nn.Module):
         ----------
         previous : LongTensor, shape (B, T), the class one position earlier; before the start, the start class, which
             stands for all K positions before the first. T is a multiple of K.
-        condition : Tensor, shape (B, N, C), T / K a multiple of N
+        condition : Tensor, shape (B, N, C), or (B, N, C + 1) with periods; T / K a multiple of N
 
         Returns
         -------
         logits : Tensor, shape (B, T, Q)
         """
-        biases = self.layer_conditions(condition).unbind(2)  # L times (B, N, 2R)
+        frames, period = self.split(condition)
+        biases = self.layer_conditions(frames).unbind(2)  # L times (B, N, 2R)
+        x = self.embed(self._before(previous))  # (B, M, R)
+        if self.period_ago is not None and period is not None:
+            x = x + self.period_ago(*self.period_ago.around(previous, period))
         # Under autocast the residual stream travels in the reduced precision of the products: half the bytes.
-        x = self.embed(self._before(previous)).to(biases[0].dtype)  # (B, M, R)
+        x = x.to(biases[0].dtype)
         outputs = []
         for layer, dilation, bias in zip(self.layers, self.dilations, biases, strict=True):
             x, gated = layer(x, dilation, bias)
@@ -185,6 +208,10 @@ class WaveNet(nn.Module):
         if num > 1:
             previous = torch.cat([previous[:, :1].expand(-1, num - 1), previous[:, : 1 - num]], dim=1)
         return previous.unflatten(1, (-1, num))
+
+    def split(self, condition: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What conditions the layers, (..., C), and the frames' periods (...), None where they have none."""
+        return split_periods(condition) if self.period_ago is not None else (condition, None)
 
     def embed(self, classes: Tensor) -> Tensor:
         """The first layer's input, from the K classes before each pass: (B, M, K) -> (B, M, R)."""
@@ -205,7 +232,7 @@ class WaveNet(nn.Module):
         weight = self.embedding.weight
         return WaveNetState([weight.new_zeros(batch, d, weight.shape[1]) for d in self.dilations])
 
-    def step(self, previous: Tensor, biases: Tensor, state: WaveNetState) -> Tensor:
+    def step(self, previous: Tensor, biases: Tensor, state: WaveNetState, period: Tensor | None = None) -> Tensor:
         """Logits of one position; advances `state`. Every K-th call passes through the layers.
 
         Parameters
@@ -213,6 +240,7 @@ class WaveNet(nn.Module):
         previous : LongTensor, shape (B,)
         biases : Tensor, shape (B, L, 2R), one frame of `layer_conditions`
         state : WaveNetState
+        period : LongTensor, shape (B,), the frame's, see `split`
 
         Returns
         -------
@@ -221,18 +249,21 @@ class WaveNet(nn.Module):
         num = self.samples_per_step
         place = state.position % num
         if state.recent is None:
-            state.recent = previous[:, None].expand(-1, num)
-        state.recent = torch.cat([state.recent[:, 1:], previous[:, None]], dim=1)  # (B, K)
+            kept = max(num, self.period_ago.reach) if self.period_ago else num
+            state.recent = previous[:, None].expand(-1, kept)
+        state.recent = torch.cat([state.recent[:, 1:], previous[:, None]], dim=1)
         if place == 0:
-            state.hidden = self._pass(state.recent, biases, state)
+            state.hidden = self._pass(state.recent, biases, state, period)
         assert state.hidden is not None
         state.position += 1
-        drawn = state.recent[:, None, num - place :]  # (B, 1, place)
+        drawn = state.recent[:, None, state.recent.shape[1] - place :]  # (B, 1, place)
         return self.classify(place, state.hidden.chunk(num, dim=-1)[place], drawn)[:, 0]
 
-    def _pass(self, classes: Tensor, biases: Tensor, state: WaveNetState) -> Tensor:
-        """One pass of `step` through the layers, given the K classes before it: (B, K) -> (B, 1, K S)."""
-        x = self.embed(classes[:, None])  # (B, 1, R)
+    def _pass(self, recent: Tensor, biases: Tensor, state: WaveNetState, period: Tensor | None) -> Tensor:
+        """One pass of `step` through the layers, given the classes before it: (B, K or more) -> (B, 1, K S)."""
+        x = self.embed(recent[:, None, -self.samples_per_step :])  # (B, 1, R)
+        if self.period_ago is not None and period is not None:
+            x = x + self.period_ago(self.period_ago.before(recent, period), period[:, None])
         outputs = []
         for i, (layer, buffer) in enumerate(zip(self.layers, state.buffers, strict=True)):
             slot = state.position // self.samples_per_step % buffer.shape[1]

@@ -68,7 +68,7 @@ class NumbaSampler(Sampler):
         notice.start()
         try:
             streams = self.streams(1, seed=0, start=0)
-            streams.generate([streams.open(0)], np.zeros((1, 1, self._wavenet.condition.in_features), np.float32))
+            streams.generate([streams.open(0)], np.zeros((1, 1, self._wavenet.frame_channels), np.float32))
         finally:
             notice.cancel()
 
@@ -99,7 +99,7 @@ class NumbaStreams:
         self._weights, self._buffers = weights, buffers
         self._hop_length, self._seed, self._start = hop_length, seed, start
         self._temperature, self._top_p = temperature, top_p
-        self._num_classes, self._condition_channels = wavenet.num_classes, wavenet.condition.in_features
+        self._num_classes, self._condition_channels = wavenet.num_classes, wavenet.frame_channels
         self._samples_per_step = wavenet.samples_per_step
         self._utterances: dict[int, int] = {}
 
@@ -110,6 +110,7 @@ class NumbaStreams:
         stream = next(i for i in range(len(self._buffers.position)) if i not in self._utterances)
         self._utterances[stream] = utterance
         self._buffers.history[stream] = 0
+        self._buffers.past[stream] = self._start
         self._buffers.position[stream, 0], self._buffers.position[stream, 1:] = first_sample, self._start
         return stream
 

@@ -59,6 +59,7 @@ def _run(
         product(weights.condition, zero, condition[n, :, :], condition_bias[:, :], frame[:, :])
         for number in range(n * passes, (n + 1) * passes):
             _embed(weights.embedding, slots, buffers.position, residual)
+            _embed_period(weights, condition[n], slots, buffers, residual)
             at, ring = zero, zero
             for layer in range(num_layers):
                 dilation, begin = weights.dilations[layer], layer * layer_inputs
@@ -91,6 +92,22 @@ def _embed(embedding: np.ndarray, slots: np.ndarray, position: np.ndarray, resid
             previous = position[slots[u], 1 + k]
             for r in range(channels):
                 residual[u, r] += embedding[k, previous, r]
+
+
+@_part
+def _embed_period(
+    weights: Weights, frame: np.ndarray, slots: np.ndarray, buffers: Buffers, residual: np.ndarray
+) -> None:
+    """Add what the tables (G, classes + 1, R) say of the samples around one pitch period ago."""
+    tables, position, past = weights.period_ago, buffers.position, buffers.past
+    for g in range(tables.shape[0]):
+        for u in range(slots.shape[0]):
+            period, row = np.int64(frame[u, weights.period_channel] + np.float32(0.5)), tables.shape[1] - 1
+            if period > 0:
+                behind = max(period - weights.first_tap - g, np.int64(1))
+                row = np.int64(past[slots[u], (position[slots[u], 0] - behind) % past.shape[1]])
+            for r in range(tables.shape[2]):
+                residual[u, r] += tables[g, row, r]
 
 
 @_part
@@ -145,7 +162,7 @@ def _classify(
         _hear(weights.drawn, place, slots, buffers.position, hidden, place * width)
         _rectify(hidden, place * width, np.float32(1), inner)
         at = product(weights.stream, at, inner[:, :], weights.head_bias[place : place + 1, :], last[:, :])
-        _choose(last, buffers.masses, choice, number * samples + place, slots, buffers.position, classes, logits)
+        _choose(last, buffers, choice, number * samples + place, slots, classes, logits)
 
 
 @_part
@@ -165,16 +182,16 @@ def _hear(
 @_part
 def _choose(
     last: np.ndarray,
-    masses: np.ndarray,
+    buffers: Buffers,
     choice: Choice,
     t: int,
     slots: np.ndarray,
-    position: np.ndarray,
     classes: np.ndarray,
     logits: np.ndarray,
 ) -> None:
     """Draw every stream's class, or take the one that is forced, and keep it."""
     uniforms, temperature, top_p, forced = choice
+    masses, position, past = buffers.masses, buffers.position, buffers.past
     for u in range(slots.shape[0]):
         if logits.shape[1]:
             for q in range(masses.shape[0]):
@@ -186,6 +203,7 @@ def _choose(
         else:
             chosen = np.int64(draw(last[u], masses, uniforms[u, t], temperature))
         classes[u, t] = chosen
+        past[slots[u], position[slots[u], 0] % past.shape[1]] = chosen
         position[slots[u], 0] += 1
         for k in range(1, position.shape[1] - 1):
             position[slots[u], k] = position[slots[u], k + 1]

@@ -36,6 +36,9 @@ class Weights(NamedTuple):
     hidden_bias: np.ndarray  # (K times S padded,)
     head_bias: np.ndarray  # (K, Q padded)
     dilations: np.ndarray  # (L,) int64
+    period_ago: np.ndarray  # (G, classes + 1, R), see `PeriodTables`; G = 0 without
+    first_tap: int
+    period_channel: int  # of the conditioning frames
 
 
 class Buffers(NamedTuple):
@@ -46,6 +49,7 @@ class Buffers(NamedTuple):
 
     history: np.ndarray  # (W, ...): inputs of every layer's last `dilation` passes, rings one after the other
     position: np.ndarray  # (W, 1 + K) int64: samples done, and the classes of the last K, the oldest first
+    past: np.ndarray  # (W, ...) int32: a ring of the last classes, as many as the longest period needs
     frame: np.ndarray  # one frame's conditioning of all layers, (W, L 2R padded)
     taps: np.ndarray  # inputs: a layer's delayed and present input, (W, 2R padded)
     gates: np.ndarray  # (W, 2R padded)
@@ -137,9 +141,10 @@ def pack_weights(wavenet: WaveNet, dtype: type = np.float32) -> Weights:
     matrices.append(padded(hidden, hidden_width).reshape(skip_channels, -1))
     matrices += np.split(_matrix(wavenet.head.weight), num, axis=1)
     frame = _frame_width(wavenet)
+    has_period = int(wavenet.period_ago is not None)  # a channel of the frames that no layer is told
     return Weights(
         stream=in_huge_pages(np.concatenate([pack(matrix, dtype) for matrix in matrices])),
-        condition=pack(padded(_matrix(wavenet.condition.weight), frame)),
+        condition=pack(np.pad(padded(_matrix(wavenet.condition.weight), frame), ((0, has_period), (0, 0)))),
         condition_bias=padded(_array(wavenet.condition.bias), frame),
         embedding=_array(wavenet.embedding.weight).reshape(num, wavenet.num_classes, residual_channels),
         drawn=(_array(wavenet.drawn.weight) if wavenet.drawn else np.zeros(0, np.float32)).reshape(
@@ -149,6 +154,13 @@ def pack_weights(wavenet: WaveNet, dtype: type = np.float32) -> Weights:
         hidden_bias=padded(_array(wavenet.head_hidden.bias).reshape(num, -1), hidden_width).ravel(),
         head_bias=padded(_array(wavenet.head.bias).reshape(num, -1), head_width),
         dilations=np.array(wavenet.dilations, np.int64),
+        period_ago=(
+            np.zeros((0, 1, residual_channels), np.float32)
+            if wavenet.period_ago is None
+            else _array(wavenet.period_ago.per_tap(wavenet.period_ago.weight))
+        ),
+        first_tap=wavenet.period_ago.first if wavenet.period_ago else 0,
+        period_channel=wavenet.condition.in_features,
     )
 
 
@@ -166,6 +178,7 @@ def make_buffers(wavenet: WaveNet, num_streams: int, dtype: type = np.float32) -
     return Buffers(
         history=np.zeros((num_streams, sum(wavenet.dilations) * residual_channels), dtype),
         position=np.zeros((num_streams, 1 + wavenet.samples_per_step), np.int64),
+        past=np.zeros((num_streams, wavenet.period_ago.reach if wavenet.period_ago else 1), np.int32),
         frame=outputs(_frame_width(wavenet)),
         taps=inputs(2 * residual_channels),
         gates=outputs(2 * residual_channels),

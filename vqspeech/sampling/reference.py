@@ -102,18 +102,19 @@ class TorchStreams:
         self, stream: int, condition: np.ndarray, numbers: np.ndarray, forced: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         wavenet, device, memory = self._wavenet, self._wavenet.embedding.weight.device, self._open[stream]
-        condition = check_condition(condition, wavenet.condition.in_features)
+        condition = check_condition(condition, wavenet.frame_channels)
         samples = len(condition) * self._hop_length
         classes = np.zeros(samples, np.int32)
         kept = np.zeros((0 if forced is None else samples, wavenet.num_outputs), np.float32)
-        biases = torch.empty(0)
+        biases, period = torch.empty(0), None
         for t in range(samples):
             if t % self._hop_length == 0:
                 # Frame by frame, so that the same frame gives the same numbers in a block of any size.
                 frame = torch.from_numpy(condition[t // self._hop_length]).to(device)
-                biases = wavenet.layer_conditions(frame[None, None])[:, 0]  # (1, L, 2R)
+                frames, period = wavenet.split(frame[None])
+                biases = wavenet.layer_conditions(frames[:, None])[:, 0]  # (1, L, 2R)
             given = torch.tensor([memory.previous], device=device)
-            logits = wavenet.step(given, biases, memory.state)[0].cpu().numpy()
+            logits = wavenet.step(given, biases, memory.state, period)[0].cpu().numpy()
             if forced is None:
                 memory.previous = draw(logits, numbers[t], self._temperature, self._top_p)
             else:

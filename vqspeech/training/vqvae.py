@@ -26,6 +26,7 @@ from vqspeech.models.vqvae import VQVAE
 from vqspeech.mu_law import MU_LAW_CLASSES, previous_classes
 from vqspeech.nn.jitter import draw_jitter
 from vqspeech.nn.mel import LogMel
+from vqspeech.nn.pitch import PitchTracker
 from vqspeech.pretrained.checkpoint import SPEAKER_TABLE
 from vqspeech.training.acceleration import Acceleration
 from vqspeech.training.phases import Phase, phase_at
@@ -73,6 +74,9 @@ class VQVAETask(Task):
             LogMel(model.sample_rate, model.hop_length, self.recipe.loss.spectral_bands).to(model.device)
             if model.spectral_head
             else None
+        )
+        self.pitch = (
+            PitchTracker(model.sample_rate, model.hop_length).to(model.device) if model.pitch_head is not None else None
         )
         # In eager mode the log-softmax over all classes takes a quarter of a step.
         self.cross_entropy = torch.compile(cross_entropy) if acceleration.compile else cross_entropy
@@ -158,6 +162,9 @@ class VQVAETask(Task):
             key = np.random.SeedSequence(train.seed, spawn_key=(step, rank())).generate_state(1, np.uint64)
             random = torch.Generator().manual_seed(int(key[0] >> np.uint64(1)))  # a resumed run repeats it
             jittered = draw_jitter(batch.frame_mask, bottleneck.jitter, bottleneck.dropout, random)
+        periods = None
+        if self.pitch is not None:
+            periods = self.pitch.around_frames(batch.wav, self.vqvae.lead, train.crop_samples // self.vqvae.hop_length)
         with self.acceleration.autocast():
             out = self.model(
                 batch.encoder_wav,
@@ -170,8 +177,9 @@ class VQVAETask(Task):
                 jittered=jittered,
                 adversary_scale=loss.adversary * min(1.0, (step + 1) / max(1, loss.adversary_ramp)),
                 spoken=batch.wav,
+                periods=periods,
             )
-            losses = vqvae_losses(self.vqvae, out, batch, self.log_mel, self.cross_entropy)
+            losses = vqvae_losses(self.vqvae, out, batch, self.log_mel, self.cross_entropy, periods)
         return {
             "total": losses.total,
             "bits": losses.reconstruction.detach() / math.log(2),
