@@ -27,7 +27,7 @@ Card = TypeVar("Card")
 
 MODEL_FILE = "model.safetensors"
 PRIOR_FILE = "prior.safetensors"
-FORMAT = 1  # raised when files of this version can no longer be read by older ones
+FORMAT = 2  # raised when files of this version can no longer be read by older ones; 1 knew no linear prediction
 KEY, PRIOR_KEY = "vqspeech", "vqspeech prior"
 SPEAKER_TABLE = "speaker_vectors.weight"
 

@@ -166,7 +166,8 @@ class VQVAERecorder(Recorder):
     def describe_step(self, row: dict[str, Any], step: int) -> str:
         """See `Recorder.describe_step`."""
         if phase_at(step - 1, self.task.recipe.train).with_decoder:
-            progress = f"{row['bits']:.2f} bits/sample"
+            what = "bits/sample of the excitation" if self.task.vqvae.prediction else "bits/sample"
+            progress = f"{row['bits']:.2f} {what}"
         else:
             progress = f"warm start, spectral loss {row['spectral']:.2f}"
         return f"{progress}, perplexity {row['perplexity']:.0f}, {row['samples_per_s']:,} samples/s"
