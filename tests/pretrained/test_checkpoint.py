@@ -120,7 +120,7 @@ class TestRefusals:
 
     def test_newer_format_asks_for_an_upgrade(self, load, file):
         rewrite(file, lambda header: header | {"format": FORMAT + 1, "version": "9.0", "unheard_of": 1})
-        with pytest.raises(CheckpointError, match=r"newer vqspeech \(9\.0, format 2.*Upgrade"):
+        with pytest.raises(CheckpointError, match=rf"newer vqspeech \(9\.0, format {FORMAT + 1}.*Upgrade"):
             load(file)
 
     @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_what_a_later_version_wrote_is_refused_in_words():
                       ("runs/voices/zoe.safetensors", "vqspeech voice")):  # fmt: skip
         with safe_open(file, framework="pt") as opened:
             header = json.loads(opened.metadata()[key])
-        save_file(load_file(file), file, metadata={key: json.dumps(header | {"format": 2})})
+        save_file(load_file(file), file, metadata={key: json.dumps(header | {"format": 99})})
     for arguments in (["info", "whole"], ["convert", "in.wav", "--speaker", "zoe"]):
         sentence = refuse(*arguments)
         assert "newer vqspeech" in sentence and "pip install -U vqspeech" in sentence
