@@ -1,8 +1,9 @@
-"""What do bfloat16 products cost? Bits per true sample of held-out speech, teacher-forced through the sampling loop.
+"""What do float16 weights and bfloat16 products cost?
 
     python benchmarks/precision.py --model runs/fsdd --data ../shared/data/fsdd [--json FILE]
 
-The model, the recordings and the loop are the same; only the precision of the products differs.
+Bits per true sample of held-out speech, teacher-forced through the sampling loop. The model, the recordings and the
+loop are the same; only the precision of the products differs.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from vqspeech.mu_law import mu_law_encode
 from vqspeech.pretrained.checkpoint import read_model
 from vqspeech.sampling.engines import get_engine
 from vqspeech.sampling.interface import Sampler
+from vqspeech.vectors import HAS_BFLOAT16, HAS_FLOAT16
 
-PRECISIONS = ("float32", "bfloat16")
+# float32, beside which the others are read, and those that this processor has.
+PRECISIONS = ("float32", *(["float16"] if HAS_FLOAT16 else []), *(["bfloat16"] if HAS_BFLOAT16 else []))
 BOOTSTRAPS = 2000
 
 
@@ -64,25 +67,31 @@ def main() -> int:
         samples.append(len(wav))
     counts, each = np.array(samples), np.array(bits)
     totals = each.sum(axis=0) / counts.sum()
-    more = each[:, 1] - each[:, 0]
+    more = each - each[:, :1]
     drawn = np.random.default_rng(0).integers(0, len(counts), (BOOTSTRAPS, len(counts)))
-    low, high = np.percentile(more[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [2.5, 97.5])
+    intervals = np.percentile(more[drawn].sum(axis=1) / counts[drawn].sum(axis=1)[:, None], [2.5, 97.5], axis=0).T
+    costs = {
+        precision: {"more_bits": float(total - totals[0]), "interval": interval.tolist()}
+        for precision, total, interval in list(zip(PRECISIONS, totals, intervals, strict=True))[1:]
+    }
     figures = {
         "benchmark": "precision",
         "recordings": len(counts),
         "samples": int(counts.sum()),
         "bits_per_sample": dict(zip(PRECISIONS, totals.tolist(), strict=True)),
-        "more_bits": float(totals[1] - totals[0]),
-        "more_bits_interval": [float(low), float(high)],
+        "costs": costs,
     }
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     print(f"{len(counts)} recordings, {counts.sum():,} samples of the {options.split} split")
     for precision, total in zip(PRECISIONS, totals, strict=True):
         print(f"{precision:>9}: {total:.5f} bits per sample")
-    print(
-        f"bfloat16 costs {totals[1] - totals[0]:+.5f} bits per sample (95 %: {low:+.5f} to {high:+.5f}; goal: <= 0.005)"
-    )
+    for precision, cost in costs.items():
+        low, high = cost["interval"]
+        print(
+            f"{precision} costs {cost['more_bits']:+.5f} bits per sample (95 %: {low:+.5f} to {high:+.5f}; "
+            "goal: <= 0.005)"
+        )
     return 0
 
 

@@ -2,9 +2,10 @@
 
     python benchmarks/sampling.py [--quick] [--samples-per-step 1 2 4] [--against CHECKOUT] [--json FILE]
 
-Engines side by side in one run: the reference, and the compiled loop in float32 and bfloat16 with one stream and with
-many, on one thread and on two. Beside each its arithmetic, as a share of what the machine's own matrix products reach,
-and for one stream the bytes of weights it reads, as a share of what a plain sum over as many bytes reaches. `--against`
+Engines side by side in one run: the reference, and the compiled loop in every precision that the processor has, with
+one stream and with many, on one thread and on two. Beside each its arithmetic, as a share of what the machine's own
+matrix products reach (of float32, beside float16), and for one stream the bytes of weights it reads, as a share of what
+a plain sum over as many bytes reaches. `--against`
 times `incremental_forward` of a checkout of r9y9/wavenet_vocoder at the same sizes in the same run.
 
 The networks have random weights: speed does not depend on them. 20 layers (2 x 10), kernel 2, 256 classes, conditioned,
@@ -32,14 +33,14 @@ import torch  # noqa: E402
 
 from vqspeech.nn.wavenet import WaveNet  # noqa: E402
 from vqspeech.sampling.engines import get_engine  # noqa: E402
-from vqspeech.sampling.layout import pack_weights  # noqa: E402
-from vqspeech.vectors import HAS_BFLOAT16  # noqa: E402
+from vqspeech.sampling.layout import ELEMENTS, pack_weights  # noqa: E402
+from vqspeech.vectors import HAS_BFLOAT16, HAS_FLOAT16  # noqa: E402
 
 SIZES = ((32, 64), (64, 128), (128, 256))  # residual and skip channels
 REFERENCE_SIZE = (64, 128)
 CYCLES, LAYERS_PER_CYCLE, CLASSES, CONDITION_CHANNELS, HOP_LENGTH = 2, 10, 256, 64, 64
 SAMPLE_RATE = 16_000  # Hz, of the real-time factor
-PRECISIONS = ("float32", "bfloat16") if HAS_BFLOAT16 else ("float32",)
+PRECISIONS = ("float32", *(["float16"] if HAS_FLOAT16 else []), *(["bfloat16"] if HAS_BFLOAT16 else []))
 
 
 def multiply_adds(residual: int, skip: int, samples_per_step: int) -> float:
@@ -60,9 +61,10 @@ def seconds_of(action: Callable[[], object], repeats: int) -> tuple[float, float
 
 
 def matrix_rate(precision: str, threads: int) -> float:
-    """GFLOP/s of torch's product of two 2,048 x 2,048 matrices."""
+    """GFLOP/s of torch's product of two 2,048 x 2,048 matrices, in what a precision multiplies in."""
     torch.set_num_threads(threads)
-    a, b = (torch.randn(2048, 2048, dtype=getattr(torch, precision)) for _ in range(2))
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    a, b = (torch.randn(2048, 2048, dtype=dtype) for _ in range(2))
     a @ b
     return 2 * 2048**3 / seconds_of(lambda: a @ b, 10)[0] / 1e9
 
@@ -163,9 +165,7 @@ def run(quick: bool, bunches: list[int], against: Path | None) -> list[dict[str,
                 rate, median = engine_rate("numba", precision, wavenet, streams, threads, 50, repeats)
                 rows.append(row("numba", precision, streams, threads, rate, median))
                 if streams == threads == 1:
-                    num_bytes = pack_weights(
-                        wavenet, np.uint16 if precision == "bfloat16" else np.float32
-                    ).stream.nbytes
+                    num_bytes = pack_weights(wavenet, ELEMENTS[precision]).stream.nbytes
                     reading = num_bytes * rate / bunch / 1e9
                     rows[-1] |= {
                         "weights_mb": num_bytes / 1e6,

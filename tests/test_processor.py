@@ -20,7 +20,7 @@ import vqspeech, torch
 from vqspeech import vectors
 from vqspeech.training.acceleration import find_acceleration
 from vqspeech.config import TrainConfig
-print(json.dumps([torch.backends.cpu.get_cpu_capability(), vectors.LANES, vectors.HAS_BFLOAT16,
+print(json.dumps([torch.backends.cpu.get_cpu_capability(), vectors.LANES, vectors.HAS_BFLOAT16, vectors.HAS_FLOAT16,
                   find_acceleration(TrainConfig(), "cpu").bfloat16]))
 """
 X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="AVX2 is of x86-64 processors")
@@ -33,7 +33,7 @@ def test_told_to_have_avx2_alone_torch_sampling_and_training_use_no_more():
         [sys.executable, "-c", SCRIPT], env=environment | {"VQSPEECH_CPU": "avx2"}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == ["AVX2", 8, False, False]
+    assert json.loads(done.stdout) == ["AVX2", 8, False, True, False]
 
 
 def test_what_is_set_already_stays(monkeypatch):

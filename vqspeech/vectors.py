@@ -21,7 +21,8 @@ def _cpu_features() -> frozenset[str]:
 
 
 LANES = 16 if "avx512f" in _cpu_features() else 8  # floats per vector register
-HAS_BFLOAT16 = LANES == 16 and "avx512bf16" in _cpu_features()
+HAS_BFLOAT16 = LANES == 16 and "avx512bf16" in _cpu_features()  # products of it
+HAS_FLOAT16 = "f16c" in _cpu_features()  # no products of it, but conversions to float32
 # How the loops' functions are compiled: without counting who holds an array. What they work on belongs to their caller,
 # and counting takes two locked instructions for every array of every call, a tenth of a small network's time.
 BORROWED = {"_nrt": False}

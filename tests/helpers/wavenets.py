@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
+from torch import nn
 
 from vqspeech.nn.wavenet import WaveNet
+from vqspeech.vectors import HAS_BFLOAT16, HAS_FLOAT16
 
+# Of the compiled engine on this machine.
+PRECISIONS = ["float32", *(["float16"] if HAS_FLOAT16 else []), *(["bfloat16"] if HAS_BFLOAT16 else [])]
+WAYS = [("torch", "float32"), *(("numba", precision) for precision in PRECISIONS)]
 HOP, CONDITION = 8, 3
 BUNCHES = (1, 2, 4)  # samples a pass
 LONGEST = 20  # of the periods
@@ -34,6 +41,15 @@ def with_periods(condition: np.ndarray, seed=0) -> np.ndarray:
     random = np.random.default_rng(seed + 99)
     periods = np.where(random.random(len(condition)) < 0.33, 0, random.integers(9, LONGEST + 1, len(condition)))
     return np.concatenate([condition, periods[:, None]], axis=1).astype(np.float32)
+
+
+def in_float16(wavenet: WaveNet) -> WaveNet:
+    """The network whose matrices are the nearest that float16 has."""
+    rounded = copy.deepcopy(wavenet)
+    for layer in rounded.modules():
+        if isinstance(layer, nn.Linear):
+            layer.weight.data = layer.weight.data.half().float()
+    return rounded
 
 
 def parallel_logits(wavenet, classes, condition, start) -> np.ndarray:

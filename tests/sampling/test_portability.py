@@ -14,12 +14,14 @@ import pytest
 
 from patience import HUNG_S
 from vqspeech.audio import load_audio
-from wavenets import HOP, make_condition, make_wavenet, parallel_logits
+from wavenets import HOP, in_float16, make_condition, make_wavenet, parallel_logits
 
 IS_X86 = platform.machine() == "x86_64"
 PROCESSORS = {"generic": {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+sse2,+sse" if IS_X86 else ""}}
 PROCESSORS |= {"avx2": {"VQSPEECH_CPU": "avx2"}} if IS_X86 else {}
-FORBIDDEN = {"generic": ("ymm", "zmm"), "avx2": ("zmm",)}  # registers that these processors do not have
+# What these processors do not have.
+FORBIDDEN = {"generic": ("ymm", "zmm", "vdpbf16ps", "vcvtph2ps"), "avx2": ("zmm", "vdpbf16ps")}
+CHOSEN = {"generic": "float32", "avx2": "float16"}  # by "auto"
 
 SCRIPT = f"""
 import json, sys
@@ -28,26 +30,29 @@ import vqspeech
 import numpy as np
 from wavenets import HOP, make_condition, make_wavenet
 from vqspeech.errors import VQSpeechError
-from vqspeech.sampling import kernel, tile
+from vqspeech.sampling import kernel, layout, tile
 from vqspeech.sampling.engines import get_engine
+precisions = dict(zip(layout.ELEMENTS.values(), layout.ELEMENTS))
 classes = np.random.default_rng(1).integers(0, 256, 24 * HOP)
 logits = get_engine("numba").open(make_wavenet(), HOP, seed=0, utterance=0).force(classes, make_condition(24))
 np.save(sys.argv[1], logits)
-try:
-    get_engine("numba", "bfloat16")
-    refusal = None
-except VQSpeechError as error:
-    refusal = str(error)
-code = "".join(kernel._kept("float32").inspect_asm().values())
-registers = [name for name in ("xmm", "ymm", "zmm", "vdpbf16ps") if name in code]
-print(json.dumps([refusal, registers, len(tile.product.signatures)]))
+refusals = dict()
+for name in layout.ELEMENTS:
+    try:
+        get_engine("numba", name)
+    except VQSpeechError as error:
+        refusals[name] = str(error)
+dtype = get_engine("numba").dtype
+code = "".join(kernel._kept(np.dtype(dtype).name).inspect_asm().values())
+used = [name for name in ("xmm", "ymm", "zmm", "vdpbf16ps", "vcvtph2ps") if name in code]
+print(json.dumps([refusals, used, len(tile.product.signatures), precisions[dtype]]))
 """
 
 
 @pytest.fixture(scope="module")
-def fallbacks(tmp_path_factory) -> dict[str, tuple[np.ndarray, str, list[str], int]]:
-    """For each processor: logits of the compiled engine, what it says to bfloat16, the registers it uses, and the forms
-    of a product that it compiled."""
+def fallbacks(tmp_path_factory) -> dict[str, tuple[np.ndarray, dict[str, str], list[str], int, str]]:
+    """For each processor: logits of the compiled engine, the precisions that it refuses and how, the registers and
+    instructions it uses, the forms of a product that it compiled, and the precision it chose."""
     folder = tmp_path_factory.mktemp("processors")
     running = {}
     for name, processor in PROCESSORS.items():
@@ -70,16 +75,18 @@ def fallbacks(tmp_path_factory) -> dict[str, tuple[np.ndarray, str, list[str], i
 def test_the_compiled_engine_on_this_processor_equals_parallel_forward(fallbacks, name):
     logits = fallbacks[name][0]
     classes = np.random.default_rng(1).integers(0, 256, 24 * HOP)
-    expected = parallel_logits(make_wavenet(), classes, make_condition(24), 128)
+    wavenet = in_float16(make_wavenet()) if CHOSEN[name] == "float16" else make_wavenet()
+    expected = parallel_logits(wavenet, classes, make_condition(24), 128)
     assert expected.std() > 1
-    assert np.abs(logits - expected).max() <= 1e-4  # and so "auto" was float32
+    assert np.abs(logits - expected).max() <= 1e-4
+    assert fallbacks[name][4] == CHOSEN[name]
 
 
 @pytest.mark.parametrize("name", PROCESSORS)
 def test_its_code_uses_no_instruction_that_this_processor_lacks(fallbacks, name):
-    registers = fallbacks[name][2]
-    assert not set(registers) & {*FORBIDDEN[name], "vdpbf16ps"}
-    assert not IS_X86 or registers
+    used = fallbacks[name][2]
+    assert not {*used} & {*FORBIDDEN[name]}
+    assert not IS_X86 or used
 
 
 @pytest.mark.parametrize("name", PROCESSORS)
@@ -89,8 +96,12 @@ def test_one_form_of_a_product_serves_all(fallbacks, name):
 
 
 @pytest.mark.parametrize("name", PROCESSORS)
-def test_bfloat16_is_refused_on_this_processor(fallbacks, name):
-    assert fallbacks[name][1] == "this processor has no bfloat16 products (AVX512-BF16). Use float32"
+def test_what_this_processor_lacks_is_refused(fallbacks, name):
+    refusals = fallbacks[name][1]
+    assert refusals["bfloat16"] == "this processor has no bfloat16 products (AVX512-BF16). Use float16 or float32"
+    if name == "generic":
+        assert refusals["float16"] == "this processor cannot convert float16 (F16C). Use float32"
+    assert len(refusals) == (2 if name == "generic" else 1)
 
 
 def test_a_kernel_cache_that_cannot_be_written_stops_no_conversion(place, tiny_run):

@@ -13,10 +13,8 @@ from vqspeech.sampling.arithmetic import draw_likely
 from vqspeech.sampling.engines import get_engine
 from vqspeech.sampling.random import uniforms
 from vqspeech.sampling.rules import cumulative_masses, draw, nucleus
-from vqspeech.vectors import HAS_BFLOAT16
-from wavenets import HOP, make_condition, make_wavenet
+from wavenets import HOP, WAYS, make_condition, make_wavenet
 
-WAYS = [("torch", "float32"), ("numba", "float32"), *([("numba", "bfloat16")] if HAS_BFLOAT16 else [])]
 logits_of = st.lists(st.floats(-8, 8, width=32), min_size=1, max_size=12).map(lambda x: np.array(x, np.float32))
 
 

@@ -40,10 +40,11 @@ def voice_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--engine", type=click.Choice(["auto", "numba", "torch"]), default="auto", show_default=True),
         click.option(
             "--precision",
-            type=click.Choice(["auto", "float32", "bfloat16"]),
+            type=click.Choice(["auto", "float32", "float16", "bfloat16"]),
             default="auto",
             show_default=True,
-            help="Of the products while sampling; auto: bfloat16 where the processor has it.",
+            help="Of the products while sampling; auto: the fastest on this processor, which may round weights; "
+            "float32 is exact.",
         ),
     ):
         command = option(command)

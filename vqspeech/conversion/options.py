@@ -18,7 +18,7 @@ class SamplingOptions:
     seed : of the random numbers
     temperature : divides the logits; below 1 is calmer, 0 takes the likeliest class
     engine : "auto", "torch" or "numba"
-    precision : of the products, "auto", "float32" or "bfloat16", see `get_engine`
+    precision : of the products, "auto", "float32", "float16" or "bfloat16", see `get_engine`
     split : whether a recording may be cut at pauses into parts that are sampled side by side, see `cuts`
     """
 

@@ -15,6 +15,8 @@ from vqspeech.numba_cache import guard
 from vqspeech.sampling.interface import Engine, Sampler
 from vqspeech.sampling.kernel import run
 from vqspeech.sampling.layout import (
+    ELEMENTS,
+    FLOAT16,
     PARTIAL_SUMS,
     Buffers,
     Choice,
@@ -25,8 +27,8 @@ from vqspeech.sampling.layout import (
     padded,
 )
 from vqspeech.sampling.random import check_seed, uniforms
-from vqspeech.sampling.rules import check_classes, check_condition, check_settings, check_weights
-from vqspeech.vectors import HAS_BFLOAT16
+from vqspeech.sampling.rules import check_classes, check_condition, check_settings, check_weights, fits_float16
+from vqspeech.vectors import HAS_BFLOAT16, HAS_FLOAT16
 
 _LOG = logging.getLogger(__name__)
 _COMPILED: set[type] = set()  # element types whose loop is ready in this process
@@ -40,12 +42,20 @@ class NumbaEngine(Engine):
 
     def __init__(self, precision: str = "auto") -> None:
         if precision == "bfloat16" and not HAS_BFLOAT16:
-            raise VQSpeechError("this processor has no bfloat16 products (AVX512-BF16). Use float32")
-        self.dtype: type = np.uint16 if precision != "float32" and HAS_BFLOAT16 else np.float32
+            raise VQSpeechError("this processor has no bfloat16 products (AVX512-BF16). Use float16 or float32")
+        if precision == "float16" and not HAS_FLOAT16:
+            raise VQSpeechError("this processor cannot convert float16 (F16C). Use float32")
+        self._is_auto = precision == "auto"
+        if self._is_auto:
+            precision = "bfloat16" if HAS_BFLOAT16 else "float16" if HAS_FLOAT16 else "float32"
+        self.dtype = ELEMENTS[precision]
 
     def load(self, wavenet: WaveNet, hop_length: int) -> NumbaSampler:
-        """See `Engine.load`."""
-        return NumbaSampler(wavenet, hop_length, self.dtype)
+        """See `Engine.load`; "auto" takes float32 for weights that float16 does not hold."""
+        dtype = self.dtype
+        if dtype is FLOAT16 and self._is_auto and not fits_float16(wavenet):
+            dtype = np.float32
+        return NumbaSampler(wavenet, hop_length, dtype)
 
 
 class NumbaSampler(Sampler):
@@ -54,7 +64,7 @@ class NumbaSampler(Sampler):
     width = 12  # more gain little: the weights already come from the caches at the pace of the arithmetic
 
     def __init__(self, wavenet: WaveNet, hop_length: int, dtype: type) -> None:
-        check_weights(wavenet, hop_length)
+        check_weights(wavenet, hop_length, in_float16=dtype is FLOAT16)
         self._wavenet, self._hop_length, self._dtype = wavenet, hop_length, dtype
         self._weights = pack_weights(wavenet, dtype)
         if dtype not in _COMPILED:

@@ -7,14 +7,15 @@ import importlib.util
 from vqspeech.errors import DependencyError, VQSpeechError
 from vqspeech.sampling.interface import Engine
 
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 
 
 def get_engine(name: str = "auto", precision: str = "auto") -> Engine:
     """The engine called "torch" (the reference) or "numba" (compiled); "auto" is the fastest one installed.
 
-    Precision "float32" is exact; "bfloat16" rounds weights and activations of the products; "auto" is bfloat16 where
-    processor and engine have it.
+    Precision "float32" is exact; "float16" rounds the weights of the products; "bfloat16" rounds weights and inputs, to
+    fewer digits. "auto" is the fastest that the engine has on this processor: bfloat16 (AVX512-BF16), else float16
+    (F16C), else float32; and float32 with the torch engine, or where float16 does not hold a model's weights.
 
     Raises
     ------

@@ -23,11 +23,16 @@ WIDE, HALF, QUARTER, NARROW = 8 * LANES, 4 * LANES, 2 * LANES, LANES
 WIDTHS = (WIDE, HALF, QUARTER, NARROW)
 PARTIAL_SUMS = 4  # rows are padded to a multiple of this
 
+# Types of weights by precision. numba has neither bfloat16 nor arrays of float16, so these two are integers of their
+# bits, told apart by the sign.
+BFLOAT16, FLOAT16 = np.uint16, np.int16
+ELEMENTS: dict[str, type] = {"float32": np.float32, "bfloat16": BFLOAT16, "float16": FLOAT16}
+
 
 class Weights(NamedTuple):
     """A WaveNet's weights as the kernel reads them; `stream` and `condition` hold tiles (`pack`)."""
 
-    stream: np.ndarray  # all layers' gates and residuals, the skips, the head, in the order of use; float32 or bfloat16
+    stream: np.ndarray  # all layers' gates and residuals, the skips, the head, in the order of use
     condition: np.ndarray  # C -> L 2R
     condition_bias: np.ndarray  # (L 2R,), padded
     embedding: np.ndarray  # (K, classes, R)
@@ -44,7 +49,7 @@ class Weights(NamedTuple):
 class Buffers(NamedTuple):
     """What streams remember (`history`, `position`), and the scratch space of one step, a row for each stream.
 
-    Inputs of products have the weights' type, all else is float32.
+    Inputs of products are bfloat16 where the weights are, all else is float32.
     """
 
     history: np.ndarray  # (W, ...): inputs of every layer's last `dilation` passes, rings one after the other
@@ -87,16 +92,23 @@ def to_bfloat16(array: np.ndarray) -> np.ndarray:
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
 
+def to_element(values: np.ndarray, dtype: type) -> np.ndarray:
+    """The nearest values of one of `ELEMENTS`."""
+    if dtype is BFLOAT16:
+        return to_bfloat16(values)
+    return values.astype(np.float16).view(FLOAT16) if dtype is FLOAT16 else values.astype(dtype)
+
+
 def pack(matrix: np.ndarray, dtype: type = np.float32) -> np.ndarray:
     """Cut a matrix of shape (inputs, outputs) into the tiles that `product` reads, padded with zeros, flat.
 
-    With dtype uint16 the values are bfloat16, and the weights of two neighbouring inputs lie side by side.
+    In bfloat16 the weights of two neighbouring inputs lie side by side.
     """
     pair = inputs_of_row(dtype)
     inputs, outputs = matrix.shape
     padded = np.zeros((pad(inputs, PARTIAL_SUMS * pair), pad(outputs, NARROW)), np.float32)
     padded[:inputs, :outputs] = matrix
-    values = padded if pair == 1 else to_bfloat16(padded)
+    values = to_element(padded, dtype)
     tiles = []
     start = 0
     for width in WIDTHS:
@@ -118,12 +130,21 @@ def in_huge_pages(array: np.ndarray) -> np.ndarray:
 
 
 def inputs_of_row(dtype: type) -> int:
-    """Inputs that one instruction takes together: 2 in bfloat16 (uint16), else 1."""
-    return 2 if dtype is np.uint16 else 1
+    """Inputs that one instruction takes together: 2 in bfloat16, else 1."""
+    return 2 if dtype is BFLOAT16 else 1
+
+
+def inputs_type(dtype: type) -> type:
+    """The type of inputs that are multiplied with weights of a type: only bfloat16 has products of its own."""
+    return BFLOAT16 if dtype is BFLOAT16 else np.float32
 
 
 def pack_weights(wavenet: WaveNet, dtype: type = np.float32) -> Weights:
-    """Lay out a WaveNet's weights for the kernel; dtype np.uint16 packs the matrices of each sample as bfloat16."""
+    """Lay out a WaveNet's weights for the kernel, its matrices as `dtype`.
+
+    That of the conditioning stays float32 beside bfloat16: its inputs would be rounded, too, and it is used but once a
+    frame. Beside float16 it is float16, so that the loop has one form of product and compiles faster.
+    """
     layers = cast(list[GatedLayer], list(wavenet.layers))
     residual_channels, num = wavenet.embedding.embedding_dim, wavenet.samples_per_step
     matrices = []
@@ -144,7 +165,10 @@ def pack_weights(wavenet: WaveNet, dtype: type = np.float32) -> Weights:
     has_period = int(wavenet.period_ago is not None)  # a channel of the frames that no layer is told
     return Weights(
         stream=in_huge_pages(np.concatenate([pack(matrix, dtype) for matrix in matrices])),
-        condition=pack(np.pad(padded(_matrix(wavenet.condition.weight), frame), ((0, has_period), (0, 0)))),
+        condition=pack(
+            np.pad(padded(_matrix(wavenet.condition.weight), frame), ((0, has_period), (0, 0))),
+            np.float32 if dtype is BFLOAT16 else dtype,
+        ),
         condition_bias=padded(_array(wavenet.condition.bias), frame),
         embedding=_array(wavenet.embedding.weight).reshape(num, wavenet.num_classes, residual_channels),
         drawn=(_array(wavenet.drawn.weight) if wavenet.drawn else np.zeros(0, np.float32)).reshape(
@@ -170,13 +194,13 @@ def make_buffers(wavenet: WaveNet, num_streams: int, dtype: type = np.float32) -
     num_layers = len(wavenet.dilations)
 
     def inputs(size: int, times: int = 1) -> np.ndarray:
-        return np.zeros((num_streams, times * pad(size, PARTIAL_SUMS * inputs_of_row(dtype))), dtype)
+        return np.zeros((num_streams, times * pad(size, PARTIAL_SUMS * inputs_of_row(dtype))), inputs_type(dtype))
 
     def outputs(size: int) -> np.ndarray:
         return np.zeros((num_streams, pad(size, NARROW)), np.float32)
 
     return Buffers(
-        history=np.zeros((num_streams, sum(wavenet.dilations) * residual_channels), dtype),
+        history=np.zeros((num_streams, sum(wavenet.dilations) * residual_channels), inputs_type(dtype)),
         position=np.zeros((num_streams, 1 + wavenet.samples_per_step), np.int64),
         past=np.zeros((num_streams, wavenet.period_ago.reach if wavenet.period_ago else 1), np.int32),
         frame=outputs(_frame_width(wavenet)),

@@ -13,7 +13,7 @@ from vqspeech.mu_law import SILENCE_CLASS
 from vqspeech.nn.wavenet import WaveNet, WaveNetState
 from vqspeech.sampling.interface import Engine, Sampler
 from vqspeech.sampling.random import check_seed, uniforms
-from vqspeech.sampling.rules import check_classes, check_condition, check_settings, check_weights, draw
+from vqspeech.sampling.rules import check_classes, check_condition, check_settings, check_weights, draw, matrices
 
 
 class TorchEngine(Engine):
@@ -23,11 +23,12 @@ class TorchEngine(Engine):
 
     def __init__(self, precision: str = "auto") -> None:
         if precision == "bfloat16":
-            raise VQSpeechError("the torch engine is the exact reference. Use float32, or the numba engine")
+            raise VQSpeechError("the torch engine multiplies in float32. Use float32 or float16, or the numba engine")
+        self._in_float16 = precision == "float16"
 
     def load(self, wavenet: WaveNet, hop_length: int) -> TorchSampler:
         """See `Engine.load`."""
-        return TorchSampler(wavenet, hop_length)
+        return TorchSampler(wavenet, hop_length, in_float16=self._in_float16)
 
 
 class TorchSampler(Sampler):
@@ -35,9 +36,12 @@ class TorchSampler(Sampler):
 
     width = 1
 
-    def __init__(self, wavenet: WaveNet, hop_length: int) -> None:
-        check_weights(wavenet, hop_length)
+    def __init__(self, wavenet: WaveNet, hop_length: int, *, in_float16: bool = False) -> None:
+        check_weights(wavenet, hop_length, in_float16=in_float16)
         self._wavenet, self._hop_length = copy.deepcopy(wavenet).float(), hop_length
+        if in_float16:
+            for layer in matrices(self._wavenet):
+                layer.weight.data = layer.weight.data.half().float()
 
     def streams(
         self, width: int, *, seed: int, temperature: float = 1.0, start: int = SILENCE_CLASS, top_p: float = 1.0

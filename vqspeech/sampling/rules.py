@@ -7,6 +7,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
+from torch import nn
 
 from vqspeech.errors import VQSpeechError
 from vqspeech.nn.wavenet import WaveNet
@@ -79,11 +81,28 @@ def draw(logits: np.ndarray, u: float, temperature: float, top_p: float = 1.0) -
     return min(drawn, len(logits) - 1)
 
 
-def check_weights(wavenet: WaveNet, hop_length: int) -> None:
+def matrices(wavenet: WaveNet) -> list[nn.Linear]:
+    """The layers whose weights a precision rounds; embedding and biases stay exact in all of them."""
+    return [module for module in wavenet.modules() if isinstance(module, nn.Linear)]
+
+
+@torch.no_grad()
+def fits_float16(wavenet: WaveNet) -> bool:
+    """Whether rounding to float16 changes no matrix by more than a thousandth of its norm.
+
+    Where it does, weights are beyond 65,504, or most of a matrix is below 6e-5, where float16 has few digits.
+    """
+    weights = [layer.weight.double() for layer in matrices(wavenet)]
+    return not any((weight.half() - weight).norm() > weight.norm() / 1000 for weight in weights)
+
+
+def check_weights(wavenet: WaveNet, hop_length: int, *, in_float16: bool = False) -> None:
     """Refuse a network that no engine can sample with; the errors of `Engine.load`."""
     assert hop_length > 0 and hop_length % wavenet.samples_per_step == 0, (hop_length, wavenet.samples_per_step)
     if not all(bool(weight.isfinite().all()) for weight in wavenet.parameters()):
         raise VQSpeechError("the model has weights that are not finite: its training went wrong. Use an earlier one")
+    if in_float16 and not fits_float16(wavenet):
+        raise VQSpeechError("the model has weights that float16 does not hold: too large or too small. Use float32")
 
 
 def check_settings(wavenet: WaveNet, seed: int, temperature: float, start: int, top_p: float) -> None:
