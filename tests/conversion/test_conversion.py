@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from patience import HUNG_S
 from vqspeech.audio import load_audio, save_audio
+from vqspeech.config import SamplingConfig
 from vqspeech.conversion import (
     Job,
     convert,
@@ -336,3 +337,18 @@ def test_an_interrupt_leaves_long_files_unwritten(tiny_model, tmp_path, chirp):
         with pytest.raises(KeyboardInterrupt):
             convert_files(tiny_model, jobs, "ann", num_threads=1, advance=advance)
     assert files_in(tmp_path / "out") == []
+
+
+def test_a_model_has_a_temperature_of_its_own(tiny_model, chirp):
+    """A recipe's `sampling.temperature` is what is taken where none is asked for."""
+    wav, recipe = chirp[:2000], tiny_model.recipe
+    plain, calm = convert(tiny_model, wav, "ann"), convert(tiny_model, wav, "ann", temperature=0.5)
+    assert not np.array_equal(plain, calm)
+    try:
+        tiny_model.recipe = recipe.model_copy(update={"sampling": SamplingConfig(temperature=0.5)})
+        assert np.array_equal(convert(tiny_model, wav, "ann"), calm)
+        assert np.array_equal(convert(tiny_model, wav, "ann", temperature=1.0), plain)
+        assert np.array_equal(decode(tiny_model, tiny_model.encode(wav), "ann"), calm)
+        assert np.array_equal(np.concatenate(list(convert_stream(tiny_model, [wav], "ann"))), calm)
+    finally:
+        tiny_model.recipe = recipe

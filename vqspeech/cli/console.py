@@ -36,7 +36,7 @@ def voice_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of every verb that samples."""
     for option in (
         click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="Of the draws."),
-        click.option("--temperature", type=click.FloatRange(0), default=1.0, show_default=True, help="Below 1: calmer"),
+        click.option("--temperature", type=click.FloatRange(0), help="Below 1: calmer [the model's own, mostly 1]."),
         click.option("--engine", type=click.Choice(["auto", "numba", "torch"]), default="auto", show_default=True),
         click.option(
             "--precision",

@@ -43,7 +43,7 @@ from vqspeech.files import beside, stem_of
 @click.option("--out", type=PATH, default=Path("samples"), show_default=True, help="Folder for sound, codes, pictures.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads, each with many streams [all cores].")
 @click.option(
-    "--voice-temperature", type=click.FloatRange(0), default=1.0, show_default=True, help="Of the sound, not the codes."
+    "--voice-temperature", type=click.FloatRange(0), help="Of the sound, not the codes [the model's own, mostly 1]."
 )
 @voice_options
 @force_option
@@ -56,7 +56,8 @@ def sample(
     prompt: Path | None,
     out: Path,
     threads: int | None,
-    voice_temperature: float,
+    voice_temperature: float | None,
+    temperature: float | None,
     force: bool,
     **drawing: Any,
 ) -> None:
@@ -77,8 +78,8 @@ def sample(
         prior,
         targets,
         speaker,
-        SamplingOptions(**drawing | {"temperature": voice_temperature}),
-        CodeSamplingOptions(top_p=top_p, **drawing),
+        SamplingOptions(temperature=voice_temperature, **drawing),
+        CodeSamplingOptions(top_p=top_p, temperature=1.0 if temperature is None else temperature, **drawing),
         max_duration_s=duration_s,
         num_threads=threads or num_cores(),
         prompt=begun,

@@ -88,7 +88,7 @@ def decompress(
     speaker: str | None = None,
     *,
     seed: int = 0,
-    temperature: float = 1.0,
+    temperature: float | None = None,
     utterance: int = 0,
     engine: str = "auto",
     precision: str = "auto",

@@ -10,6 +10,7 @@ from vqspeech.config.recipe import (
     PerturbationConfig,
     PriorConfig,
     Recipe,
+    SamplingConfig,
     TrainConfig,
 )
 
@@ -22,6 +23,7 @@ __all__ = [
     "PerturbationConfig",
     "PriorConfig",
     "Recipe",
+    "SamplingConfig",
     "TrainConfig",
     "load_recipe",
     "parse_recipe",

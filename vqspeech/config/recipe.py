@@ -184,6 +184,12 @@ class PriorConfig(_Section):
         return 1 + self.cycles * (2**self.layers_per_cycle - 1)
 
 
+class SamplingConfig(_Section):
+    """How a finished model speaks, where a command does not say otherwise."""
+
+    temperature: Annotated[float, Field(ge=0, le=10)] = 1.0  # divides the logits of samples; below 1 is calmer
+
+
 class Recipe(_Section):
     """Everything that defines a model and its training."""
 
@@ -196,6 +202,7 @@ class Recipe(_Section):
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
     prior: PriorConfig = PriorConfig()
+    sampling: SamplingConfig = SamplingConfig()
 
     @model_validator(mode="after")
     def _check_together(self) -> Recipe:

@@ -42,7 +42,7 @@ def convert(
     speaker: str,
     *,
     seed: int = 0,
-    temperature: float = 1.0,
+    temperature: float | None = None,
     utterance: int = 0,
     engine: str = "auto",
     precision: str = "auto",

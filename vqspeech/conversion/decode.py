@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vqspeech.conversion.conditioning import condition_entries
-from vqspeech.conversion.options import SamplingOptions, load_sampler
+from vqspeech.conversion.options import SamplingOptions, draws_of, load_sampler
 from vqspeech.conversion.vocoder import Vocoder
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.nn.mode import evaluating
@@ -36,7 +36,7 @@ def decode(
     speaker: str,
     *,
     seed: int = 0,
-    temperature: float = 1.0,
+    temperature: float | None = None,
     utterance: int = 0,
     engine: str = "auto",
     precision: str = "auto",
@@ -97,7 +97,7 @@ def decode_many(
     with evaluating(model):
         streams = map(begin, requests, speakers, pieces)
         sampler = load_sampler(model, options)
-        run_streams(sampler, streams, num_threads=num_threads, seed=options.seed, temperature=options.temperature)
+        run_streams(sampler, streams, num_threads=num_threads, **draws_of(model, options))
     return [np.concatenate(spoken) for spoken in pieces]
 
 
@@ -107,7 +107,7 @@ def decode_stream(
 ) -> Iterator[NDArray[np.float32]]:
     """Sound of codebook entries (n, D) that arrive in pieces, in one stream."""
     index = model.speaker_index(speaker)
-    streams = load_sampler(model, options).streams(1, seed=options.seed, temperature=options.temperature)
+    streams = load_sampler(model, options).streams(1, **draws_of(model, options))
     session, vocoder = Session(streams, utterance), Vocoder(model)
     with evaluating(model):
         for frames in vocoder.watch(condition_entries(model, entries, index)):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vqspeech.conversion.conditioning import condition_part
 from vqspeech.conversion.joining import Abandoned, Joiner
-from vqspeech.conversion.options import SamplingOptions, load_sampler
+from vqspeech.conversion.options import SamplingOptions, draws_of, load_sampler
 from vqspeech.conversion.parts import find_parts
 from vqspeech.conversion.source import Source
 from vqspeech.conversion.vocoder import Vocoder
@@ -188,5 +188,5 @@ def run_pipelines(
     """Convert recordings side by side, see `PipelineQueue`; `model` has to be in evaluation mode."""
     queue = PipelineQueue(upcoming, finished)
     sampler = load_sampler(model, options)
-    Scheduler(sampler, queue, num_threads=num_threads, seed=options.seed, temperature=options.temperature).run()
+    Scheduler(sampler, queue, num_threads=num_threads, **draws_of(model, options)).run()
     queue.finish()

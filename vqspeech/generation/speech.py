@@ -49,7 +49,7 @@ def sample(
     max_duration_s: float = 10.0,
     seed: int = 0,
     temperature: float = 1.0,
-    voice_temperature: float = 1.0,
+    voice_temperature: float | None = None,
     top_p: float = 1.0,
     prompt: NDArray[np.integer] | None = None,
     engine: str = "auto",
@@ -71,7 +71,7 @@ def sample(
     seed : int
         Of the random numbers.
     temperature, voice_temperature : float
-        Of the codes and of the sound; below 1 is calmer, 0 takes the likeliest.
+        Of the codes and of the sound; below 1 is calmer, 0 takes the likeliest. None: the model's own, of the sound.
     top_p : float, in (0, 1]
         Draw codes from the likeliest alone that together have this probability.
     prompt : int array, shape (M,), or None

@@ -58,7 +58,7 @@ class VQVAEStage(Stage):
 
     def kept(self, recipe: Recipe) -> dict[str, Any]:
         """All but how long it lasts, what is kept of it, and what the prior's stage asks about."""
-        return recipe.model_dump(mode="json", exclude={"prior": True, "train": set(CHANGEABLE)})
+        return recipe.model_dump(mode="json", exclude={"prior": True, "sampling": True, "train": set(CHANGEABLE)})
 
     def open(self, recipe: Recipe, store: Store, begun: RunRecord | None) -> TrainConfig:
         """See `Stage.open`."""

@@ -8,7 +8,7 @@ import io
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from vqspeech.audio import FULL_SCALE, to_int16
 from vqspeech.conversion import Request, SamplingOptions, convert_many
+from vqspeech.conversion.options import temperature_of
 from vqspeech.data.store import Store
 from vqspeech.evaluation.figures.types import NO_PRIOR, Evaluation, Trial, Wav
 from vqspeech.evaluation.trials.controls import decode_random, shift_pitch, speakers_f0
@@ -35,7 +36,7 @@ class Settings:
     """How the conversions are made: random numbers, calmness, precision of the products, threads."""
 
     seed: int = 0
-    temperature: float = 1.0
+    temperature: float | None = None  # the model's own
     precision: str = "auto"
     num_threads: int = 1
 
@@ -68,6 +69,7 @@ def make_evaluation(
     """
     index_of = {store.utterance_id(index): index for index in store.utterances(split)}
     weights = model.weights_id()
+    settings = replace(settings, temperature=temperature_of(model, settings.temperature))
     recordings = {pair.utterance: _source(store, index_of[pair.utterance]) for pair in pairs}
     paths = [folder / f"{_key(weights, recordings[c.utterance], c, settings)}.npz" for c in pairs]
     kept = {path: loaded for path in paths if (loaded := _load(path)) is not None}
