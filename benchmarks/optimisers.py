@@ -28,7 +28,7 @@ from vqspeech.errors import VQSpeechError
 from vqspeech.likelihood.gains import compute_gains, held_out_batches
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.pretrained.checkpoint import read_model
-from vqspeech.training.acceleration import compile_model, find_acceleration
+from vqspeech.training.acceleration import accelerate, find_acceleration
 from vqspeech.training.loop import take_step
 from vqspeech.training.schedule import learning_rate
 from vqspeech.training.state import new_state
@@ -55,8 +55,7 @@ def teach(base: VQVAE, recipe: Recipe, store: Store, dtype: torch.dtype | None) 
     if state.optimizer.muon:
         assert dtype
         state.optimizer.muon.dtype = dtype
-    if acceleration.compile:
-        compile_model(model)
+    accelerate(model.wavenet, acceleration)
     task = VQVAETask(model, store, acceleration)
     state.step = train.warm_start_steps  # as if the warm start were done
     model.train()

@@ -1,4 +1,4 @@
-"""How fast is training in each way this machine has: eager or compiled, float32 or bfloat16, with Adam or with Muon?
+"""How fast is training in each way this machine has: eager, compiled or fused, float32 or bfloat16, Adam or Muon?
 
     python benchmarks/training.py [--recipe recipes/fsdd] [--set decoder.samples_per_step=4] [--quick] [--json FILE]
 
@@ -26,33 +26,40 @@ from vqspeech.data.store import Store
 from vqspeech.data.synthetic import make_store
 from vqspeech.distributed import local_device
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.training.acceleration import Acceleration, compile_model, find_acceleration, has_bfloat16
+from vqspeech.training.acceleration import Acceleration, accelerate, find_acceleration, has_bfloat16
 from vqspeech.training.state import new_state
 from vqspeech.training.step_cost import StepCost, StepMeter, measure_peak
 from vqspeech.training.vqvae import VQVAETask
+from vqspeech.vectors import LANES
 
 FSDD = Path(__file__).resolve().parent.parent / "recipes" / "fsdd"
 
 
 def name_of(acceleration: Acceleration, optimizer: str) -> str:
     """What runs, in words."""
-    compiled = "compiled" if acceleration.compile else "eager"
-    return f"{compiled} {'bfloat16' if acceleration.bfloat16 else 'float32'}, {optimizer}"
+    engine = "fused" if acceleration.fused else "compiled" if acceleration.compile else "eager"
+    return f"{engine} {'bfloat16' if acceleration.bfloat16 else 'float32'}, {optimizer}"
 
 
 def find_ways(recipe: Recipe, device: str) -> dict[str, Recipe]:
     """The recipe in each way that the machine has, by name; the recipe's own optimiser comes first in each pair."""
     precisions = ["float32", "bfloat16"] if has_bfloat16(device) else ["float32"]
-    can_compile = find_acceleration(changed(recipe, compile="auto"), device).compile
+    automatic = find_acceleration(changed(recipe, compile="auto"), device)
+    engines = ["off", *(["on"] if automatic.compile else []), *(["auto"] if automatic.fused and fits(recipe) else [])]
     optimizers = sorted(("adam", "muon"), key=lambda name: name != recipe.train.optimizer)
     ways = {}
-    for compiled in ("off", "on") if can_compile else ("off",):
+    for compiled in engines:
         for precision in precisions:
             for optimizer in optimizers:
                 train = changed(recipe, compile=compiled, precision=precision, optimizer=optimizer)
                 way = recipe.model_copy(update={"train": train})
                 ways[name_of(find_acceleration(train, device), optimizer)] = way
     return ways
+
+
+def fits(recipe: Recipe) -> bool:
+    """Whether the decoder's channels fill vectors, so that its step can be fused."""
+    return not any(size % LANES for size in (recipe.decoder.residual_channels, recipe.decoder.skip_channels))
 
 
 def changed(recipe: Recipe, **train: str) -> TrainConfig:
@@ -66,8 +73,7 @@ def make_meter(recipe: Recipe, store: Store, device: str) -> StepMeter:
     model = VQVAE(recipe, store.speakers).to(device)
     state = new_state(model, recipe.train)
     acceleration = find_acceleration(recipe.train, device)
-    if acceleration.compile:
-        compile_model(model)
+    accelerate(model.wavenet, acceleration)
     task = VQVAETask(model, store, acceleration)
     task.initialise()
     return StepMeter(task, state, recipe.train, recipe.train.settling_steps + 1)  # the WaveNet takes part
@@ -105,13 +111,14 @@ def main() -> int:
     )  # needs no copies
     train = recipe.train
     automatic = find_acceleration(changed(recipe, precision="auto", compile="auto"), device)
+    automatic = replace(automatic, fused=automatic.fused and fits(recipe))
     for notice in automatic.notices:
         print(notice)
     ways = find_ways(recipe, device)
     costs, peak = measure(ways, device, rounds)
     samples = train.batch_size * train.crop_samples
     best = name_of(automatic, train.optimizer)
-    plain = name_of(replace(automatic, bfloat16=False, compile=False), train.optimizer)
+    plain = name_of(replace(automatic, bfloat16=False, compile=False, fused=False), train.optimizer)
     rows = {
         name: {"samples_per_s": samples / cost.step_s, "ratio": costs[plain].step_s / cost.step_s} | cost.to_json(peak)
         for name, cost in costs.items()

@@ -149,6 +149,27 @@ def test_code_is_kept_and_found_again(folder, decorator):
     assert sum(again.stats.cache_hits.values()) == 1 and not again.stats.cache_misses
 
 
+def test_each_variant_has_a_file_that_a_change_of_any_source_renames(folder, tmp_path):
+    source = tmp_path / "source.py"
+    for text in ("old", "new"):
+        source.write_text(text)
+        kept = numba_cache.Kept(of_module("vqspeech.invented"), [source])
+        assert kept("whole", 1) == 2 and kept("half", 0.5) == 1.5
+        assert kept("whole", 2) == 3
+    assert len(files(folder)) == 4
+    numba_cache.Kept(of_module("vqspeech.invented"), [source])("half", 0.5)  # found again
+    assert len(files(folder)) == 4
+
+
+def test_a_function_whose_kept_code_fails_is_compiled_in_memory(monkeypatch):
+    def full_disk(*arguments):
+        raise OSError("No space left on device")
+
+    kept = numba_cache.Kept(of_module("vqspeech.invented"), [])
+    monkeypatch.setattr(kept, "_keep", lambda variant: full_disk)
+    assert [kept("whole", x) for x in (1, 2)] == [2, 3]
+
+
 def test_functions_of_others_are_left_to_numba(folder):
     numba.njit(of_module("theirs"), cache=True)(1.0)
     assert [name.rpartition(".")[2] for name in files(folder)] == ["nbc", "nbi"]

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from vqspeech.data.batches import Batch
 from vqspeech.models.vqvae import VQVAE, VQVAEOutput
+from vqspeech.nn.cross_entropy import cross_entropy, masked_mean
 from vqspeech.nn.mel import LogMel
 
 OCTAVES = 3.0  # weight of a period's distance beside that of voicing
@@ -36,43 +36,25 @@ class Losses:
         return self.reconstruction + self.codebook + self.commitment + self.spectral + self.pitch + self.adversary
 
 
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of `values` where `mask`, of the same shape, is true; 0 if it is nowhere."""
-    return (values * mask).sum() / mask.sum().clamp(min=1)
-
-
-def cross_entropy(logits: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Mean -log p(target), nats, over masked positions; logits (..., Q), target and mask (...)."""
-    logits = logits.float()
-    nats = logits.logsumexp(-1) - logits.gather(-1, target[..., None])[..., 0]
-    return masked_mean(nats, mask)
-
-
 def bits(nats: float) -> float:
     """Nats to bits."""
     return nats / math.log(2)
 
 
 def vqvae_losses(
-    model: VQVAE,
-    out: VQVAEOutput,
-    batch: Batch,
-    log_mel: LogMel | None,
-    sample_cross_entropy: Callable[[Tensor, Tensor, Tensor], Tensor] = cross_entropy,
-    periods: Tensor | None = None,
+    model: VQVAE, out: VQVAEOutput, batch: Batch, log_mel: LogMel | None, periods: Tensor | None = None
 ) -> Losses:
     """All terms of [VQ-VAE eq. 3] and those that the recipe adds, for one batch.
 
-    `log_mel` gives the targets of the spectral loss, a frame for each code. `sample_cross_entropy` is `cross_entropy`
-    or its compiled form, for the one place where there is much to do. `periods` (B, N) are the true pitch periods, for
-    a model with long-term prediction.
+    `log_mel` gives the targets of the spectral loss, a frame for each code. `periods` (B, N) are the true pitch
+    periods, for a model with long-term prediction.
     """
     recipe = model.recipe
     zero = out.quantized.codebook_loss.new_zeros(())
-    reconstruction = zero
+    reconstruction = zero if out.nats is None else out.nats
     if out.logits is not None:
         target = batch.classes if out.classes is None else out.classes
-        reconstruction = sample_cross_entropy(out.logits, target, batch.sample_mask)
+        reconstruction = cross_entropy(out.logits, target, batch.sample_mask)
     spectral = pitch = adversary = zero
     if out.spectrum is not None and log_mel is not None:
         spectral = spectral_loss(model, out.spectrum, batch, log_mel)

@@ -25,7 +25,9 @@ import logging
 import os
 import pickle
 import threading
-from collections.abc import Iterator
+import types
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from vqspeech.errors import DependencyError
@@ -135,3 +137,67 @@ def _say_once(reason: str) -> None:
         f"compiled code is not kept ({reason}), so that every start takes longer. "
         "Free some space, or name a folder that can be written: NUMBA_CACHE_DIR=FOLDER"
     )
+
+
+class Kept:
+    """A function that numba compiles at its first call, and keeps on disk where there is a folder for it.
+
+    numba's own key watches one file alone, so the name on disk holds what all of them say. And it numbers the files
+    that one function has for several types and processors, which processes that start together may number alike, so
+    each variant and each processor (see `vqspeech.processor`) has a function of its own.
+
+    Parameters
+    ----------
+    function : to compile
+    sources : files whose text is part of what is compiled
+    options : of `numba.njit`
+    """
+
+    def __init__(self, function: Callable[..., Any], sources: Sequence[Path], **options: Any) -> None:
+        self._function, self._sources, self._options = function, sources, options
+        self._lock = threading.Lock()
+        self._compiled: dict[str, Callable[..., Any]] = {}
+
+    def __call__(self, variant: str, *arguments: Any) -> Any:
+        """Call the function, compiled for a variant, a word that tells calls of different types apart."""
+        try:
+            return self.kept(variant)(*arguments)
+        except Exception:  # what is kept on disk cannot be read, is damaged, or does not fit; nothing has run yet
+            with self._lock:
+                self._discard(variant)
+            return self._compiled[variant](*arguments)
+
+    def kept(self, variant: str) -> Any:
+        """The function for a variant, as numba made it."""
+        with self._lock:
+            if variant not in self._compiled:
+                self._compiled[variant] = self._keep(variant)
+            return self._compiled[variant]
+
+    def _keep(self, variant: str) -> Callable[..., Any]:
+        from numba.core.registry import cpu_target
+
+        guard()
+        processor = repr(cpu_target.target_context.codegen().magic_tuple()).encode()  # its name and features
+        digest = hashlib.sha256(b"".join([*(source.read_bytes() for source in self._sources), processor])).hexdigest()
+        try:
+            return self._compile(f"{self._function.__name__}_{variant}_{digest[:16]}", cache=True)
+        except RuntimeError:  # numba found no folder it may write to
+            return self._compile(self._function.__name__)
+
+    def _compile(self, name: str, **options: Any) -> Callable[..., Any]:
+        """The function under a name, which is that of its files on disk."""
+        import numba
+
+        function = types.FunctionType(self._function.__code__, self._function.__globals__, name)
+        function.__qualname__, function.__module__ = name, self._function.__module__
+        compiled: Callable[..., Any] = numba.njit(function, **self._options, **options)
+        return compiled
+
+    def _discard(self, variant: str) -> None:
+        """Compile in memory, and remove what is kept, so that the next process keeps it anew."""
+        kept, self._compiled[variant] = self._compiled.get(variant), self._compile(self._function.__name__)
+        with contextlib.suppress(AttributeError, OSError):
+            folder = Path(kept.stats.cache_path)  # type: ignore[union-attr]
+            for file in folder.glob(f"*{self._function.__name__}_{variant}_*.nb?"):
+                file.unlink()

@@ -43,7 +43,7 @@ for name in layout.ELEMENTS:
     except VQSpeechError as error:
         refusals[name] = str(error)
 dtype = get_engine("numba").dtype
-code = "".join(kernel._kept(np.dtype(dtype).name).inspect_asm().values())
+code = "".join(kernel.LOOP.kept(np.dtype(dtype).name).inspect_asm().values())
 used = [name for name in ("xmm", "ymm", "zmm", "vdpbf16ps", "vcvtph2ps") if name in code]
 print(json.dumps([refusals, used, len(tile.product.signatures), precisions[dtype]]))
 """

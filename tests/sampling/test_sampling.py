@@ -1,8 +1,6 @@
 """Sampling engines: each equals the parallel forward, and both are the same sampler."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -205,28 +203,13 @@ def test_kernel_gate_equals_tanh_times_sigmoid():
 def test_numbers_of_any_type_run_the_same_compiled_code():
     wavenet, condition = make_wavenet(), make_condition(4)
     get_engine("numba", "float32").open(wavenet, HOP, seed=0, utterance=0).generate(condition)
-    compiled = len(kernel._kept("float32").signatures)
+    compiled = len(kernel.LOOP.kept("float32").signatures)
     for temperature in (0, 1, 1.0, np.float32(1)):
         session = get_engine("numba", "float32").open(
             wavenet, HOP, seed=np.int64(1), utterance=0, temperature=temperature
         )
         session.force(session.generate(condition.astype(np.float64)[::2]), condition[:2])
-    assert len(kernel._kept("float32").signatures) == compiled  # each more would cost seconds at its first call
-
-
-def test_kernel_works_where_compiled_code_cannot_be_kept(monkeypatch):
-    monkeypatch.setattr("numba.core.caching.FunctionCache._impl_class._locator_classes", [])
-    assert kernel._kept.__wrapped__("float32").stats.cache_path == os.devnull
-
-    def full_disk(*arguments):
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(kernel, "_kept", lambda element: full_disk)
-    done = []
-    monkeypatch.setattr(kernel, "_in_memory", lambda: lambda *arguments: done.append(arguments))
-    weights = SimpleNamespace(stream=np.zeros(1, np.float32))
-    kernel.run(weights, 2)
-    assert done == [(weights, 2)]
+    assert len(kernel.LOOP.kept("float32").signatures) == compiled  # each more would cost seconds at its first call
 
 
 def test_auto_engine_is_numba_and_falls_back_to_torch(monkeypatch):

@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 from vqspeech.config import TrainConfig, load_recipe
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.training import step_cost
-from vqspeech.training.acceleration import compile_model, find_acceleration
+from vqspeech.training.acceleration import accelerate, find_acceleration
 from vqspeech.training.optimizer import Optimizer
 from vqspeech.training.state import Task, new_state
 from vqspeech.training.step_cost import StepCost, StepMeter, measure_peak, measure_step
@@ -124,8 +124,7 @@ def meter_of(recipe, store) -> tuple[StepMeter, VQVAE]:
     torch.manual_seed(0)
     model = VQVAE(recipe, store.speakers)
     acceleration = find_acceleration(recipe.train, "cpu")
-    if acceleration.compile:
-        compile_model(model)
+    accelerate(model.wavenet, acceleration)
     task = VQVAETask(model, store, acceleration)
     return StepMeter(task, new_state(model, recipe.train), recipe.train, 1), model
 
@@ -141,6 +140,27 @@ def test_muons_products_are_counted_apart(write_recipe, store):
     assert costs["adam"].flop == costs["muon"].flop > 0
     assert costs["adam"].optimizer_flop == 0
     assert costs["muon"].optimizer_flop == sum(newton_schulz_flop(m) for m in model.wavenet.hidden_matrices())
+
+
+def test_a_fused_model_loses_the_same_and_is_counted_like_the_eager_one(write_recipe, store):
+    terms, flop = {}, {}
+    for way in ("off", "auto"):
+        sizes = {"decoder.residual_channels": 32, "decoder.skip_channels": 64, "train.precision": "float32"}
+        meter, model = meter_of(load_recipe(write_recipe(sizes | {"train.compile": way})), store)
+        assert model.wavenet.fused == (way == "auto")
+        terms[way] = float(meter.task.losses(1)["bits"])
+        meter.take()
+        meter.count()
+        flop[way] = meter.cost().flop
+        assert model.wavenet.fused == (way == "auto")
+    assert flop["off"] == flop["auto"] > 0
+    assert terms["auto"] == pytest.approx(terms["off"], rel=1e-5)
+
+
+def test_on_processors_auto_is_fused_and_nothing_else_is():
+    ways = {way: find_acceleration(TrainConfig(compile=way), "cpu").fused for way in ("auto", "on", "off")}
+    assert ways == {"auto": True, "on": False, "off": False}
+    assert not find_acceleration(TrainConfig(precision="float32"), "cuda").fused
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from trainings import after_step, assert_same, crash, state_of, steps_of, stop
 from vqspeech.errors import RunError, TrainingError
 from vqspeech.pretrained.checkpoint import read_card, read_model
-from vqspeech.training.acceleration import Acceleration, compile_model
+from vqspeech.training.acceleration import Acceleration, accelerate
 from vqspeech.training.start import train
 from vqspeech.training.state import new_state
 from vqspeech.training.vqvae import VQVAETask
@@ -323,7 +323,7 @@ def test_a_compiled_model_computes_the_same_and_keeps_its_names(model, store):
     state = new_state(model, model.recipe.train)
     names = set(model.state_dict())
     expected = {name: value.detach() for name, value in task.losses(1).items()}
-    compile_model(model)
+    accelerate(model.wavenet, Acceleration("cpu", bfloat16=False, compile=True, notices=()))
     model.load_state_dict(state.average.module.state_dict())
     found = task.losses(1)
     for name, value in expected.items():

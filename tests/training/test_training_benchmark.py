@@ -51,6 +51,12 @@ def test_a_machine_with_everything_has_all_rows(benchmark, monkeypatch, write_re
     }  # fmt: skip
 
 
+def test_a_decoder_whose_channels_fill_vectors_is_fused_too(benchmark, monkeypatch, write_recipe):
+    recipe = write_recipe({"decoder.residual_channels": 32, "decoder.skip_channels": 64})
+    names = ways_of(benchmark, monkeypatch, recipe, bfloat16=False, compiler=True)
+    assert [name.split()[0] for name in names] == ["eager", "eager", "compiled", "compiled", "fused", "fused"]
+
+
 def test_without_a_compiler_nothing_is_called_compiled(benchmark, monkeypatch, write_recipe):
     names = ways_of(benchmark, monkeypatch, write_recipe({}), bfloat16=False, compiler=False)
     assert names == ["eager float32, muon", "eager float32, adam"]  # the recipe's own first

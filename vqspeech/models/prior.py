@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -68,7 +68,9 @@ class Prior(nn.Module):
         """Seconds of speech that a prediction sees, at `code_rate` codes per second."""
         return self.wavenet.receptive_field / code_rate
 
-    def forward(self, codes: Tensor, speaker: Tensor, begins: bool = True) -> Tensor:
+    def forward(
+        self, codes: Tensor, speaker: Tensor, begins: bool = True, target: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
         """Logits of every code and of the end, given the true past.
 
         Parameters
@@ -78,6 +80,7 @@ class Prior(nn.Module):
         begins : bool
             Whether the first code is that of an utterance. If not, `codes` are what lies one position before each
             prediction, the start symbol or a code, and there are N predictions.
+        target : what comes, and where that counts, one for each prediction; then mean -log p, nats, is returned
 
         Returns
         -------
@@ -87,7 +90,8 @@ class Prior(nn.Module):
         if not self.is_conditional:
             speaker = torch.full_like(speaker, self.unconditional)
         vectors = self.speaker_vectors(speaker.clamp(max=self.unconditional))
-        return cast(Tensor, self.wavenet(previous, vectors[:, None]))  # one frame serves all
+        condition = vectors[:, None]  # one frame serves all
+        return self.wavenet.mean_nats(previous, condition, *target) if target else self.wavenet(previous, condition)
 
     def condition(self, speaker: int | None) -> Tensor:
         """The conditioning frame (1, C) of a speaker, the same for every code; None is no speaker.

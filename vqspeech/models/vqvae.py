@@ -35,12 +35,13 @@ BLOCK_FRAMES = 128  # code frames that are encoded at a time
 class VQVAEOutput(NamedTuple):
     """What one pass over a batch gives."""
 
-    logits: Tensor | None  # (B, T, Q); None while the WaveNet waits for its warm start
+    logits: Tensor | None  # (B, T, Q); None while the WaveNet waits for its warm start, and where `nats` is asked for
     quantized: Quantized
     spectrum: Tensor | None  # (B, N, M) log-mel of each frame, where the recipe asks for it
     speaker_logits: Tensor | None  # (B, F, speakers) of the adversary, likewise
     classes: Tensor | None = None  # (B, T) that the logits foretell: the excitation's; None: the batch's own
     pitch: Tensor | None = None  # (B, N, 2) what `PitchHead` says, where the WaveNet is told of a period ago
+    nats: Tensor | None = None  # mean -log p(target), a scalar
 
 
 class VQVAE(nn.Module):
@@ -143,6 +144,7 @@ class VQVAE(nn.Module):
         adversary_scale: float | None = None,
         spoken: Tensor | None = None,
         periods: Tensor | None = None,
+        target: tuple[Tensor, Tensor] | None = None,
     ) -> VQVAEOutput:
         """One pass with teacher forcing.
 
@@ -153,17 +155,14 @@ class VQVAE(nn.Module):
             take their place
         frame_mask : BoolTensor, shape (B, F), frames that lie inside the utterance
         speaker : LongTensor, shape (B,)
-        with_decoder : bool
-            Whether the WaveNet takes part; in a warm start it does not.
-        quantize : bool
-            Whether vectors become codes; if not, they are only normalised, see `VectorQuantizer.forward`.
-        encoder_frozen : bool
-            Encoder and bottleneck give the codes of inference and do not learn.
+        with_decoder : whether the WaveNet takes part; in a warm start it does not
+        quantize : whether vectors become codes; if not, they are only normalised, see `VectorQuantizer.forward`
+        encoder_frozen : encoder and bottleneck give the codes of inference and do not learn
         jittered : LongTensor, shape (B, F), the frame whose vector each frame's conditioning gets, see `draw_jitter`
-        adversary_scale : float
-            Weight of the adversary's reversed gradient; None: the recipe's.
+        adversary_scale : weight of the adversary's reversed gradient; None: the recipe's
         spoken : Tensor, shape of `wav`, what linear prediction starts from; None: `wav`
         periods : Tensor, shape (B, N), true pitch periods, see `frames`
+        target : classes (B, T) and where they count (B, T); then the output has their `nats` in place of logits
         """
         if encoder_frozen:
             quantized = self.inference_codes(wav, frame_mask)
@@ -172,20 +171,22 @@ class VQVAE(nn.Module):
         z_q = quantized.z_q if jittered is None else apply_jitter(quantized.z_q, jittered)
         condition = self.decoder_condition(z_q, frame_mask, speaker)
         scale = self.recipe.loss.adversary if adversary_scale is None else adversary_scale
-        classes = None
+        adversary, classes = None if encoder_frozen else self.adversary, None
         if with_decoder and self.prediction is not None:
             excitation = self.excitation(wav if spoken is None else spoken, condition)
             classes = excitation.classes
             previous = previous_classes(classes)
+        frames, nats = self.frames(condition, periods) if with_decoder else None, None
+        if frames is not None and target is not None:
+            nats = self.wavenet.mean_nats(previous, frames, target[0] if classes is None else classes, target[1])
         return VQVAEOutput(
-            logits=self.wavenet(previous, self.frames(condition, periods)) if with_decoder else None,
+            logits=self.wavenet(previous, frames) if frames is not None and target is None else None,
             quantized=quantized,
             spectrum=self.spectral_head(condition) if self.spectral_head else None,
-            speaker_logits=self.adversary(quantized.z_q, frame_mask, scale)
-            if self.adversary and not encoder_frozen
-            else None,
+            speaker_logits=adversary(quantized.z_q, frame_mask, scale) if adversary else None,
             classes=classes,
             pitch=self.pitch_head(condition) if self.pitch_head else None,
+            nats=nats,
         )
 
     @torch.no_grad()

@@ -13,6 +13,7 @@ the distribution stays an exact product, p(x_t | x_<t, condition).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqspeech.nn.cross_entropy import cross_entropy
 from vqspeech.nn.periods import PeriodTables, split_periods
 
 
@@ -110,6 +112,10 @@ class WaveNet(nn.Module):
         have one channel more, the period in positions, at most `longest_period`; 0 where there is none.
     longest_period : int
     """
+
+    fused = False  # whether `mean_nats` takes the fused way where it can; see `training.acceleration`
+    # The loss of logits, or its compiled form.
+    cross_entropy: Callable[[Tensor, Tensor, Tensor], Tensor] = staticmethod(cross_entropy)
 
     def __init__(
         self,
@@ -222,6 +228,22 @@ class WaveNet(nn.Module):
         numbers = torch.arange(first, first + classes.shape[-1], device=classes.device)
         rows = tables(classes + self.num_classes * numbers)  # (B, M, tables, channels)
         return rows[:, :, 0] if len(numbers) == 1 else rows.sum(2)
+
+    def mean_nats(self, previous: Tensor, condition: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+        """Mean -log p(target), nats, over masked positions: `cross_entropy` of `forward`.
+
+        Parameters
+        ----------
+        previous, condition : see `forward`
+        target : LongTensor, shape (B, T), the classes that came
+        mask : BoolTensor, shape (B, T), where they count
+        """
+        if self.fused and torch.is_grad_enabled():
+            from vqspeech.nn.fused.function import mean_nats, takes
+
+            if takes(previous.shape[1], condition.shape[1]):
+                return mean_nats(self, previous, self.layer_conditions(condition), target, mask)
+        return self.cross_entropy(self(previous, condition), target, mask)
 
     def layer_conditions(self, condition: Tensor) -> Tensor:
         """What each layer adds before its gate, once per frame: (B, N, C) -> (B, N, L, 2R)."""

@@ -9,19 +9,14 @@ come from the caches; several in step share each pass and are bound by arithmeti
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import hashlib
 import math
-import types
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
-from numba.core.registry import cpu_target
 
+from vqspeech.numba_cache import Kept
 from vqspeech.sampling.arithmetic import draw, draw_likely, gate
 from vqspeech.sampling.layout import Buffers, Choice, Weights
 from vqspeech.sampling.tile import product
@@ -29,10 +24,10 @@ from vqspeech.vectors import BORROWED, as_input
 
 SQRT_HALF = np.float32(math.sqrt(0.5))
 PLAIN = {"error_model": "numpy", **BORROWED}
-_part = numba.njit(forceinline=True, **PLAIN)  # of `_run`; as a call, for every layer, it takes up to a fifth more time
+_part = numba.njit(forceinline=True, **PLAIN)  # of `loop`; as a call, for every layer, it takes up to a fifth more time
 
 
-def _run(
+def loop(
     weights: Weights,
     buffers: Buffers,
     slots: np.ndarray,
@@ -210,39 +205,13 @@ def _choose(
         position[slots[u], position.shape[1] - 1] = chosen
 
 
-def _loop(name: str, **options: Any) -> Callable[..., None]:
-    """`_run`, compiled under a name, which is that of its files on disk."""
-    loop = types.FunctionType(_run.__code__, globals(), name)
-    loop.__qualname__ = name
-    return numba.njit(loop, nogil=True, **PLAIN, **options)
-
-
-@functools.cache
-def _kept(element: str) -> Callable[..., None]:
-    """The loop for one type of weights, compiled at its first call and kept on disk where there is a folder for it.
-
-    numba's own key watches this file alone, so the name holds what its neighbours say. And it numbers the files that
-    one function has for several types and processors, which processes that start together may number alike, so each
-    type and each processor (see `vqspeech.processor`) has a function of its own.
-    """
-    folder = Path(__file__).parent
-    names = ("kernel", "tile", "arithmetic", "layout", "../vectors")
-    sources = [(folder / f"{name}.py").read_bytes() for name in names]
-    processor = repr(cpu_target.target_context.codegen().magic_tuple()).encode()  # its name and features
-    digest = hashlib.sha256(b"".join([*sources, processor])).hexdigest()
-    try:
-        return _loop(f"loop_{element}_{digest[:16]}", cache=True)
-    except RuntimeError:  # numba found no folder it may write to
-        return _in_memory()
-
-
-@functools.cache
-def _in_memory() -> Callable[..., None]:
-    return _loop("loop")
+_FOLDER = Path(__file__).parent
+_SOURCES = [_FOLDER / f"{name}.py" for name in ("kernel", "tile", "arithmetic", "layout", "../vectors")]
+LOOP = Kept(loop, _SOURCES, nogil=True, **PLAIN)
 
 
 def run(weights: Weights, *arguments: Any) -> None:
-    """Advance streams by N * hop_length samples; the arguments are those of `_run`, in its order.
+    """Advance streams by N * hop_length samples; the arguments are those of `loop`, in its order.
 
     Parameters
     ----------
@@ -255,16 +224,4 @@ def run(weights: Weights, *arguments: Any) -> None:
     classes : int32 array, shape (U, T): receives the classes
     logits : float32 array, shape (U, T, Q): receives the logits, or shape (U, 0, Q)
     """
-    element = weights.stream.dtype.name
-    try:
-        _kept(element)(weights, *arguments)
-    except Exception:  # what is kept on disk cannot be read, is damaged, or does not fit; nothing has run yet
-        _discard(element)
-        _in_memory()(weights, *arguments)
-
-
-def _discard(element: str) -> None:
-    """Remove what is kept, so that the next process keeps it anew."""
-    with contextlib.suppress(AttributeError, OSError):
-        for file in Path(_kept(element).stats.cache_path).glob(f"*loop_{element}_*.nb?"):  # type: ignore[attr-defined]
-            file.unlink()
+    LOOP(weights.stream.dtype.name, weights, *arguments)

@@ -44,7 +44,7 @@ How to change it
     - Another processor: `LANES` in vectors, SUM_REGISTERS and STREAMS_AT_ONCE here. Sums, row and inputs have to fit
       into the registers, else the compiler spills them to the stack, and that costs more than it gains: sixteen values
       in sixteen registers made float16 half as fast. Look at the inner loop with
-      `kernel._kept("float32").inspect_asm()` after a first call (and an empty NUMBA_CACHE_DIR: what comes from disk
+      `kernel.LOOP.kept("float32").inspect_asm()` after a first call (and an empty NUMBA_CACHE_DIR: what comes from disk
       shows nothing). It should hold multiply-adds and loads, and no vector stores.
     - Another type of weights: `layout.ELEMENTS`, `to_element` and `inputs_type`, `_Tile.weights_at` and `dot`; if its
       inputs are rounded, `vectors.as_input`, too.

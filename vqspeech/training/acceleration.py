@@ -11,17 +11,19 @@ from pathlib import Path
 import torch
 
 from vqspeech.config import TrainConfig
-from vqspeech.models.vqvae import VQVAE
+from vqspeech.nn.wavenet import WaveNet
 
 
 @dataclass(frozen=True)
 class Acceleration:
-    """What was found: whether to use bfloat16, whether to compile, and sentences for the user."""
+    """What was found: whether to use bfloat16, to compile, and, rather than that, to take loops of our own that fuse a
+    WaveNet's step (`nn.fused`); and sentences for the user."""
 
     device: str
     bfloat16: bool
     compile: bool
     notices: tuple[str, ...]
+    fused: bool = False
 
     def autocast(self) -> AbstractContextManager[object]:
         """The precision in which a forward pass runs."""
@@ -35,21 +37,33 @@ def find_acceleration(train: TrainConfig, device: str) -> Acceleration:
     if train.precision == "auto" and not bfloat16:
         notices.append("This machine has no bfloat16 arithmetic: training in float32, about half as fast.")
     compiled = train.compile == "on"
+    fused = train.compile == "auto" and device == "cpu"
     if train.compile == "auto":
         missing = _missing_for_compile()
         compiled = missing is None
-        if missing:
+        if missing and not fused:
             notices.append(f"{missing}: training without torch.compile, about half as fast.")
-    return Acceleration(device, bfloat16, compiled, tuple(notices))
+    return Acceleration(device, bfloat16, compiled, tuple(notices), fused)
 
 
-def compile_model(model: VQVAE) -> None:
-    """Compile the decoder's layers in place.
-
-    All layers share one graph, so compiling takes seconds where the whole network unrolled takes minutes.
-    """
-    for layer in model.wavenet.layers:
+def accelerate(wavenet: WaveNet, acceleration: Acceleration) -> None:
+    """Give a decoder the fastest way to its loss: fused, else compiled, else as it is."""
+    if fuse(wavenet, acceleration) or not acceleration.compile:
+        return
+    # All layers share one graph, so compiling takes seconds where the whole network unrolled takes minutes.
+    for layer in wavenet.layers:
         layer.compile()
+    # In eager mode the log-softmax over all classes takes a quarter of a step.
+    wavenet.cross_entropy = torch.compile(wavenet.cross_entropy)
+
+
+def fuse(wavenet: WaveNet, acceleration: Acceleration) -> bool:
+    """Let a WaveNet compute its loss and gradients in one function, if it can; returns whether it does."""
+    if acceleration.fused and wavenet.samples_per_step == 1 and wavenet.period_ago is None:
+        from vqspeech.nn.fused.function import Parameters, can_fuse
+
+        wavenet.fused = can_fuse(Parameters.of(wavenet), bfloat16=acceleration.bfloat16)
+    return wavenet.fused
 
 
 def wants_bfloat16(train: TrainConfig, device: str) -> bool:

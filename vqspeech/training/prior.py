@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqspeech.config import Recipe, TrainConfig
@@ -22,7 +21,7 @@ from vqspeech.errors import CorpusError
 from vqspeech.likelihood.nats import bits_per_code
 from vqspeech.likelihood.ngrams import tuned_models, uniform_bits
 from vqspeech.models.prior import Prior
-from vqspeech.training.acceleration import Acceleration
+from vqspeech.training.acceleration import Acceleration, fuse
 from vqspeech.training.state import Task
 
 MOST_VALIDATED = 2000  # utterances, spread over the split
@@ -137,6 +136,7 @@ class PriorTask(Task):
         self.recipe = prior.recipe
         self.least_steps = 1
         self.prior, self.codes, self.code_rate, self.acceleration = prior, codes, code_rate, acceleration
+        fuse(prior.wavenet, acceleration)
         config, self.seed = prior.recipe.prior, prior.recipe.train.seed
         self.batches = CodeBatches(codes, crop_codes=config.crop_codes, batch_size=config.batch_size, seed=self.seed)
         valid = codes.sequences("valid")
@@ -157,10 +157,9 @@ class PriorTask(Task):
         """Terms of one step, see `Task.losses`; "bits" are bits for each code."""
         batch = self._disturb(self.batches.batch(step, rank()), step).to(self.prior.speaker_vectors.weight.device)
         with self.acceleration.autocast():
-            logits = self.model(batch.previous, batch.speaker, begins=False)
-        nats = F.cross_entropy(logits.float()[batch.mask], batch.target[batch.mask], reduction="sum")
+            nats = self.model(batch.previous, batch.speaker, begins=False, target=(batch.target, batch.mask))
         codes = (batch.mask & (batch.target != self.prior.stop)).sum()
-        return {"total": nats / batch.mask.sum(), "bits": nats.detach() / codes.clamp(min=1) / math.log(2)}
+        return {"total": nats, "bits": nats.detach() * batch.mask.sum() / codes.clamp(min=1) / math.log(2)}
 
     def _disturb(self, batch: CodeBatch, step: int) -> CodeBatch:
         """Some previous codes become others of the batch [Xie et al. 2017, arXiv 1703.02573], some speakers none.

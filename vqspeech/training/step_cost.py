@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vqspeech.config import TrainConfig
+from vqspeech.nn.wavenet import WaveNet
 from vqspeech.training.loop import take_step
 from vqspeech.training.state import Task, TrainingState
 
@@ -88,9 +90,9 @@ class StepMeter:
             values.append(spent[part])
 
     def count(self) -> None:
-        """One step whose products are counted, in eager mode: what is compiled hides them from the counter."""
+        """One step whose products are counted, in eager mode: what is compiled or fused hides them from the counter."""
         optimizer_flop = 0
-        with FlopCounterMode(display=False) as counter:
+        with _unfused(self.task.model), FlopCounterMode(display=False) as counter:
 
             def watch(action: Action) -> None:
                 nonlocal optimizer_flop
@@ -158,6 +160,19 @@ def seconds(action: Action) -> float:
 def _synchronize() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+@contextmanager
+def _unfused(model: nn.Module) -> Iterator[None]:
+    """For a while, a model's WaveNets compute their losses in torch."""
+    fused = [part for part in model.modules() if isinstance(part, WaveNet) and part.fused]
+    for wavenet in fused:
+        wavenet.fused = False
+    try:
+        yield
+    finally:
+        for wavenet in fused:
+            wavenet.fused = True
 
 
 @contextmanager

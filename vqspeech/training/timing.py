@@ -28,7 +28,7 @@ from vqspeech.models.vqvae import VQVAE
 from vqspeech.nn.wavenet import WaveNet
 from vqspeech.progress import Notify
 from vqspeech.sampling.engines import get_engine
-from vqspeech.training.acceleration import Acceleration, compile_model, find_acceleration
+from vqspeech.training.acceleration import Acceleration, accelerate, find_acceleration
 from vqspeech.training.phases import phase_at
 from vqspeech.training.prior import PriorTask, prior_training
 from vqspeech.training.schedule import Pace, Schedule, divide
@@ -176,8 +176,9 @@ def predict(
     if perturbs:
         notes.append("making perturbed copies of the recordings is not counted")
     return Prediction(
-        settled.name, device, "bfloat16" if acceleration.bfloat16 else "float32", acceleration.compile,
-        torch.get_num_threads(), speech, tuple(stages), peak, sampling, settled.data.sample_rate,
+        settled.name, device, "bfloat16" if acceleration.bfloat16 else "float32",
+        acceleration.compile or model.wavenet.fused, torch.get_num_threads(), speech, tuple(stages), peak, sampling,
+        settled.data.sample_rate,
         (*acceleration.notices, *notes),
     )  # fmt: skip
 
@@ -198,8 +199,7 @@ def time_vqvae(
     """The stages of the VQ-VAE, and what has to be said of their steps; `model` is trained a little."""
     train = model.recipe.train
     state = new_state(model, train)
-    if acceleration.compile:
-        compile_model(model)
+    accelerate(model.wavenet, acceleration)
     task = VQVAETask(model, store, acceleration)
     settling = train.settling_steps
     notify("the decoder")

@@ -21,7 +21,7 @@ from vqspeech.errors import CorpusError
 from vqspeech.evaluation.judges.opinion import mean_opinions
 from vqspeech.evaluation.judges.probe import Conversion, VoiceClassifier, can_tell_voices, score_conversions
 from vqspeech.likelihood.gains import compute_gains, diagnose, held_out_batches, perplexity
-from vqspeech.losses import cross_entropy, vqvae_losses
+from vqspeech.losses import vqvae_losses
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.mu_law import MU_LAW_CLASSES, previous_classes
 from vqspeech.nn.jitter import draw_jitter
@@ -78,8 +78,6 @@ class VQVAETask(Task):
         self.pitch = (
             PitchTracker(model.sample_rate, model.hop_length).to(model.device) if model.pitch_head is not None else None
         )
-        # In eager mode the log-softmax over all classes takes a quarter of a step.
-        self.cross_entropy = torch.compile(cross_entropy) if acceleration.compile else cross_entropy
         self.voices: VoiceClassifier | None = None
         self.conversions: Sequence[Conversion] = ()  # of the last validation, for listening
         self.model: nn.Module = model
@@ -178,8 +176,9 @@ class VQVAETask(Task):
                 adversary_scale=loss.adversary * min(1.0, (step + 1) / max(1, loss.adversary_ramp)),
                 spoken=batch.wav,
                 periods=periods,
+                target=(batch.classes, batch.sample_mask),
             )
-            losses = vqvae_losses(self.vqvae, out, batch, self.log_mel, self.cross_entropy, periods)
+            losses = vqvae_losses(self.vqvae, out, batch, self.log_mel, periods)
         return {
             "total": losses.total,
             "bits": losses.reconstruction.detach() / math.log(2),

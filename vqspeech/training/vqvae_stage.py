@@ -21,7 +21,7 @@ from vqspeech.pretrained.cards import ModelCard
 from vqspeech.pretrained.checkpoint import save_model
 from vqspeech.pretrained.run_record import Origin, RunRecord
 from vqspeech.progress import Notify
-from vqspeech.training.acceleration import Acceleration, compile_model
+from vqspeech.training.acceleration import Acceleration, accelerate
 from vqspeech.training.initial import take_weights
 from vqspeech.training.phases import phase_at, samples_until
 from vqspeech.training.recorder import Recorder, best_of
@@ -82,8 +82,7 @@ class VQVAEStage(Stage):
         assert isinstance(model, VQVAE)
         for notice in acceleration.notices:
             call.notify(notice)
-        if acceleration.compile:
-            compile_model(model)
+        accelerate(model.wavenet, acceleration)
         variants = _open_variants(self.recipe, self.store, call.progress)
         return VQVAETask(model, self.store, acceleration, variants, has_codebook=self.origin is not None)
 
