@@ -58,8 +58,10 @@ def find_ways(recipe: Recipe, device: str) -> dict[str, Recipe]:
 
 
 def fits(recipe: Recipe) -> bool:
-    """Whether the decoder's channels fill vectors, so that its step can be fused."""
-    return not any(size % LANES for size in (recipe.decoder.residual_channels, recipe.decoder.skip_channels))
+    """Whether the decoder's step can be fused: channels that fill vectors, one sample a pass."""
+    decoder = recipe.decoder
+    sizes = decoder.residual_channels, decoder.skip_channels
+    return decoder.samples_per_step == 1 and not any(size % LANES for size in sizes)
 
 
 def changed(recipe: Recipe, **train: str) -> TrainConfig:
