@@ -161,6 +161,13 @@ def test_each_variant_has_a_file_that_a_change_of_any_source_renames(folder, tmp
     assert len(files(folder)) == 4
 
 
+def test_without_a_folder_the_function_is_compiled_in_memory(monkeypatch):
+    monkeypatch.setattr("numba.core.caching.FunctionCache._impl_class._locator_classes", [])
+    kept = numba_cache.Kept(of_module("vqspeech.invented"), [])
+    assert kept("whole", 1) == 2
+    assert kept.kept("whole").stats.cache_path == os.devnull
+
+
 def test_a_function_whose_kept_code_fails_is_compiled_in_memory(monkeypatch):
     def full_disk(*arguments):
         raise OSError("No space left on device")

@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from vqspeech.config import TrainConfig, load_recipe
 from vqspeech.models.vqvae import VQVAE
-from vqspeech.training import step_cost
+from vqspeech.training import acceleration, step_cost
 from vqspeech.training.acceleration import accelerate, find_acceleration
 from vqspeech.training.optimizer import Optimizer
 from vqspeech.training.state import Task, new_state
@@ -161,6 +161,18 @@ def test_on_processors_auto_is_fused_and_nothing_else_is():
     ways = {way: find_acceleration(TrainConfig(compile=way), "cpu").fused for way in ("auto", "on", "off")}
     assert ways == {"auto": True, "on": False, "off": False}
     assert not find_acceleration(TrainConfig(precision="float32"), "cuda").fused
+
+
+@pytest.mark.parametrize("sizes", [{"decoder.samples_per_step": 2}, {"decoder.pitch_taps": 3}, {}])
+def test_what_the_loops_do_not_know_is_left_to_torch_and_a_missing_compiler_is_told(sizes, write_recipe, monkeypatch):
+    monkeypatch.setattr(acceleration, "_missing_for_compile", lambda: "No compiler")
+    channels = {"decoder.residual_channels": 32, "decoder.skip_channels": 64, "train.precision": "float32"}
+    recipe = load_recipe(write_recipe(channels | {"train.compile": "auto", "loss.spectral": 1.0} | sizes))
+    wavenet, found = VQVAE(recipe, ["ann"]).wavenet, find_acceleration(recipe.train, "cpu")
+    assert found.notices == ()
+    said = accelerate(wavenet, found)
+    assert wavenet.fused == (not sizes)
+    assert said == (("No compiler: training without torch.compile, about half as fast.",) if sizes else ())
 
 
 @pytest.mark.slow

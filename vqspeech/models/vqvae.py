@@ -151,8 +151,7 @@ class VQVAE(nn.Module):
         Parameters
         ----------
         wav : Tensor, shape (B, halo + F * hop + halo), F = context + N + context frames
-        previous : LongTensor, shape (B, T), mu-law class one sample earlier; with linear prediction the excitation's
-            take their place
+        previous : LongTensor, shape (B, T), mu-law class one sample earlier; linear prediction takes the excitation's
         frame_mask : BoolTensor, shape (B, F), frames that lie inside the utterance
         speaker : LongTensor, shape (B,)
         with_decoder : whether the WaveNet takes part; in a warm start it does not

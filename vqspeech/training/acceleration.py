@@ -24,6 +24,7 @@ class Acceleration:
     compile: bool
     notices: tuple[str, ...]
     fused: bool = False
+    unfused: tuple[str, ...] = ()  # sentences where a WaveNet cannot be fused
 
     def autocast(self) -> AbstractContextManager[object]:
         """The precision in which a forward pass runs."""
@@ -38,23 +39,30 @@ def find_acceleration(train: TrainConfig, device: str) -> Acceleration:
         notices.append("This machine has no bfloat16 arithmetic: training in float32, about half as fast.")
     compiled = train.compile == "on"
     fused = train.compile == "auto" and device == "cpu"
+    unfused: tuple[str, ...] = ()
     if train.compile == "auto":
         missing = _missing_for_compile()
         compiled = missing is None
-        if missing and not fused:
-            notices.append(f"{missing}: training without torch.compile, about half as fast.")
-    return Acceleration(device, bfloat16, compiled, tuple(notices), fused)
+        if missing:
+            unfused = (f"{missing}: training without torch.compile, about half as fast.",)
+    return Acceleration(device, bfloat16, compiled, (*notices, *(() if fused else unfused)), fused, unfused)
 
 
-def accelerate(wavenet: WaveNet, acceleration: Acceleration) -> None:
-    """Give a decoder the fastest way to its loss: fused, else compiled, else as it is."""
-    if fuse(wavenet, acceleration) or not acceleration.compile:
-        return
+def accelerate(wavenet: WaveNet, acceleration: Acceleration) -> tuple[str, ...]:
+    """Give a decoder the fastest way to its loss: fused, else compiled, else as it is.
+
+    Returns what `Acceleration.notices` could not say before the network was known.
+    """
+    if fuse(wavenet, acceleration):
+        return ()
+    if not acceleration.compile:
+        return acceleration.unfused if acceleration.fused else ()
     # All layers share one graph, so compiling takes seconds where the whole network unrolled takes minutes.
     for layer in wavenet.layers:
         layer.compile()
     # In eager mode the log-softmax over all classes takes a quarter of a step.
     wavenet.cross_entropy = torch.compile(wavenet.cross_entropy)
+    return ()
 
 
 def fuse(wavenet: WaveNet, acceleration: Acceleration) -> bool:

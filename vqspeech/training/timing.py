@@ -199,7 +199,7 @@ def time_vqvae(
     """The stages of the VQ-VAE, and what has to be said of their steps; `model` is trained a little."""
     train = model.recipe.train
     state = new_state(model, train)
-    accelerate(model.wavenet, acceleration)
+    notes = list(accelerate(model.wavenet, acceleration))
     task = VQVAETask(model, store, acceleration)
     settling = train.settling_steps
     notify("the decoder")
@@ -212,7 +212,7 @@ def time_vqvae(
         warm = measure_step(task, state, train, early, rounds)
     notify("a validation")
     validation_s = seconds(lambda: task.validate(state.average.module, settling + 1))
-    schedule, notes = Schedule.of(train), []
+    schedule = Schedule.of(train)
     if train.max_minutes is not None:
         share_s = validation_s / train.validate_every
         schedule = divide(train, Pace(warm.step_s + share_s, full.step_s + share_s))

@@ -80,9 +80,8 @@ class VQVAEStage(Stage):
     def make_task(self, model: nn.Module, acceleration: Acceleration, call: Call) -> Task:
         """See `Stage.make_task`; where it pays, the model is compiled."""
         assert isinstance(model, VQVAE)
-        for notice in acceleration.notices:
+        for notice in (*acceleration.notices, *accelerate(model.wavenet, acceleration)):
             call.notify(notice)
-        accelerate(model.wavenet, acceleration)
         variants = _open_variants(self.recipe, self.store, call.progress)
         return VQVAETask(model, self.store, acceleration, variants, has_codebook=self.origin is not None)
 
