@@ -58,10 +58,11 @@ def find_ways(recipe: Recipe, device: str) -> dict[str, Recipe]:
 
 
 def fits(recipe: Recipe) -> bool:
-    """Whether the decoder's step can be fused: channels that fill vectors, one sample a pass."""
+    """Whether the decoder's step can be fused: channels that fill vectors, one sample a pass, no period ago."""
     decoder = recipe.decoder
     sizes = decoder.residual_channels, decoder.skip_channels
-    return decoder.samples_per_step == 1 and not any(size % LANES for size in sizes)
+    is_plain = decoder.samples_per_step == 1 and not decoder.pitch_taps
+    return is_plain and not any(size % LANES for size in sizes)
 
 
 def changed(recipe: Recipe, **train: str) -> TrainConfig:
