@@ -153,7 +153,7 @@ def score_spectra(model: VQVAE, store: Store, judges: FrozenJudges, step: int) -
     for number, index in enumerate(list(store.utterances("valid"))[::step]):
         target = (store.speaker(index) + 1 + number % (num - 1)) % num  # as measure_conversions does
         condition = model.condition(model.encode(store.wav(index)), target)
-        log_mel = model.spectral_head(condition).float().numpy()  # (N, M)
+        log_mel = model.spectral_head(condition[:, : model.conditioner.channels]).float().numpy()  # (N, M)
         places = np.arange(
             0, len(log_mel), window / 4 / model.hop_length
         )  # four windows overlap, whatever the code rate

@@ -38,6 +38,16 @@ def test_noise_and_silence_have_no_pitch():
     assert not found[:, 170:].any()
 
 
+def test_height_is_how_alike_a_frame_is_to_itself_one_period_later():
+    tracker, noise = PitchTracker(RATE, HOP), 0.3 * torch.randn(1, 20_000, generator=torch.Generator().manual_seed(0))
+    voiced = tracker.heights(voice(100.0)[None], 2000, 8)
+    assert ((voiced > 0.97) & (voiced < 1.05)).all()
+    assert tracker.heights(noise, 1000, 100).mean() < 0.35
+    mixed = voice(100.0)[None, :8000]
+    mixed = mixed + mixed.std() * noise[:, :8000] / noise.std()
+    assert (tracker.heights(mixed, 2000, 8) - 0.5).abs().max() < 0.2  # half of its power repeats
+
+
 def test_loudness_does_not_matter():
     wav = voice(100.0)[None]
     tracker = PitchTracker(RATE, HOP)

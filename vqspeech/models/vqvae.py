@@ -218,10 +218,10 @@ class VQVAE(nn.Module):
 
     @torch.no_grad()
     def filters(self, condition: Tensor) -> Filters:
-        """The filters of conditioning frames (..., N, C), in full precision; there are some if `prediction` is."""
+        """The filters of frames (..., N, C or C + 1), in full precision; there are some if `prediction` is."""
         assert self.prediction is not None and self.spectral_head is not None
         with torch.autocast(condition.device.type, enabled=False):
-            return self.prediction(self.spectral_head(condition.float()))
+            return self.prediction(self.spectral_head(condition[..., : self.conditioner.channels].float()))
 
     def drop_training_parts(self) -> None:
         """Leave out what training alone uses, see `training_parts`."""

@@ -58,22 +58,33 @@ class PitchTracker(nn.Module):
         lead : samples of `wav` before the first hop
         num_frames : N
         """
+        return self._periods(self._frames(wav, lead, num_frames))
+
+    def heights(self, wav: Tensor, lead: int, num_frames: int) -> Tensor:
+        """The highest normalised autocorrelation of each frame, (B, N), at most about 1; as `around_frames`."""
+        return self._scores(self._frames(wav, lead, num_frames))[..., 1:-1].amax(-1)
+
+    def _frames(self, wav: Tensor, lead: int, num_frames: int) -> Tensor:
+        """Windows (B, N, W), each of mean 0."""
         before = lead - (self.window - self.hop_length) // 2
         needed = before + (num_frames - 1) * self.hop_length + self.window
         padded = F.pad(wav.float(), (max(0, -before), max(0, needed - wav.shape[1])))
         start = max(0, before)
         frames = padded[:, start : start + needed - before].unfold(1, self.window, self.hop_length)
-        return self._periods(frames - frames.mean(-1, keepdim=True))
+        return frames - frames.mean(-1, keepdim=True)
 
     def _autocorrelation(self, frames: Tensor) -> Tensor:
         power = torch.fft.rfft(frames, self.size).abs().square()
         return torch.fft.irfft(power, self.size)[..., : self.longest + 2]
 
-    def _periods(self, frames: Tensor) -> Tensor:
+    def _scores(self, frames: Tensor) -> Tensor:
+        """Normalised autocorrelation (B, N, J) at the lags of all periods, and one more on either side."""
         own = self._autocorrelation(frames * self.hann)  # (B, N, J)
         score = own / (own[..., :1] + 1e-6) / self.correction
-        first = self.shortest - 1  # one lag more on either side, for the parabola
-        score = score[..., first : self.longest + 2]
+        return score[..., self.shortest - 1 : self.longest + 2]
+
+    def _periods(self, frames: Tensor) -> Tensor:
+        score = self._scores(frames)
         left, here, right = score[..., :-2], score[..., 1:-1], score[..., 2:]
         # Heights and places of the peaks between the lags, by a parabola through three.
         bend = left - 2 * here + right
