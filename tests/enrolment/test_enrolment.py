@@ -145,6 +145,31 @@ def test_with_linear_prediction_a_fit_descends_on_bits_that_compare(predicting_m
     assert all(torch.equal(value, predicting_model.state_dict()[name]) for name, value in model.state_dict().items())
 
 
+def test_with_long_term_prediction_a_fit_descends_on_the_pitch_too(pitched_model, bobs_speech):
+    """The periods that a voice's vector tells give nats no gradient; the pitch of its speech teaches them."""
+    from vqspeech.losses import pitch_loss, spectral_loss
+    from vqspeech.nn.mel import LogMel
+    from vqspeech.nn.pitch import PitchTracker
+
+    model = without(pitched_model, "")
+    recordings, _ = read_recordings([bobs_speech], model.recipe.data)
+    train = fitting.fitting(fitting.crop_of(16), 0, 8, 600.0).model_copy(update={"precision": "float32"})
+    task = fitting.VoiceTask(
+        model, Stretches(recordings, RATE), model.speaker_vectors.weight[0], train, find_acceleration(train, "cpu")
+    )
+    terms, batch = task.losses(0), task.batches.batch(0)
+    z_q = model.inference_codes(batch.wav, batch.frame_mask).z_q
+    condition = model.decoder_condition(z_q, batch.frame_mask, torch.zeros(len(z_q), dtype=torch.long))
+    spectral = spectral_loss(model, model.spectral_head(condition), batch, LogMel(RATE, 16, 20))
+    periods = PitchTracker(RATE, 16).around_frames(batch.wav, model.lead, condition.shape[1])
+    pitch = pitch_loss(model, model.pitch_head(condition), periods, batch)
+    assert pitch.item() > 0
+    expected = terms["bits"].item() * np.log(2) + spectral.item() + pitch.item()
+    assert terms["total"].item() == pytest.approx(expected, rel=1e-5)
+    terms["total"].backward()
+    assert task.voice.vector.grad.abs().max() > 0
+
+
 def test_the_nearest_voice_is_the_one_that_speaks(speaking_model, bobs_speech):
     recordings, _ = read_recordings([bobs_speech], speaking_model.recipe.data)
     train = fitting.fitting(fitting.crop_of(16), 0, 1, 1.0)

@@ -97,6 +97,18 @@ def test_where_cells_are_wide_it_is_the_change_of_variables():
     assert float(found) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("unlikely", [20.0, 100.0, 2000.0])
+def test_what_is_next_to_impossible_costs_its_finite_nats(unlikely):
+    """Differences of sums near 1 would be rounded to nothing, or to less."""
+    level, scale, wav = torch.tensor([[0.31]]), torch.tensor([[1.0]]), torch.tensor([[0.31]])
+    classes = mu_law_encode(wav)
+    logits = torch.full((1, 1, 256), -unlikely)
+    logits[..., 10] = 0.0
+    found = waveform_nats(logits, Excitation(level, scale), wav, classes)
+    # The excitation is the waveform: its own class alone lies there.
+    assert float(found) == pytest.approx(unlikely + np.log1p(255 * np.exp(-unlikely)), rel=1e-5)
+
+
 def test_without_a_filter_it_is_the_cross_entropy_of_the_classes(store):
     wav = torch.from_numpy(store.wav(0)[:500])[None]
     logits, classes = torch.randn(1, 500, MU_LAW_CLASSES), mu_law_encode(wav)

@@ -17,10 +17,11 @@ from vqspeech.data.batches import Batch, Batches
 from vqspeech.data.store import Store
 from vqspeech.likelihood.gains import held_out_batches
 from vqspeech.likelihood.nats import condition_nats
-from vqspeech.losses import cross_entropy, masked_mean, spectral_loss
+from vqspeech.losses import cross_entropy, masked_mean, pitch_loss, spectral_loss
 from vqspeech.models.vqvae import VQVAE
 from vqspeech.mu_law import previous_classes
 from vqspeech.nn.mel import LogMel
+from vqspeech.nn.pitch import PitchTracker
 from vqspeech.training.acceleration import Acceleration
 from vqspeech.training.loop import fit
 from vqspeech.training.state import Task, TrainingState, new_state
@@ -80,18 +81,26 @@ class VoiceTask(Task):
             if vqvae.prediction is not None
             else None
         )
+        self.pitch = (
+            PitchTracker(vqvae.sample_rate, vqvae.hop_length).to(vqvae.device) if vqvae.pitch_head is not None else None
+        )
         count = store.split_sizes["valid"]
         self.held_out = list(held_out_batches(vqvae, store, "valid", count, at_a_time=4))
 
     def losses(self, step: int) -> dict[str, Tensor]:
-        """Terms of one step; nats per sample are minimised, with linear prediction also the spectrum's distance."""
+        """Terms of one step; nats per sample are minimised, and what gives them no gradient beside them.
+
+        These are the spectrum that linear prediction filters by, and the pitch of long-term prediction.
+        """
         batch = self.batches.batch(step).to(self.vqvae.device)
         with self.acceleration.autocast():
             condition = self._condition(batch, self.voice.vector)
             total = nats = self._nats(batch, condition)
             if self.log_mel is not None and self.vqvae.spectral_head is not None:
-                # The nats give no gradient through the filters.
-                total = nats + spectral_loss(self.vqvae, self.vqvae.spectral_head(condition), batch, self.log_mel)
+                total = total + spectral_loss(self.vqvae, self.vqvae.spectral_head(condition), batch, self.log_mel)
+            if self.pitch is not None and self.vqvae.pitch_head is not None:
+                periods = self.pitch.around_frames(batch.wav, self.vqvae.lead, condition.shape[1])
+                total = total + pitch_loss(self.vqvae, self.vqvae.pitch_head(condition), periods, batch)
         return {"total": total, "bits": nats.detach() / math.log(2)}
 
     def _condition(self, batch: Batch, vector: Tensor) -> Tensor:

@@ -154,27 +154,15 @@ def _piece_nats(logits: Tensor, level: Tensor, scale: Tensor, wav: Tensor, class
     def as_level(amplitude: Tensor | float) -> Tensor:
         return level + (amplitude - wav.double()) * scale
 
-    def find(value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The excitation's class in which a level lies, and where that begins and ends."""
-        place = torch.searchsorted(edges[1:-1], value, right=True)
-        begin = torch.where(place == 0, as_level(-1).minimum(edges[0]), edges[place])
-        end = torch.where(place == len(edges) - 2, as_level(1).maximum(edges[-1]), edges[place + 1])
-        return place, begin, end
-
+    begin, end = (
+        edges[:-1].repeat(len(level), 1),
+        edges[1:].repeat(len(level), 1),
+    )  # (M, Q), of the excitation's classes
+    begin[:, 0], end[:, -1] = as_level(-1).minimum(edges[0]), as_level(1).maximum(edges[-1])
     low, high = as_level(edges[classes]), as_level(edges[classes + 1])  # of the sample's own class
-    (first, begin, first_end), (last, last_begin, end) = find(low), find(high)
-    p = logits.double().softmax(-1)  # (M, Q)
-    up_to = p.cumsum(-1)
-    p_first, p_last, up_to_first, up_to_last = (
-        each.gather(1, place[:, None])[:, 0] for each in (p, up_to) for place in (first, last)
-    )
-    across = (
-        p_first * (first_end - low) / (first_end - begin)
-        + (up_to_last - p_last - up_to_first)
-        + p_last * (high - last_begin) / (end - last_begin)
-    )
-    within = p_first * (high - low) / (first_end - begin)
-    return -torch.where(first == last, within, across).log().float()
+    common = (end.minimum(high[:, None]) - begin.maximum(low[:, None])).clamp(min=0)
+    # On the logarithmic scale: what is next to impossible has finite nats, and no rounding makes it less than nothing.
+    return -(logits.double().log_softmax(-1) + (common / (end - begin)).log()).logsumexp(-1).float()
 
 
 def _spoken(model: VQVAE, batch: Batch) -> Tensor:
