@@ -101,8 +101,9 @@ def test_defaults_leave_weights_and_their_names_as_they_are(tiny_values, store):
     assert_same(*map(dict, weights))  # prediction has no weights, and draws no random numbers
 
 
-def test_a_resumed_training_with_prediction_equals_an_uninterrupted_one(work, corpus, write_recipe, monkeypatch):
-    recipe = write_recipe(PREDICTING | {"train.freeze_encoder": True})
+@pytest.mark.parametrize("decoder", [{}, {"decoder.samples_per_step": 4, "decoder.pitch_taps": 8}])
+def test_a_resumed_training_equals_an_uninterrupted_one(work, corpus, write_recipe, monkeypatch, decoder):
+    recipe = write_recipe(PREDICTING | decoder | {"train.freeze_encoder": True})
     assert train(recipe, data=corpus, out=Path("whole"), stage="vqvae").finished
     after_step(monkeypatch, 5, stop)
     for resume in (False, True):
