@@ -160,10 +160,14 @@ class WaveNet(nn.Module):
         return self.condition.in_features + (self.period_ago is not None)
 
     @property
+    def remembered(self) -> int:
+        """Positions before a pass whose classes it is told: K, or as many as periods reach."""
+        return max(self.samples_per_step, self.period_ago.reach if self.period_ago else 0)
+
+    @property
     def receptive_field(self) -> int:
         """Previous positions that a prediction sees; with K > 1 the last position of a bunch, which sees most."""
-        own = self.period_ago.reach if self.period_ago else 0  # what a pass is told, and the layers before
-        return self.samples_per_step * (1 + sum(self.dilations)) - 1 + max(self.samples_per_step, own)
+        return self.samples_per_step * (1 + sum(self.dilations)) - 1 + self.remembered
 
     def hidden_matrices(self) -> list[Tensor]:
         """Weights between one hidden layer and another: all but embeddings, biases and output layer."""
@@ -271,8 +275,7 @@ class WaveNet(nn.Module):
         num = self.samples_per_step
         place = state.position % num
         if state.recent is None:
-            kept = max(num, self.period_ago.reach) if self.period_ago else num
-            state.recent = previous[:, None].expand(-1, kept)
+            state.recent = previous[:, None].expand(-1, self.remembered)
         state.recent = torch.cat([state.recent[:, 1:], previous[:, None]], dim=1)
         if place == 0:
             state.hidden = self._pass(state.recent, biases, state, period)

@@ -121,7 +121,7 @@ class NumbaStreams:
         self._utterances[stream] = utterance
         self._buffers.history[stream] = 0
         self._buffers.past[stream] = self._start
-        self._buffers.position[stream, 0], self._buffers.position[stream, 1:] = first_sample, self._start
+        self._buffers.position[stream] = first_sample
         return stream
 
     def close(self, stream: int) -> None:
@@ -132,7 +132,7 @@ class NumbaStreams:
         """See `Streams.generate`."""
         samples = condition.shape[1] * self._hop_length
         numbers = [
-            uniforms(self._seed, self._utterances[stream], int(self._buffers.position[stream, 0]), samples)
+            uniforms(self._seed, self._utterances[stream], int(self._buffers.position[stream]), samples)
             for stream in streams
         ]
         return self._run(streams, condition, np.stack(numbers), np.zeros((len(streams), 0), np.int32))[0]

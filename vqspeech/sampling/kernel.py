@@ -53,7 +53,7 @@ def loop(
         # The conditioning of all layers changes once per frame.
         product(weights.condition, zero, condition[n, :, :], condition_bias[:, :], frame[:, :])
         for number in range(n * passes, (n + 1) * passes):
-            _embed(weights.embedding, slots, buffers.position, residual)
+            _embed(weights.embedding, slots, buffers, residual)
             _embed_period(weights, condition[n], slots, buffers, residual)
             at, ring = zero, zero
             for layer in range(num_layers):
@@ -76,15 +76,21 @@ def loop(
 
 
 @_part
-def _embed(embedding: np.ndarray, slots: np.ndarray, position: np.ndarray, residual: np.ndarray) -> None:
+def _class_ago(buffers: Buffers, slot: int, samples: int) -> int:
+    """The class that a stream drew so many samples ago, from 1, the last."""
+    return np.int64(buffers.past[slot, (buffers.position[slot] - samples) % buffers.past.shape[1]])
+
+
+@_part
+def _embed(embedding: np.ndarray, slots: np.ndarray, buffers: Buffers, residual: np.ndarray) -> None:
     """The first layer's input: what the tables (K, classes, R) say of the last K samples, summed."""
     samples, _, channels = embedding.shape
     for u in range(slots.shape[0]):
-        previous = position[slots[u], 1]
+        previous = _class_ago(buffers, slots[u], samples)
         for r in range(channels):
             residual[u, r] = embedding[0, previous, r]
         for k in range(1, samples):
-            previous = position[slots[u], 1 + k]
+            previous = _class_ago(buffers, slots[u], samples - k)
             for r in range(channels):
                 residual[u, r] += embedding[k, previous, r]
 
@@ -94,13 +100,12 @@ def _embed_period(
     weights: Weights, frame: np.ndarray, slots: np.ndarray, buffers: Buffers, residual: np.ndarray
 ) -> None:
     """Add what the tables (G, classes + 1, R) say of the samples around one pitch period ago."""
-    tables, position, past = weights.period_ago, buffers.position, buffers.past
+    tables = weights.period_ago
     for g in range(tables.shape[0]):
         for u in range(slots.shape[0]):
             period, row = np.int64(frame[u, weights.period_channel] + np.float32(0.5)), tables.shape[1] - 1
             if period > 0:
-                behind = max(period - weights.first_tap - g, np.int64(1))
-                row = np.int64(past[slots[u], (position[slots[u], 0] - behind) % past.shape[1]])
+                row = _class_ago(buffers, slots[u], max(period - weights.first_tap - g, np.int64(1)))
             for r in range(tables.shape[2]):
                 residual[u, r] += tables[g, row, r]
 
@@ -121,7 +126,7 @@ def _delay(
     samples, channels = embedding.shape[0], embedding.shape[2]
     for u in range(slots.shape[0]):
         slot = slots[u]
-        place = ring + position[slot, 0] // samples % dilation * channels
+        place = ring + position[slot] // samples % dilation * channels
         delayed, present, then = history[slot, place : place + channels], now[u], taps[u]
         for r in range(channels):
             then[r] = delayed[r]
@@ -154,22 +159,20 @@ def _classify(
     num, samples = slots.shape[0], weights.embedding.shape[0]
     inner, last, width = buffers.inner[:num], buffers.logits[:num], hidden.shape[1] // samples
     for place in range(samples):
-        _hear(weights.drawn, place, slots, buffers.position, hidden, place * width)
+        _hear(weights.drawn, place, slots, buffers, hidden, place * width)
         _rectify(hidden, place * width, np.float32(1), inner)
         at = product(weights.stream, at, inner[:, :], weights.head_bias[place : place + 1, :], last[:, :])
         _choose(last, buffers, choice, number * samples + place, slots, classes, logits)
 
 
 @_part
-def _hear(
-    drawn: np.ndarray, place: int, slots: np.ndarray, position: np.ndarray, hidden: np.ndarray, begin: int
-) -> None:
+def _hear(drawn: np.ndarray, place: int, slots: np.ndarray, buffers: Buffers, hidden: np.ndarray, begin: int) -> None:
     """Add to `hidden[:, begin:]` what the tables (pairs, classes, S) say of the `place` samples drawn last."""
-    first, oldest = place * (place - 1) // 2, position.shape[1] - place
+    first = place * (place - 1) // 2
     for u in range(slots.shape[0]):
         own = hidden[u, begin : begin + drawn.shape[2]]
         for i in range(place):
-            said = drawn[first + i, position[slots[u], oldest + i]]
+            said = drawn[first + i, _class_ago(buffers, slots[u], place - i)]
             for s in range(drawn.shape[2]):
                 own[s] += said[s]
 
@@ -198,11 +201,8 @@ def _choose(
         else:
             chosen = np.int64(draw(last[u], masses, uniforms[u, t], temperature))
         classes[u, t] = chosen
-        past[slots[u], position[slots[u], 0] % past.shape[1]] = chosen
-        position[slots[u], 0] += 1
-        for k in range(1, position.shape[1] - 1):
-            position[slots[u], k] = position[slots[u], k + 1]
-        position[slots[u], position.shape[1] - 1] = chosen
+        past[slots[u], position[slots[u]] % past.shape[1]] = chosen
+        position[slots[u]] += 1
 
 
 _FOLDER = Path(__file__).parent

@@ -47,14 +47,14 @@ class Weights(NamedTuple):
 
 
 class Buffers(NamedTuple):
-    """What streams remember (`history`, `position`), and the scratch space of one step, a row for each stream.
+    """What streams remember (`history`, `position`, `past`), and the scratch space of one step, a row for each stream.
 
     Inputs of products are bfloat16 where the weights are, all else is float32.
     """
 
     history: np.ndarray  # (W, ...): inputs of every layer's last `dilation` passes, rings one after the other
-    position: np.ndarray  # (W, 1 + K) int64: samples done, and the classes of the last K, the oldest first
-    past: np.ndarray  # (W, ...) int32: a ring of the last classes, as many as the longest period needs
+    position: np.ndarray  # (W,) int64: samples done
+    past: np.ndarray  # (W, ...) int32: a ring of the last classes, K or as many as the longest period needs
     frame: np.ndarray  # one frame's conditioning of all layers, (W, L 2R padded)
     taps: np.ndarray  # inputs: a layer's delayed and present input, (W, 2R padded)
     gates: np.ndarray  # (W, 2R padded)
@@ -189,7 +189,7 @@ def pack_weights(wavenet: WaveNet, dtype: type = np.float32) -> Weights:
 
 
 def make_buffers(wavenet: WaveNet, num_streams: int, dtype: type = np.float32) -> Buffers:
-    """The memory of streams; `history` and `position` of one have to be set before its first sample."""
+    """The memory of streams; `history`, `position` and `past` of one have to be set before its first sample."""
     residual_channels, skip_channels = wavenet.embedding.embedding_dim, wavenet.head_hidden.in_features
     num_layers = len(wavenet.dilations)
 
@@ -201,8 +201,8 @@ def make_buffers(wavenet: WaveNet, num_streams: int, dtype: type = np.float32) -
 
     return Buffers(
         history=np.zeros((num_streams, sum(wavenet.dilations) * residual_channels), inputs_type(dtype)),
-        position=np.zeros((num_streams, 1 + wavenet.samples_per_step), np.int64),
-        past=np.zeros((num_streams, wavenet.period_ago.reach if wavenet.period_ago else 1), np.int32),
+        position=np.zeros(num_streams, np.int64),
+        past=np.zeros((num_streams, wavenet.remembered), np.int32),
         frame=outputs(_frame_width(wavenet)),
         taps=inputs(2 * residual_channels),
         gates=outputs(2 * residual_channels),
