@@ -76,7 +76,7 @@ def loop(
 
 
 @_part
-def _class_ago(buffers: Buffers, slot: int, samples: int) -> int:
+def _class_ago(buffers: Buffers, slot: int, samples: int) -> Any:
     """The class that a stream drew so many samples ago, from 1, the last."""
     return np.int64(buffers.past[slot, (buffers.position[slot] - samples) % buffers.past.shape[1]])
 
